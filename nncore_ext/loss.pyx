@@ -1,0 +1,56 @@
+"""The face of loss.pxd: losses summed over the rows of arrays, with their gradients."""
+
+from cython cimport floating
+cimport nncore_ext.loss as kernel
+
+LOSSES = {
+    "squared_error": kernel.SQUARED_ERROR,
+    "softmax_cross_entropy": kernel.SOFTMAX_CROSS_ENTROPY,
+}
+
+
+cdef int expect_like(const floating[:, ::1] y, const floating[:, ::1] t, floating[:, ::1] dy) except -1:
+    if (t.shape[0], t.shape[1]) != (y.shape[0], y.shape[1]):
+        raise ValueError(f"t has shape {t.shape[0], t.shape[1]}, expected {y.shape[0], y.shape[1]} to match y")
+    if (dy.shape[0], dy.shape[1]) != (y.shape[0], y.shape[1]):
+        raise ValueError(f"dy has shape {dy.shape[0], dy.shape[1]}, expected {y.shape[0], y.shape[1]} to match y")
+    return 0
+
+
+def squared_error(const floating[:, ::1] y, const floating[:, ::1] t, floating[:, ::1] dy):
+    """Returns 0.5 * sum((y - t)^2); dy = y - t; all (n_samples, n_out)"""
+    cdef Py_ssize_t s, n = y.shape[1]
+    cdef double total = 0
+    expect_like(y, t, dy)
+    if y.shape[0] == 0 or n == 0:
+        return total
+    with nogil:
+        for s in range(y.shape[0]):
+            total += kernel.squared_error_row(&y[s, 0], &t[s, 0], &dy[s, 0], n)
+    return total
+
+
+def cross_entropy(const floating[:, ::1] y, const floating[:, ::1] t, floating[:, ::1] dy, double delta):
+    """Returns -sum(t * log(y + delta)); dy = -t / (y + delta); all (n_samples, n_out), y probabilities"""
+    cdef Py_ssize_t s, n = y.shape[1]
+    cdef double total = 0
+    expect_like(y, t, dy)
+    if y.shape[0] == 0 or n == 0:
+        return total
+    with nogil:
+        for s in range(y.shape[0]):
+            total += kernel.cross_entropy_row(&y[s, 0], &t[s, 0], &dy[s, 0], delta, n)
+    return total
+
+
+def softmax_cross_entropy(const floating[:, ::1] a, const floating[:, ::1] t, floating[:, ::1] da, double delta):
+    """Returns -sum(t * log(softmax(a) + delta)) and writes its gradient by a to da; all (n_samples, n_out)"""
+    cdef Py_ssize_t s, n = a.shape[1]
+    cdef double total = 0
+    expect_like(a, t, da)
+    if a.shape[0] == 0 or n == 0:
+        return total
+    with nogil:
+        for s in range(a.shape[0]):
+            total += kernel.softmax_cross_entropy_row(&a[s, 0], &t[s, 0], &da[s, 0], delta, n)
+    return total

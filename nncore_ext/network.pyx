@@ -1,0 +1,479 @@
+"""class Network: the compiled engine behind NeuralNetwork.
+
+It trusts its caller (nncore._checks) for the values of arrays, labels within range among them, and checks for itself
+what memory safety needs: types, layouts, sizes.
+"""
+
+cimport numpy as cnp
+from cython cimport floating
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+cimport nncore_ext.network as kernel
+from nncore_ext.network cimport LayerSpec, NetworkSpec
+from nncore_ext.numdiff cimport network_numerical_gradient, numdiff_workspace
+from nncore_ext.training cimport (
+    FLOAT32, FLOAT64, UINT8, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
+)
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #define NN_HAS_OPENMP 1
+    #else
+    #define NN_HAS_OPENMP 0
+    #endif
+    """
+    bint NN_HAS_OPENMP
+    const char *NNCORE_FLAGS
+
+cdef enum:
+    # Samples a block when nothing is kept: large enough for BLAS, small enough for the cache.
+    BLOCK = 256
+    ALIGNMENT = 64
+
+
+def has_openmp():
+    """Whether this build can use more than one thread."""
+    return NN_HAS_OPENMP != 0
+
+
+def build_flags():
+    """The compiler flags of this level."""
+    return NNCORE_FLAGS.decode()
+
+
+def aligned_zeros(Py_ssize_t n, dtype):
+    """n zeros that start on a cache line."""
+    raw = np.zeros(n * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start:start + n * dtype.itemsize].view(dtype)
+
+
+cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size) except NULL:
+    """The memory of an array the kernels may read or write: contiguous, of this type and number of elements."""
+    if not (cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == type_number and array.size == size):
+        raise TypeError(f"{name} is a {array.dtype} array of shape {(<object> array).shape}, "
+                        f"expected {size} contiguous elements of {np.dtype(cnp.PyArray_DescrFromType(type_number))}")
+    return cnp.PyArray_DATA(array)
+
+
+cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
+    cdef int kind = cnp.PyArray_TYPE(x)
+    if cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
+        raise TypeError(f"{name} is an array of shape {np.shape(x)}, expected contiguous rows of {n_features}")
+    if kind == cnp.NPY_FLOAT32:
+        rows.element = FLOAT32
+    elif kind == cnp.NPY_FLOAT64:
+        rows.element = FLOAT64
+    elif kind == cnp.NPY_UINT8:
+        rows.element = UINT8
+    else:
+        raise TypeError(f"{name} is a {x.dtype} array, expected float32, float64 or uint8")
+    rows.data = cnp.PyArray_DATA(x)
+    rows.n_features = n_features
+    rows.scale = scale if kind == cnp.NPY_UINT8 else 1.0
+    return 0
+
+
+cdef int set_targets(Targets *targets, cnp.ndarray t, Py_ssize_t n_samples, Py_ssize_t n_out) except -1:
+    targets.labels = NULL
+    if cnp.PyArray_NDIM(t) == 1:
+        targets.labels = <const Py_ssize_t *> data_of(t, "labels", cnp.NPY_INTP, n_samples)
+        targets.rows.n_features = n_out
+        return 0
+    set_rows(&targets.rows, t, "t", n_out, 1.0)
+    if t.shape[0] != n_samples:
+        raise TypeError(f"t has {t.shape[0]} rows, expected {n_samples}")
+    return 0
+
+
+cdef class Network:
+    """A dense network: flat parameters, and all that is computed with them.
+
+    layers: one (n_in, n_out, activation number, use_bias, trainable_bias) a layer. x is everywhere a contiguous
+    (n_samples, n_in) array of float32, float64, or uint8 that is multiplied by input_scale while it is read; t either
+    (n_samples, n_out) floats or (n_samples,) intp labels; weights (n_samples,) float64 or None.
+    """
+
+    cdef NetworkSpec spec
+    cdef bint single
+    cdef bint busy
+    cdef int type_number
+    cdef object workspace  # of the batch last trained on or forwarded
+    cdef Py_ssize_t kept  # number of samples whose z (and da, dz) the workspace holds, 0: none
+    cdef bint kept_backward
+    cdef public double input_scale
+    cdef readonly cnp.ndarray params
+    cdef readonly cnp.ndarray grads
+
+    def __cinit__(self, list layers, int loss, double delta, dtype):
+        cdef LayerSpec *layer
+        cdef Py_ssize_t k, size
+        self.spec.layers = <LayerSpec *> malloc(max(1, len(layers)) * sizeof(LayerSpec))
+        if self.spec.layers == NULL:
+            raise MemoryError
+        self.spec.n_layers = len(layers)
+        self.spec.loss = loss
+        self.spec.delta = delta
+        self.spec.n_threads = 1
+        self.input_scale = 1.0
+        for k, (n_in, n_out, activation, use_bias, trainable_bias) in enumerate(layers):
+            layer = &self.spec.layers[k]
+            size = n_in * n_out
+            if not 0 < size < 2**31:
+                raise ValueError(f"layer {k + 1} has {n_in} x {n_out} weights, expected 1 to 2**31 - 1")
+            layer.n_in, layer.n_out, layer.activation = n_in, n_out, activation
+            layer.trainable_bias = trainable_bias
+            layer.W = self.spec.n_params
+            layer.b = layer.W + size if use_bias else -1
+            layer.unit = self.spec.n_units
+            self.spec.n_params += size + (n_out if use_bias else 0)
+            self.spec.n_units += n_out
+        self.spec.n_in = layers[0][0]
+        self.spec.n_out = layers[len(layers) - 1][1]
+        dtype = np.dtype(dtype)
+        self.single = dtype == np.float32
+        self.type_number = cnp.NPY_FLOAT32 if self.single else cnp.NPY_FLOAT64
+        self.params = aligned_zeros(self.spec.n_params, dtype)
+        self.grads = aligned_zeros(self.spec.n_params, dtype)
+        self.workspace = np.empty(0, dtype)
+
+    def __dealloc__(self):
+        free(self.spec.layers)
+
+    @property
+    def n_threads(self):
+        """Threads the products of large batches are shared by; the bits do not depend on it."""
+        return self.spec.n_threads
+
+    @n_threads.setter
+    def n_threads(self, int value):
+        if value < 1:
+            raise ValueError(f"n_threads is {value}, expected 1 or more")
+        self.spec.n_threads = value
+
+    @property
+    def n_kept(self):
+        """Samples of the last forward_keep or gradient, which the workspace still holds; else 0."""
+        return self.kept
+
+    def views(self, Py_ssize_t layer, flat=None):
+        """W (n_in, n_out) and b (n_out,) or None of one layer, as views of the flat vector (default: params)"""
+        cdef LayerSpec *spec = &self.spec.layers[layer]
+        flat = self.params if flat is None else flat
+        end = spec.W + spec.n_in * spec.n_out
+        W = flat[spec.W:end].reshape(spec.n_in, spec.n_out)
+        return W, (None if spec.b < 0 else flat[spec.b:spec.b + spec.n_out])
+
+    def forward(self, cnp.ndarray x, cnp.ndarray out):
+        """out (n_samples, n_out) = the network's outputs; safe from several threads at a time"""
+        cdef Rows rows
+        cdef Py_ssize_t n = x.shape[0]
+        cdef void *y = data_of(out, "out", self.type_number, n * self.spec.n_out)
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        if n == 0:
+            return
+        cdef Py_ssize_t size = min(n, BLOCK) * (self.spec.n_units + self.spec.n_in)
+        cdef void *buffer = malloc(size * (sizeof(float) if self.single else sizeof(double)))
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        if buffer == NULL:
+            raise MemoryError
+        with nogil:
+            if self.single:
+                forward_blocks(&self.spec, <const float *> params, &rows, <float *> y, n, <float *> buffer)
+            else:
+                forward_blocks(&self.spec, <const double *> params, &rows, <double *> y, n, <double *> buffer)
+        free(buffer)
+
+    def loss(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights=None):
+        """The loss, averaged over the samples (by their weights); safe from several threads at a time"""
+        cdef Rows rows
+        cdef Targets targets
+        cdef Py_ssize_t n = x.shape[0]
+        cdef const double *w = NULL
+        cdef double result
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        set_targets(&targets, t, n, self.spec.n_out)
+        if weights is not None:
+            w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
+        cdef Py_ssize_t size = min(n, BLOCK) * (2 * self.spec.n_units + self.spec.n_in + self.spec.n_out)
+        cdef void *buffer = malloc(size * (sizeof(float) if self.single else sizeof(double)))
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        if buffer == NULL:
+            raise MemoryError
+        with nogil:
+            if self.single:
+                result = loss_blocks(&self.spec, <const float *> params, &rows, &targets, w, n, <float *> buffer)
+            else:
+                result = loss_blocks(&self.spec, <const double *> params, &rows, &targets, w, n, <double *> buffer)
+        free(buffer)
+        return result
+
+    cdef int acquire(self, Py_ssize_t n_elements) except -1:
+        """Take the network's own workspace, at least n_elements large; what it kept is gone."""
+        if self.busy:
+            raise RuntimeError("this network is in use by another thread, expected one caller at a time: "
+                               "train a copy, or wait for the other call to end")
+        if self.workspace.size < n_elements:
+            self.workspace = np.empty(n_elements, self.params.dtype)
+        self.kept = 0
+        self.kept_backward = False
+        self.busy = True
+        return 0
+
+    def gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray grads, cnp.ndarray dx=None):
+        """grads (n_params,) and, unless None, dx (n_samples, n_in) of the mean loss, which is returned"""
+        cdef Rows rows
+        cdef Targets targets
+        cdef Py_ssize_t m = x.shape[0]
+        cdef const double *w = NULL
+        cdef void *dx_data = NULL
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        cdef double result
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        set_targets(&targets, t, m, self.spec.n_out)
+        if weights is not None:
+            w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, m)
+        if dx is not None:
+            dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in)
+        self.acquire(self.gradient_workspace(m))
+        cdef void *work = cnp.PyArray_DATA(self.workspace)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        try:
+            with nogil:
+                if self.single:
+                    result = gradient_kept(&self.spec, <const float *> params, &rows, &targets, w,
+                                           <float *> g, <float *> dx_data, m, <float *> work)
+                else:
+                    result = gradient_kept(&self.spec, <const double *> params, &rows, &targets, w,
+                                           <double *> g, <double *> dx_data, m, <double *> work)
+            self.kept = m
+            self.kept_backward = True
+            return result
+        finally:
+            self.busy = False
+
+    cdef Py_ssize_t gradient_workspace(self, Py_ssize_t m) noexcept:
+        """Room for z, da, x, t, dz of m samples"""
+        return m * (3 * self.spec.n_units + self.spec.n_in + self.spec.n_out)
+
+    def step(self, x, t, double lr):
+        """One gradient descent update with the mean loss of these samples, which is returned"""
+        result = self.gradient(x, t, None, self.grads)
+        self.update(self.grads, lr)
+        return result
+
+    def update(self, cnp.ndarray grads, double lr):
+        """params -= lr * grads, but for biases that are not trainable"""
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        if self.single:
+            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, lr)
+        else:
+            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, lr)
+
+    def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
+        """As forward, and keeps what backward needs"""
+        cdef Rows rows
+        cdef Py_ssize_t m = x.shape[0]
+        cdef void *y = data_of(out, "out", self.type_number, m * self.spec.n_out)
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        self.acquire(self.gradient_workspace(m))
+        cdef void *work = cnp.PyArray_DATA(self.workspace)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        try:
+            with nogil:
+                if self.single:
+                    forward_kept(&self.spec, <const float *> params, &rows, <float *> y, m, <float *> work)
+                else:
+                    forward_kept(&self.spec, <const double *> params, &rows, <double *> y, m, <double *> work)
+            self.kept = m
+        finally:
+            self.busy = False
+
+    def backward(self, cnp.ndarray dy, cnp.ndarray grads, cnp.ndarray dx):
+        """grads (n_params,) and dx (n_samples, n_in) from dy (n_samples, n_out), after forward_keep"""
+        cdef Py_ssize_t m = self.kept
+        if m == 0 or self.kept_backward:
+            raise RuntimeError("backward was called without a forward before it, expected forward(x) first")
+        cdef void *source = data_of(dy, "dy", self.type_number, m * self.spec.n_out)
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        cdef void *dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in)
+        cdef void *work = cnp.PyArray_DATA(self.workspace)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        if self.busy:
+            raise RuntimeError("this network is in use by another thread, expected one caller at a time")
+        self.busy = True
+        try:
+            with nogil:
+                if self.single:
+                    backward_kept(&self.spec, <const float *> params, <const float *> source, <float *> g,
+                                  <float *> dx_data, m, <float *> work)
+                else:
+                    backward_kept(&self.spec, <const double *> params, <const double *> source, <double *> g,
+                                  <double *> dx_data, m, <double *> work)
+        finally:
+            self.busy = False
+
+    def train(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index,
+              Py_ssize_t batch_size, double lr, cnp.ndarray losses):
+        """One update a batch of batch_size samples out of index (intp, the last batch takes what is left)
+
+        losses (float64, one a batch): each batch's loss before its update. Returns how many are finite: fewer than
+        all when it stopped at one that is not.
+        """
+        cdef Plan plan
+        cdef Py_ssize_t n = x.shape[0], steps
+        cdef double *w = NULL
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
+        set_targets(&plan.t, t, n, self.spec.n_out)
+        plan.weights = NULL
+        if weights is not None:
+            plan.weights = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
+            batch_weights = np.empty(batch_size)
+            w = <double *> cnp.PyArray_DATA(batch_weights)
+        plan.n_index = index.shape[0]
+        plan.index = <const Py_ssize_t *> data_of(index, "index", cnp.NPY_INTP, plan.n_index)
+        plan.batch_size = batch_size
+        plan.lr = lr
+        cdef double *loss_data = <double *> data_of(
+            losses, "losses", cnp.NPY_FLOAT64, (plan.n_index + batch_size - 1) // batch_size)
+        if plan.n_index and not 0 <= index.min() <= index.max() < n:
+            raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
+        self.acquire(min(batch_size, plan.n_index) * (2 * self.spec.n_units + self.spec.n_in + self.spec.n_out))
+        cdef void *work = cnp.PyArray_DATA(self.workspace)
+        cdef void *params = cnp.PyArray_DATA(self.params)
+        cdef void *grads = cnp.PyArray_DATA(self.grads)
+        try:
+            with nogil:
+                if self.single:
+                    steps = train_steps(&self.spec, <float *> params, <float *> grads, <float *> work, w,
+                                        &plan, loss_data)
+                else:
+                    steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w,
+                                        &plan, loss_data)
+            return steps
+        finally:
+            self.busy = False
+
+    def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, double h, cnp.ndarray grads):
+        """grads (n_params,) = central differences of the mean loss; h = 0: a step by type and value of each"""
+        cdef Rows rows
+        cdef Targets targets
+        cdef Py_ssize_t m = x.shape[0]
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        set_targets(&targets, t, m, self.spec.n_out)
+        cdef Py_ssize_t size = m * (self.spec.n_in + self.spec.n_out) + numdiff_workspace(&self.spec, m)
+        buffer = np.empty(size, self.params.dtype)
+        cdef void *work = cnp.PyArray_DATA(buffer)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        with nogil:
+            if self.single:
+                numerical_gradient_of(&self.spec, <const float *> params, &rows, &targets, h, <float *> g, m,
+                                      <float *> work)
+            else:
+                numerical_gradient_of(&self.spec, <const double *> params, &rows, &targets, h, <double *> g, m,
+                                      <double *> work)
+
+    def last(self, str what, Py_ssize_t layer):
+        """A copy of "z", "da", "dz" or, of the last layer, "t" (n_samples, n_out) from the last gradient, else None
+
+        Of the last layer dz is not kept.
+        """
+        cdef LayerSpec *spec = &self.spec.layers[layer]
+        if self.kept == 0 or (what != "z" and not self.kept_backward):
+            return None
+        cdef Py_ssize_t sections = {"z": 0, "da": self.spec.n_units,
+                                    "dz": 2 * self.spec.n_units + self.spec.n_in + self.spec.n_out,
+                                    "t": 2 * self.spec.n_units + self.spec.n_in - spec.unit}[what]
+        start = self.kept * (sections + spec.unit)
+        return self.workspace[start:start + self.kept * spec.n_out].reshape(self.kept, spec.n_out).copy()
+
+
+cdef void forward_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,
+                         Py_ssize_t n, floating *buffer) noexcept nogil:
+    """y = outputs of all n rows, block by block; buffer: z of a block, then x"""
+    cdef Py_ssize_t start = 0, m
+    cdef floating *x
+    while start < n:
+        m = min(BLOCK, n - start)
+        x = buffer + m * net.n_units
+        gather_rows(rows, NULL, start, x, m)
+        kernel.network_forward(net, params, x, buffer, m, 0)
+        kernel.network_output(net, buffer, y + start * net.n_out, m)
+        start += m
+
+
+cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
+                        const double *weights, Py_ssize_t n, floating *buffer) noexcept nogil:
+    """The mean loss of all n rows; buffer: z, da of a block, then x, t"""
+    cdef Py_ssize_t start = 0, m, s
+    cdef double total = 0, total_weight = 0, weight
+    cdef const double *w = NULL
+    cdef floating *x
+    cdef floating *t
+    while start < n:
+        m = min(BLOCK, n - start)
+        x = buffer + 2 * m * net.n_units
+        t = x + m * net.n_in
+        gather_rows(rows, NULL, start, x, m)
+        gather_targets(targets, NULL, start, t, m)
+        weight = m
+        if weights != NULL:
+            w = weights + start
+            weight = 0
+            for s in range(m):
+                weight += w[s]
+        kernel.network_forward(net, params, x, buffer, m, 0)
+        total += weight * kernel.network_loss(net, buffer, t, w, m)
+        total_weight += weight
+        start += m
+    return total / total_weight if total_weight > 0 else 0.0
+
+
+cdef double gradient_kept(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
+                          const double *weights, floating *grads, floating *dx, Py_ssize_t m,
+                          floating *workspace) noexcept nogil:
+    """workspace: z, da, x, t, dz of the m samples"""
+    cdef floating *x = workspace + 2 * m * net.n_units
+    cdef floating *t = x + m * net.n_in
+    cdef double loss
+    gather_rows(rows, NULL, 0, x, m)
+    gather_targets(targets, NULL, 0, t, m)
+    kernel.network_forward(net, params, x, workspace, m, 0)
+    loss = kernel.network_loss(net, workspace, t, weights, m)
+    kernel.network_backward(net, params, grads, x, workspace, m, dx, t + m * net.n_out)
+    return loss
+
+
+cdef void forward_kept(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y, Py_ssize_t m,
+                       floating *workspace) noexcept nogil:
+    cdef floating *x = workspace + 2 * m * net.n_units
+    gather_rows(rows, NULL, 0, x, m)
+    kernel.network_forward(net, params, x, workspace, m, 0)
+    kernel.network_output(net, workspace, y, m)
+    # a softmax layer's logits become the probabilities that its derivative is written from
+    memcpy(kernel.layer_z(net, workspace, m, net.n_layers - 1), y, m * net.n_out * sizeof(floating))
+
+
+cdef void backward_kept(const NetworkSpec *net, const floating *params, const floating *dy, floating *grads,
+                        floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
+    cdef floating *x = workspace + 2 * m * net.n_units
+    kernel.network_output_backward(net, workspace, dy, m)
+    kernel.network_backward(net, params, grads, x, workspace, m, dx, <floating *> NULL)
+
+
+cdef void numerical_gradient_of(const NetworkSpec *net, const floating *params, const Rows *rows,
+                                const Targets *targets, double h, floating *grads, Py_ssize_t m,
+                                floating *buffer) noexcept nogil:
+    """buffer: x, t, then numdiff_workspace"""
+    cdef floating *t = buffer + m * net.n_in
+    gather_rows(rows, NULL, 0, buffer, m)
+    gather_targets(targets, NULL, 0, t, m)
+    network_numerical_gradient(net, params, buffer, t, h, grads, t + m * net.n_out, m)

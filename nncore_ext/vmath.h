@@ -1,0 +1,151 @@
+/* exp, sigmoid and tanh over arrays, branch-free so that the compiler turns each loop into vector code,
+ * and the reductions that plain C would keep scalar. Every function may work in place (y == x).
+ *
+ * Error against a correctly rounded result, measured by tests/test_activation.py:
+ *   exp <= 2 ulp, sigmoid <= 3 ulp, tanh <= 3 ulp, float and double.
+ * exp gives 0 from about the smallest normal number (2^-1021.5, 2^-125.5) down, inf above the largest; NaN stays NaN.
+ */
+#ifndef NNCORE_VMATH_H
+#define NNCORE_VMATH_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* "omp simd" promises that the iterations are independent: true for x == y as well, where the
+ * compiler's own alias test would fall back to scalar code. */
+#define NN_SIMD _Pragma("omp simd")
+
+/* x = n ln2 + r with |r| <= ln2 / 2. Returns e^r - 1 by its Taylor series (truncation below 2^-56, 2^-27) and
+ * sets half_scale = 2^(n-1): the halved scale keeps n = 1024 (128) in range, and makes the lowest n flush to 0.
+ * Adding 1.5 * 2^52 (2^23) rounds to an integer and leaves it in the low bits, ready to become an exponent. */
+static inline double nn_reduced_expm1_f64(double x, double *half_scale)
+{
+    const double magic = 0x1.8p52;
+    x = x < -708.7 ? -708.7 : x;
+    x = x > 709.9 ? 709.9 : x;
+    const double shifted = x * 0x1.71547652b82fep0 + magic;
+    const double n = shifted - magic;
+    const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1022) << 52;
+    memcpy(half_scale, &bits, sizeof bits);
+    double p = 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    return p * r * r + r;
+}
+
+static inline float nn_reduced_expm1_f32(float x, float *half_scale)
+{
+    const float magic = 0x1.8p23f;
+    x = x < -87.68f ? -87.68f : x;
+    x = x > 88.8f ? 88.8f : x;
+    const float shifted = x * 0x1.715476p0f + magic;
+    const float n = shifted - magic;
+    const float r = (x - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 126) << 23;
+    memcpy(half_scale, &bits, sizeof bits);
+    float p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    return p * r * r + r;
+}
+
+/* The rest is the same text for both types: REAL is float or double, S its suffix. */
+#define NN_DEFINE_VMATH(REAL, S, COPYSIGN, FABS)                                                   \
+    static inline REAL nn_exp1_##S(REAL x)                                                         \
+    {                                                                                              \
+        REAL half_scale;                                                                           \
+        const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
+        return (half_scale + half_scale * p) * 2;                                                  \
+    }                                                                                              \
+    static inline REAL nn_sigmoid1_##S(REAL x)                                                     \
+    {                                                                                              \
+        return 1 / (1 + nn_exp1_##S(-x));                                                          \
+    }                                                                                              \
+    /* tanh|x| = -m / (m + 2), m = expm1(-2|x|): no overflow, and exact to rounding near 0 */      \
+    static inline REAL nn_tanh1_##S(REAL x)                                                        \
+    {                                                                                              \
+        REAL half_scale;                                                                           \
+        const REAL p = nn_reduced_expm1_##S(-2 * FABS(x), &half_scale);                            \
+        const REAL scale = half_scale * 2;                                                         \
+        const REAL m = scale * p + (scale - 1);                                                    \
+        return COPYSIGN(m / (m + 2), x);                                                           \
+    }                                                                                              \
+    static inline void nn_exp_##S(const REAL *x, REAL shift, REAL *y, ptrdiff_t n)                 \
+    {                                                                                              \
+        NN_SIMD for (ptrdiff_t i = 0; i < n; i++) y[i] = nn_exp1_##S(x[i] - shift);                \
+    }                                                                                              \
+    static inline void nn_sigmoid_##S(const REAL *x, REAL *y, ptrdiff_t n)                         \
+    {                                                                                              \
+        NN_SIMD for (ptrdiff_t i = 0; i < n; i++) y[i] = nn_sigmoid1_##S(x[i]);                    \
+    }                                                                                              \
+    static inline void nn_tanh_##S(const REAL *x, REAL *y, ptrdiff_t n)                            \
+    {                                                                                              \
+        NN_SIMD for (ptrdiff_t i = 0; i < n; i++) y[i] = nn_tanh1_##S(x[i]);                       \
+    }                                                                                              \
+    static inline REAL nn_dot_##S(const REAL *x, const REAL *y, ptrdiff_t n)                       \
+    {                                                                                              \
+        REAL sum = 0;                                                                              \
+        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i]; \
+        return sum;                                                                                \
+    }                                                                                              \
+    static inline REAL nn_sum_##S(const REAL *x, ptrdiff_t n)                                      \
+    {                                                                                              \
+        REAL sum = 0;                                                                              \
+        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i];      \
+        return sum;                                                                                \
+    }                                                                                              \
+    static inline REAL nn_max_##S(const REAL *x, ptrdiff_t n)                                      \
+    {                                                                                              \
+        REAL top = x[0];                                                                           \
+        _Pragma("omp simd reduction(max : top)") for (ptrdiff_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top; \
+        return top;                                                                                \
+    }                                                                                              \
+    /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */ \
+    static inline void nn_vecmat_##S(const REAL *restrict x, const REAL *restrict W,               \
+                                     REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)            \
+    {                                                                                              \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + 4 <= n_in; i += 4, W += 4 * n_out) {                                            \
+            const REAL *W1 = W + n_out, *W2 = W1 + n_out, *W3 = W2 + n_out;                        \
+            const REAL x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];                     \
+            NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++)                                          \
+                a[j] += (x0 * W[j] + x1 * W1[j]) + (x2 * W2[j] + x3 * W3[j]);                      \
+        }                                                                                          \
+        for (; i < n_in; i++, W += n_out) {                                                        \
+            NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += x[i] * W[j];                     \
+        }                                                                                          \
+    }                                                                                              \
+    /* y = beta * y + alpha * x, beta 0 or 1 */                                                    \
+    static inline void nn_axpby_##S(REAL alpha, const REAL *restrict x, int beta,                  \
+                                    REAL *restrict y, ptrdiff_t n)                                 \
+    {                                                                                              \
+        if (beta) {                                                                                \
+            NN_SIMD for (ptrdiff_t i = 0; i < n; i++) y[i] += alpha * x[i];                        \
+        } else {                                                                                   \
+            NN_SIMD for (ptrdiff_t i = 0; i < n; i++) y[i] = alpha * x[i];                         \
+        }                                                                                          \
+    }
+
+NN_DEFINE_VMATH(float, f32, copysignf, fabsf)
+NN_DEFINE_VMATH(double, f64, copysign, fabs)
+
+#endif

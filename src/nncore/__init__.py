@@ -1,0 +1,74 @@
+"""nncore: dense neural networks on a CPU at C speed, and their gradients checked element by element.
+
+Names are loaded on first use: ``import nncore`` imports nothing but NumPy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    name: module
+    for module, names in {
+        "_dispatch": ["show_config"],
+        "functions": [
+            "binary_cross_entropy", "cross_entropy", "cross_entropy_error", "entropy", "identity",
+            "information_content", "log_softmax", "mean_squared_error", "negative_log_likelihood", "one_hot",
+            "relu", "sigmoid", "softmax", "tanh",
+        ],
+        "gradient": ["gradient_descent", "numerical_diff", "numerical_gradient"],
+        "layers": ["Layer"],
+        "network": ["NeuralNetwork"],
+        "book": ["SimpleNet", "TwoLayerNet"],
+        "optimizers": ["SGD"],
+        "training": ["History"],
+        "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
+    }.items()
+    for name in names
+}  # fmt: skip
+
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nncore.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from nncore._dispatch import show_config as show_config
+    from nncore.book import SimpleNet as SimpleNet
+    from nncore.book import TwoLayerNet as TwoLayerNet
+    from nncore.datasets import load_digits as load_digits
+    from nncore.datasets import load_fashion_mnist as load_fashion_mnist
+    from nncore.datasets import load_mnist as load_mnist
+    from nncore.datasets import load_moons as load_moons
+    from nncore.functions import binary_cross_entropy as binary_cross_entropy
+    from nncore.functions import cross_entropy as cross_entropy
+    from nncore.functions import cross_entropy_error as cross_entropy_error
+    from nncore.functions import entropy as entropy
+    from nncore.functions import identity as identity
+    from nncore.functions import information_content as information_content
+    from nncore.functions import log_softmax as log_softmax
+    from nncore.functions import mean_squared_error as mean_squared_error
+    from nncore.functions import negative_log_likelihood as negative_log_likelihood
+    from nncore.functions import one_hot as one_hot
+    from nncore.functions import relu as relu
+    from nncore.functions import sigmoid as sigmoid
+    from nncore.functions import softmax as softmax
+    from nncore.functions import tanh as tanh
+    from nncore.gradient import gradient_descent as gradient_descent
+    from nncore.gradient import numerical_diff as numerical_diff
+    from nncore.gradient import numerical_gradient as numerical_gradient
+    from nncore.layers import Layer as Layer
+    from nncore.network import NeuralNetwork as NeuralNetwork
+    from nncore.optimizers import SGD as SGD
+    from nncore.training import History as History

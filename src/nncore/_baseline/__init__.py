@@ -1,0 +1,1 @@
+"""The compiled core for every machine of its kind."""

@@ -1,0 +1,155 @@
+"""User input to kernel arrays. Every error message about input lives here.
+
+Each function returns what the kernels take, or raises one sentence: the argument, what was given, what was expected.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def choice(value: Any, name: str, known: Iterable[str]) -> str:
+    """One of the known names."""
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")
+    return value
+
+
+def float_type(dtype: Any) -> "np.dtype[Any]":
+    """float32 or float64."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result not in FLOATS:
+        raise ValueError(f"dtype is {dtype!r}, expected float32 or float64")
+    return result
+
+
+def positive_int(value: Any, name: str) -> int:
+    """A whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}, expected a whole number of 1 or more")
+    if value < 1:
+        raise ValueError(f"{name} is {value}, expected 1 or more")
+    return int(value)
+
+
+def positive_float(value: Any, name: str) -> float:
+    """A finite number above 0."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, expected a number above 0") from None
+    if not (result > 0 and math.isfinite(result)):
+        raise ValueError(f"{name} is {value}, expected a finite number above 0")
+    return result
+
+
+def numbers(x: ArrayLike, name: str) -> Array:
+    """An array of real numbers as it came; lists of equal length become arrays."""
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{name} is a ragged list, expected rows of equal length") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} is an array of dtype {array.dtype}, expected real numbers")
+    return array
+
+
+def floats(x: ArrayLike, name: str) -> Array:
+    """float32 and float64 are kept, everything else becomes float64; contiguous, native, never empty of dimensions lost."""
+    array = numbers(x, name)
+    dtype = np.dtype(np.float32) if array.dtype.newbyteorder("=") == np.float32 else np.dtype(np.float64)
+    return np.asarray(array, dtype=dtype, order="C")
+
+
+def finite(array: Array, name: str) -> Array:
+    """No NaN, no infinity: the error names the first offending index."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        where = f"{name}[{', '.join(map(str, index))}]"
+        raise ValueError(f"{where} is {array[index]}, expected finite numbers only")
+    return array
+
+
+def samples(x: ArrayLike, name: str, n_in: int, *, what: str = "the first layer") -> Array:
+    """Rows for the engine: (n_samples, n_in) contiguous float32, float64 or uint8; one sample (n_in,) becomes one row."""
+    array = numbers(x, name)
+    if array.ndim not in (1, 2) or array.shape[-1] != n_in:
+        raise ValueError(f"{name} has shape {array.shape}, expected (n_samples, {n_in}) or ({n_in},) to fit {what}")
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} is empty, shape {array.shape}, expected at least one sample")
+    if array.dtype != np.uint8:
+        array = floats(array, name)
+    return finite(np.ascontiguousarray(array.reshape(-1, n_in)), name)
+
+
+def targets(t: ArrayLike, name: str, n_samples: int, n_out: int) -> Array:
+    """Targets for the engine: labels (n_samples,) as intp, or (n_samples, n_out) floats.
+
+    One dimension means labels, unless the network has one output, or there is one sample with n_out numbers.
+    """
+    array = numbers(t, name)
+    if array.ndim == 0 and n_samples == 1:
+        array = array.reshape(1)
+    if array.ndim == 1 and n_out == 1:
+        array = array.reshape(-1, 1)
+    if array.ndim == 1 and n_samples == 1 and array.size == n_out:
+        array = array.reshape(1, -1)
+    if array.shape == (n_samples,):
+        return labels(array, name, n_out)
+    if array.shape != (n_samples, n_out):
+        raise ValueError(
+            f"{name} has shape {array.shape}, expected ({n_samples},) labels or ({n_samples}, {n_out}) targets"
+        )
+    return finite(floats(array, name), name)
+
+
+def labels(t: ArrayLike, name: str, n_classes: int) -> NDArray[np.intp]:
+    """Class numbers 0 to n_classes - 1."""
+    array = numbers(t, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} is an array of dtype {array.dtype}, expected integer labels 0 to {n_classes - 1}")
+    if array.size and not 0 <= array.min() <= array.max() < n_classes:
+        bad = np.argwhere((array < 0) | (array >= n_classes))[0]
+        index = ", ".join(str(int(i)) for i in bad)
+        raise ValueError(f"{name}[{index}] is {array[tuple(bad)]}, expected labels 0 to {n_classes - 1}")
+    return np.ascontiguousarray(array, dtype=np.intp)
+
+
+def sample_weights(weights: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
+    """One weight a sample, none negative, not all zero."""
+    if weights is None:
+        return None
+    array = np.ascontiguousarray(numbers(weights, "sample_weight"), dtype=np.float64)
+    if array.shape != (n_samples,):
+        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_samples},) to match X")
+    finite(array, "sample_weight")
+    if (array < 0).any() or not array.any():
+        raise ValueError(f"sample_weight goes from {array.min()} to {array.max()}, expected 0 or more, not all 0")
+    return array
+
+
+def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """New values of a parameter: its shape, whatever its float type."""
+    array = numbers(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    return array
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """A NumPy generator from a seed, a generator or None."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None or (isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0):
+        return np.random.default_rng(rng)
+    raise ValueError(f"rng is {rng!r}, expected a whole number of 0 or more, a numpy.random.Generator or None")

@@ -1,0 +1,88 @@
+"""Picks one compiled level of the core at import; everything compiled is reached through here."""
+
+import importlib
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore import _cpu
+
+LEVELS = ("x86_64_v3", "baseline")
+
+
+def _pick_level() -> str:
+    """The best level this machine runs, or the one NNCORE_LEVEL asks for."""
+    supported = [level for level in _cpu.supported_levels() if level in LEVELS]
+    forced = os.environ.get("NNCORE_LEVEL", "")
+    if not forced:
+        return supported[0]
+    if forced not in LEVELS:
+        raise ImportError(f"NNCORE_LEVEL is {forced!r}, expected one of {', '.join(LEVELS)}, or unset")
+    if forced not in supported:
+        raise ImportError(f"NNCORE_LEVEL is {forced!r}, but this machine runs only {', '.join(supported)}")
+    return forced
+
+
+level = _pick_level()
+
+if TYPE_CHECKING:
+    from nncore._baseline import activation, dense, loss, network, numdiff
+else:
+    activation = importlib.import_module(f"nncore._{level}.activation")
+    dense = importlib.import_module(f"nncore._{level}.dense")
+    loss = importlib.import_module(f"nncore._{level}.loss")
+    network = importlib.import_module(f"nncore._{level}.network")
+    numdiff = importlib.import_module(f"nncore._{level}.numdiff")
+
+
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
+    """Show what was built and what runs: level, compiler, flags, BLAS, threads, versions.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        Print a table, or return it as a dict.
+
+    Returns
+    -------
+    dict or None
+        With ``mode="dicts"`` the values by name.
+
+    Raises
+    ------
+    ValueError
+        For another mode.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.show_config("dicts")["nncore"]
+    '0.1.0'
+    """
+    import scipy
+
+    import nncore
+    from nncore import _checks, _threads
+
+    _checks.choice(mode, "mode", ("stdout", "dicts"))
+    config = {
+        "nncore": nncore.__version__,
+        "level": f"{level} (of {', '.join(_cpu.supported_levels())})",
+        "compiler": _cpu.compiler(),
+        "flags": network.build_flags(),
+        "OpenMP": "yes" if network.has_openmp() else "no: one thread",
+        "threads": _threads.available(),
+        "BLAS": _threads.blas_name(),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "SciPy": scipy.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+    if mode == "dicts":
+        return config
+    for name, value in config.items():
+        print(f"{name:<9} {value}")
+    return None

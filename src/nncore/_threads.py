@@ -1,0 +1,94 @@
+"""How many threads a job gets, and BLAS held to one thread while ours share the work."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from nncore import _checks
+from nncore._dispatch import network
+
+# Multiply-adds of one step below which waking a second thread costs more than it gives.
+MACS_PER_THREAD = 1 << 20
+# Products this small run on one thread in BLAS anyway.
+BLAS_THREADED_MACS = 1 << 18
+
+_lock = threading.Lock()
+_depth = 0
+_saved: list[int] = []
+_forked = False
+
+
+def _after_fork_in_child() -> None:
+    """The thread pools of the parent do not exist in the child: waiting for them would never end."""
+    global _forked, _lock, _depth
+    _forked = True
+    _lock = threading.Lock()
+    _depth = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def available() -> int:
+    """Threads this process may use: NNCORE_NUM_THREADS, or the CPUs it is allowed on."""
+    if _forked or not network.has_openmp():
+        return 1
+    forced = os.environ.get("NNCORE_NUM_THREADS", "")
+    if forced:
+        if not forced.isdigit() or int(forced) < 1:
+            raise ValueError(f"NNCORE_NUM_THREADS is {forced!r}, expected a whole number of 1 or more")
+        return int(forced)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve(n_threads: int | str, macs: int) -> int:
+    """Threads for steps of this many multiply-adds: "auto" takes one where a step is too small to share."""
+    if n_threads == "auto":
+        return max(1, min(available(), macs // MACS_PER_THREAD))
+    wanted = _checks.positive_int(n_threads, "n_threads")
+    return 1 if _forked or not network.has_openmp() else wanted
+
+
+@cache
+def _blas_libraries() -> list[Any]:
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def blas_name() -> str:
+    """The BLAS libraries loaded in this process, with versions."""
+    names = {f"{lib.internal_api} {lib.version or ''}".strip() for lib in _blas_libraries()}
+    return ", ".join(sorted(names)) or "unknown"
+
+
+@contextlib.contextmanager
+def single_threaded_blas(macs: int) -> Iterator[None]:
+    """Hold BLAS to one thread within, restored when the last of the calls that overlap ends.
+
+    Our own threads share the work already, and the bits must not depend on BLAS's number of threads.
+    """
+    global _depth, _saved
+    if macs < BLAS_THREADED_MACS:
+        yield
+        return
+    with _lock:
+        if _depth == 0:
+            _saved = [lib.get_num_threads() for lib in _blas_libraries()]
+            for lib in _blas_libraries():
+                lib.set_num_threads(1)
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                for lib, n in zip(_blas_libraries(), _saved, strict=True):
+                    lib.set_num_threads(n)

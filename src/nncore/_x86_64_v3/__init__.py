@@ -1,0 +1,1 @@
+"""The compiled core for machines with AVX2 and FMA."""

@@ -1,0 +1,242 @@
+"""class Layer: one dense layer, by itself or in a network."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nncore import _checks
+from nncore._dispatch import activation as core_activation
+from nncore._dispatch import dense as core_dense
+
+if TYPE_CHECKING:
+    from nncore.network import NeuralNetwork
+
+Array = NDArray[Any]
+ACTIVATIONS = core_activation.ACTIVATIONS
+
+# Standard deviation of the weights from (n_in, n_out); the *_uniform forms draw from +-sqrt(3) of it instead.
+# LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
+INITS = {
+    "normal": lambda n_in, n_out: 0.01,
+    "lecun": lambda n_in, n_out: (1 / n_in) ** 0.5,
+    "xavier": lambda n_in, n_out: (2 / (n_in + n_out)) ** 0.5,
+    "he": lambda n_in, n_out: (2 / n_in) ** 0.5,
+}
+
+
+class Layer:
+    """A dense layer: activation(x @ weights + bias).
+
+    Parameters
+    ----------
+    n_input, n_neurons : int
+        Number of inputs and of outputs.
+    activation : {None, "identity", "relu", "tanh", "sigmoid", "softmax"}
+        Applied to the outputs; None is the identity. Softmax only as the last layer of a network.
+    weights : array_like of shape (n_input, n_neurons), optional
+        Copied. By default drawn when first needed, as init says.
+    bias : array_like of shape (n_neurons,), optional
+        Copied.
+    use_bias : bool
+        False: no bias at all.
+    trainable_bias : bool
+        False: training leaves the bias as it is, like the article's published loop.
+    init : {None, "normal", "lecun", "xavier", "he"} or any but None with "_uniform", or float
+        None is the article's: weights N(0, 1) * sqrt(1 / n_neurons), bias U(0, 1) * 0.1. Named ones have zero bias;
+        a number is the standard deviation of normal weights.
+    rng : int or numpy.random.Generator, optional
+        For the weights; by default the network's.
+
+    Attributes
+    ----------
+    weights, bias : ndarray
+        Once a network has run, views of its parameter vector; assigning copies into them.
+    last_activation, error, delta : ndarray or None
+        Output, error (target minus output, or what the next layer sends back) and error times derivative of the last
+        ``backpropagation`` of the network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes below 1, unknown names, or weights of the wrong shape.
+
+    Examples
+    --------
+    >>> layer = Layer(2, 1, "relu", weights=[[1.0], [2.0]], bias=[0.5])
+    >>> layer.activate([1.0, 1.0])
+    array([3.5])
+    """
+
+    def __init__(
+        self,
+        n_input: int,
+        n_neurons: int,
+        activation: str | None = None,
+        weights: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        *,
+        use_bias: bool = True,
+        trainable_bias: bool = True,
+        init: str | float | None = None,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        self.n_input = _checks.positive_int(n_input, "n_input")
+        self.n_neurons = _checks.positive_int(n_neurons, "n_neurons")
+        if activation is not None:
+            _checks.choice(activation, "activation", ACTIVATIONS)
+        self.activation = activation
+        self.use_bias = bool(use_bias)
+        self.trainable_bias = bool(trainable_bias)
+        if isinstance(init, str):
+            _checks.choice(init, "init", [*INITS, *(f"{name}_uniform" for name in INITS)])
+        elif init is not None:
+            init = _checks.positive_float(init, "init")
+        self.init = init
+        self._rng = rng if rng is None else _checks.generator(rng)
+        self._network: NeuralNetwork | None = None
+        self._last: Array | None = None
+        self._weights: Array | None = None
+        self._bias: Array | None = None
+        if weights is not None:
+            self._weights = np.array(_checks.floats(_checks.parameter(weights, "weights", self.shape), "weights"))
+        if bias is not None:
+            if not self.use_bias:
+                raise ValueError("bias is given, expected None with use_bias=False")
+            self._bias = np.array(_checks.floats(_checks.parameter(bias, "bias", (self.n_neurons,)), "bias"))
+
+    def __repr__(self) -> str:
+        return f"Layer({self.n_input}, {self.n_neurons}, {self.activation!r})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_input, n_neurons), the shape of the weights."""
+        return self.n_input, self.n_neurons
+
+    @property
+    def activation_id(self) -> int:
+        """The core's number for the activation."""
+        return ACTIVATIONS[self.activation or "identity"]
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Draw what was not given; a layer with its own generator uses that."""
+        rng = self._rng or rng
+        if self._weights is None:
+            if self.init is None:
+                self._weights = rng.standard_normal(self.shape) * np.sqrt(1 / self.n_neurons)
+            elif isinstance(self.init, float):
+                self._weights = rng.standard_normal(self.shape) * self.init
+            else:
+                std = INITS[self.init.removesuffix("_uniform")](*self.shape)
+                bound = std * 3**0.5
+                uniform = self.init.endswith("_uniform")
+                self._weights = (
+                    rng.uniform(-bound, bound, self.shape) if uniform else rng.standard_normal(self.shape) * std
+                )
+        if self._bias is None and self.use_bias:
+            self._bias = rng.random(self.n_neurons) * 0.1 if self.init is None else np.zeros(self.n_neurons)
+
+    @property
+    def weights(self) -> Array:
+        """(n_input, n_neurons)."""
+        if self._weights is None:
+            self.initialise(np.random.default_rng())
+        assert self._weights is not None
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: ArrayLike) -> None:
+        if value is not self._weights:
+            self.weights[...] = _checks.parameter(value, "weights", self.shape)
+
+    @property
+    def bias(self) -> Array | None:
+        """(n_neurons,), or None with use_bias=False."""
+        if self._bias is None and self.use_bias:
+            self.initialise(np.random.default_rng())
+        return self._bias
+
+    @bias.setter
+    def bias(self, value: ArrayLike) -> None:
+        bias = self.bias
+        if bias is None:
+            raise ValueError("bias is assigned to a layer made with use_bias=False, expected no assignment")
+        if value is not bias:
+            bias[...] = _checks.parameter(value, "bias", (self.n_neurons,))
+
+    def lay_out(self, network: "NeuralNetwork", weights: Array, bias: Array | None) -> None:
+        """Move into a network's vector: the values are copied, the arrays become views of it."""
+        weights[...] = self.weights
+        if bias is not None:
+            bias[...] = self.bias
+        self._network, self._weights, self._bias, self._last = network, weights, bias, None
+
+    def activate(self, x: ArrayLike) -> Array:
+        """Return activation(x @ weights + bias) for one sample (n_input,) or a batch (n_samples, n_input).
+
+        Parameters
+        ----------
+        x : array_like
+            float32, float64, or anything that becomes float64.
+
+        Returns
+        -------
+        ndarray
+            (n_neurons,) or (n_samples, n_neurons), of the weights' type.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not numbers of a fitting shape.
+        """
+        array = _checks.floats(x, "x")
+        rows = _checks.samples(array, "x", self.n_input, what="this layer").astype(self.weights.dtype, copy=False)
+        z = np.empty((len(rows), self.n_neurons), self.weights.dtype)
+        core_dense.forward(rows, self.weights, self.bias, z)
+        if self.activation == "softmax":
+            core_activation.softmax(z, np.empty(len(z)))
+        else:
+            core_activation.activate(self.activation_id, z.reshape(-1))
+        if self._network is None:
+            self._last = z[0] if array.ndim == 1 else z
+        return z[0] if array.ndim == 1 else z
+
+    def apply_activation_derivative(self, z: ArrayLike) -> Array:
+        """Return f'(a) written from the output z = f(a), elementwise.
+
+        Parameters
+        ----------
+        z : array_like
+            Outputs of this layer, any shape: relu gives z > 0, tanh 1 - z**2, sigmoid z * (1 - z), None 1.
+
+        Returns
+        -------
+        ndarray
+            Same shape.
+
+        Raises
+        ------
+        ValueError
+            For softmax, whose derivative is not elementwise.
+        """
+        if self.activation == "softmax":
+            raise ValueError("activation is 'softmax', expected an elementwise one: its derivative is a matrix")
+        outputs = _checks.floats(z, "z")
+        slope = np.ones_like(outputs)
+        core_activation.differentiate(self.activation_id, outputs.reshape(-1), slope.reshape(-1))
+        return slope
+
+    @property
+    def last_activation(self) -> Array | None:
+        """Outputs of the network's last backpropagation, or of activate while the layer is by itself."""
+        return self._last if self._network is None else self._network.last_of(self, "z")
+
+    @property
+    def error(self) -> Array | None:
+        """Target minus output for the last layer, else the next layer's delta @ weights.T; None before a call."""
+        return None if self._network is None else self._network.last_of(self, "dz")
+
+    @property
+    def delta(self) -> Array | None:
+        """error * f'(a): minus the gradient of each sample's loss by the pre-activations; None before a call."""
+        return None if self._network is None else self._network.last_of(self, "da")

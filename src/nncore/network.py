@@ -1,0 +1,589 @@
+"""class NeuralNetwork: layers over one flat parameter vector, computed by the compiled engine."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from nncore import _checks, _threads, training
+from nncore._dispatch import loss as core_loss
+from nncore._dispatch import network as core_network
+from nncore.functions import softmax
+from nncore.layers import ACTIVATIONS, Layer
+from nncore.optimizers import SGD
+
+Array = NDArray[Any]
+LOSSES = core_loss.LOSSES
+
+
+class Params(MutableMapping[str, Array]):
+    """The parameters by name, W1, b1, W2, ...: views that can be changed but never replaced or removed."""
+
+    def __init__(self, views: dict[str, Array]) -> None:
+        self._views = views
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._views:
+            raise KeyError(f"{name!r}: expected one of {', '.join(self._views)}")
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
+        view = self[name]
+        if value is not view:  # params["W1"] -= g has changed the view already
+            view[...] = _checks.parameter(value, f"params[{name!r}]", view.shape)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"params[{name!r}] cannot be removed: the network needs all of {', '.join(self._views)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        return f"Params({', '.join(f'{name}: {view.shape}' for name, view in self._views.items())})"
+
+
+class NeuralNetwork:
+    """A stack of dense layers with a loss.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        From input to output; more can follow by add_layer.
+    loss : {"squared_error", "softmax_cross_entropy"}
+        0.5 * sum((y - t)**2), or -sum(t * log(softmax(a) + delta)), each averaged over the batch. With the second the
+        last layer has no activation and predict yields logits, or "softmax" and predict yields probabilities.
+    dtype : {float64, float32}
+        Of parameters and arithmetic; data of another type are converted while they are read.
+    rng : int or numpy.random.Generator, optional
+        For initial weights, and for fit unless it gets its own.
+    delta : float
+        The book's constant within the logarithm; 0 for the exact loss.
+    input_scale : float
+        uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For unknown names, or layers that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = NeuralNetwork([Layer(2, 8, "tanh"), Layer(8, 1)], rng=0)
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> history = net.fit(X, [0.0, 1.0, 1.0, 0.0], optimizer=SGD(0.1), batch_size=4, epochs=3000)
+    >>> net.predict(X).round(1)
+    array([[0.],
+           [1.],
+           [1.],
+           [0.]])
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        loss: str = "squared_error",
+        dtype: DTypeLike = np.float64,
+        rng: int | np.random.Generator | None = None,
+        delta: float = 0.0,
+        input_scale: float = 1 / 255,
+    ) -> None:
+        self.loss_name = _checks.choice(loss, "loss", LOSSES)
+        self.dtype = _checks.float_type(dtype)
+        self.rng = _checks.generator(rng)
+        self.delta = 0.0 if delta == 0 else _checks.positive_float(delta, "delta")
+        self.input_scale = _checks.positive_float(input_scale, "input_scale")
+        self._layers: list[Layer] = []
+        self._core: core_network.Network | None = None
+        self._params: Params | None = None
+        self._single_sample = False
+        for layer in layers:
+            self.add_layer(layer)
+
+    def __repr__(self) -> str:
+        return f"NeuralNetwork({list(self._layers)}, loss={self.loss_name!r}, dtype={self.dtype})"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers from input to output."""
+        return tuple(self._layers)
+
+    def add_layer(self, layer: Layer) -> None:
+        """Append a layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not a Layer, belongs to a network already, or does not fit the layer before it.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer is a {type(layer).__name__}, expected a Layer")
+        if layer._network is not None or any(layer is other for other in self._layers):
+            raise ValueError(f"{layer} belongs to a network already, expected a layer of its own")
+        if self._layers and layer.n_input != self._layers[-1].n_neurons:
+            raise ValueError(
+                f"layer {len(self._layers) + 1} has {layer.n_input} inputs, "
+                f"expected {self._layers[-1].n_neurons}, the outputs of the layer before it"
+            )
+        if self._layers and self._layers[-1].activation == "softmax":
+            raise ValueError(f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only")
+        self._layers.append(layer)
+        self._core = self._params = None
+
+    @property
+    def core(self) -> core_network.Network:
+        """The compiled network; made, and the layers laid out in its vector, when first needed."""
+        if self._core is None:
+            if not self._layers:
+                raise ValueError("the network has no layer, expected at least one: use add_layer")
+            last = self._layers[-1].activation
+            if self.loss_name == "softmax_cross_entropy" and last not in (None, "identity", "softmax"):
+                raise ValueError(
+                    f"the last layer has activation {last!r}, expected None or 'softmax' with softmax_cross_entropy"
+                )
+            specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
+            core = core_network.Network(specs, LOSSES[self.loss_name], self.delta, self.dtype)
+            for index, layer in enumerate(self._layers):
+                layer.initialise(self.rng)
+                layer.lay_out(self, *core.views(index))
+            self._core = core
+        self._core.input_scale = self.input_scale
+        return self._core
+
+    def _named(self, flat: Array) -> dict[str, Array]:
+        """Views of a flat vector by name."""
+        views = {}
+        for k in range(len(self._layers)):
+            W, b = self.core.views(k, flat)
+            views[f"W{k + 1}"] = W
+            if b is not None:
+                views[f"b{k + 1}"] = b
+        return views
+
+    @property
+    def params(self) -> Params:
+        """The parameters W1, b1, W2, ... as views of one vector: change them in place, or assign the same shape."""
+        if self._params is None:
+            self._params = Params(self._named(self.core.params))
+        return self._params
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters."""
+        return int(self.core.params.size)
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return self.core.views(0)[0].shape[0]
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self._layers[-1].n_neurons
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the outputs stand for classes: softmax cross-entropy, or integer labels were trained on."""
+        return self.loss_name == "softmax_cross_entropy" or self._layers[-1].activation == "softmax"
+
+    def _samples(self, x: ArrayLike, name: str = "x") -> tuple[Array, bool]:
+        """Rows for the engine, and whether it was a single sample."""
+        array = _checks.numbers(x, name)
+        return _checks.samples(array, name, self.n_in), array.ndim == 1
+
+    def _batch(self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t") -> tuple[Array, Array, bool]:
+        rows, single = self._samples(x, x_name)
+        return rows, _checks.targets(t, t_name, len(rows), self.n_out), single
+
+    def _outputs(self, rows: Array) -> Array:
+        """predict for rows that are checked."""
+        out = np.empty((len(rows), self.n_out), self.dtype)
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            self.core.forward(rows, out)
+        return out
+
+    def _macs(self, n_samples: int) -> int:
+        return n_samples * self.n_params
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Return what the last layer yields.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, n_in) or (n_in,)
+            float32, float64 or uint8 are read as they are; other numbers become float64.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_out) or (n_out,)
+            Of the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not finite numbers of a fitting shape.
+        """
+        rows, single = self._samples(x)
+        out = self._outputs(rows)
+        return out[0] if single else out
+
+    feed_forward = predict
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Return class probabilities: the softmax of logits, or what a softmax layer yields.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, n_in) or (n_in,)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_out) or (n_out,)
+
+        Raises
+        ------
+        ValueError
+            If the loss is not softmax_cross_entropy and the last layer not softmax, or x does not fit.
+        """
+        if not self.is_classifier:
+            raise ValueError(f"the loss is {self.loss_name!r}, expected 'softmax_cross_entropy' for probabilities")
+        outputs = self.predict(x)
+        return outputs if self._layers[-1].activation == "softmax" else softmax(outputs)
+
+    @staticmethod
+    def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
+        """Return the fraction of right classes.
+
+        Parameters
+        ----------
+        y_pred, y_true : array_like
+            Labels (n_samples,), or one row of scores (or one-hot) a sample, whose largest is the class.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If the numbers of samples differ, or there is none.
+
+        Examples
+        --------
+        >>> NeuralNetwork.accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
+        0.5
+        """
+        predicted, true = (a.argmax(axis=1) if a.ndim == 2 else a for a in map(np.asarray, (y_pred, y_true)))
+        if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
+            raise ValueError(
+                f"y_pred has shape {np.shape(y_pred)} and y_true {np.shape(y_true)}, "
+                f"expected labels or rows of scores of the same number of samples"
+            )
+        return float(np.mean(predicted == true))
+
+    def loss(self, X: ArrayLike, t: ArrayLike) -> float:
+        """Return the loss averaged over the samples.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_in) or (n_in,)
+        t : array_like
+            Labels (n_samples,), or targets (n_samples, n_out).
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or t does not fit the network.
+        """
+        rows, targets, _ = self._batch(X, t)
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            return float(self.core.loss(rows, targets))
+
+    def gradient(self, X: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Return the gradient of the loss, by back-propagation.
+
+        Parameters
+        ----------
+        X, t : array_like
+            As in loss.
+
+        Returns
+        -------
+        dict of ndarray
+            New arrays W1, b1, ... of the parameters' shapes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or t does not fit the network.
+        """
+        rows, targets, self._single_sample = self._batch(X, t)
+        grads = np.empty(self.n_params, self.dtype)
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            self.core.gradient(rows, targets, None, grads)
+        return self._named(grads)
+
+    def numerical_gradient(self, X: ArrayLike, t: ArrayLike, h: float | None = None) -> dict[str, Array]:
+        """Return the gradient of the loss by central differences of every parameter.
+
+        Parameters
+        ----------
+        X, t : array_like
+            As in loss.
+        h : float, optional
+            Step; by default eps**(1/3) * max(1, abs(p)) for each parameter p.
+
+        Returns
+        -------
+        dict of ndarray
+            As gradient.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or t does not fit the network, or h is not above 0.
+        """
+        rows, targets, _ = self._batch(X, t)
+        grads = np.empty(self.n_params, self.dtype)
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            step = 0.0 if h is None else _checks.positive_float(h, "h")
+            self.core.numerical_gradient(rows, targets, step, grads)
+        return self._named(grads)
+
+    def forward(self, X: ArrayLike) -> Array:
+        """As predict, and keep what backward needs: for losses and loops of your own."""
+        rows, self._single_sample = self._samples(X)
+        out = np.empty((len(rows), self.n_out), self.dtype)
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            self.core.forward_keep(rows, out)
+        return out[0] if self._single_sample else out
+
+    def backward(self, dy: ArrayLike) -> tuple[dict[str, Array], Array]:
+        """Return the gradients of a loss whose gradient by the outputs of the last forward is dy.
+
+        Parameters
+        ----------
+        dy : array_like
+            Shape of forward's result.
+
+        Returns
+        -------
+        grads : dict of ndarray
+            By parameter.
+        dx : ndarray
+            By the input that forward was given.
+
+        Raises
+        ------
+        RuntimeError
+            If the last call on this network was not forward or backward.
+        ValueError
+            If dy has another shape.
+        """
+        outputs = self.core.n_kept
+        expected = (self.n_out,) if self._single_sample else (outputs, self.n_out)
+        array = _checks.finite(_checks.floats(_checks.parameter(dy, "dy", expected), "dy"), "dy") if outputs else dy
+        grads = np.empty(self.n_params, self.dtype)
+        dx = np.empty((outputs, self.n_in), self.dtype)
+        with _threads.single_threaded_blas(self._macs(outputs)):
+            self.core.backward(np.ascontiguousarray(array, self.dtype), grads, dx)
+        return self._named(grads), (dx[0] if self._single_sample else dx)
+
+    def backpropagation(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> None:
+        """Make one gradient descent update, with one sample or the mean over a batch.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As X and t in loss.
+        learning_rate : float
+            Above 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or y does not fit the network, or the learning rate is not above 0.
+        """
+        lr = _checks.positive_float(learning_rate, "learning_rate")
+        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            self.core.step(rows, targets, lr)
+
+    def last_of(self, layer: Layer, what: str) -> Array | None:
+        """What Layer.last_activation ("z"), error ("dz") and delta ("da") show."""
+        index = self._layers.index(layer)
+        is_last = index == len(self._layers) - 1
+        if what == "dz" and is_last:
+            if layer.activation == "softmax" or self.loss_name == "softmax_cross_entropy":
+                what = "da"  # softmax and cross-entropy are one: its error is t - y
+            else:
+                t, z = self.core.last("t", index), self.core.last("z", index)
+                return None if t is None else (t - z)[0 if self._single_sample else slice(None)]
+        values = self.core.last(what, index)
+        if values is None:
+            return None
+        if what != "z":
+            values = values * -len(values)  # the article's sign, and each sample's own loss instead of the mean
+        elif is_last and layer.activation == "softmax":
+            values = softmax(values)
+        return values[0] if self._single_sample else values
+
+    def train(
+        self,
+        X_train: ArrayLike,
+        X_test: ArrayLike,
+        y_train: ArrayLike,
+        y_test: ArrayLike,
+        learning_rate: float,
+        max_epochs: int,
+    ) -> tuple[list[float], list[float]]:
+        """Run the article's loop: one update a sample, in order, max_epochs times over the training set.
+
+        Parameters
+        ----------
+        X_train, X_test : array_like of shape (n_samples, n_in)
+        y_train, y_test : array_like
+            Labels (n_samples,), or one-hot rows.
+        learning_rate : float
+        max_epochs : int
+
+        Returns
+        -------
+        mses : list of float
+            Mean of (y - output)**2 over the training set, after epochs 1, 11, 21, ...
+        accuracies : list of float
+            On the test set, after the same epochs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If data do not fit the network.
+        """
+        X_test, t_test, _ = self._batch(X_test, y_test, "X_test", "y_test")
+        X_train, t_train, _ = self._batch(X_train, y_train, "X_train", "y_train")
+        expected = np.eye(self.n_out)[t_train] if t_train.ndim == 1 else t_train
+        mses: list[float] = []
+        accuracies: list[float] = []
+
+        def record(history: training.History) -> None:
+            if history.epochs % 10 == 1 or max_epochs == 1:
+                mses.append(float(np.mean((expected - self.predict(X_train)) ** 2)))
+                accuracies.append(self.accuracy(self.predict(X_test), t_test))
+
+        self.fit(
+            X_train, t_train, optimizer=SGD(learning_rate), batch_size=1, epochs=max_epochs,
+            sampling="sequential", callbacks=[record], progress=False,
+        )  # fmt: skip
+        return mses, accuracies
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        optimizer: SGD | None = None,
+        batch_size: int = 32,
+        epochs: int | None = None,
+        iterations: int | None = None,
+        sampling: str = "shuffle",
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        callbacks: Sequence[Callable[[training.History], Any]] = (),
+        progress: bool | str = "auto",
+        n_threads: int | str = "auto",
+        rng: int | np.random.Generator | None = None,
+    ) -> training.History:
+        """Train: many updates a call of the compiled core, Python only about every 50 ms.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_in)
+            float32, float64 or uint8 (times input_scale) are read in place, never copied as a whole.
+        y : array_like
+            Labels (n_samples,), or targets (n_samples, n_out).
+        optimizer : SGD, optional
+            By default SGD(lr=0.01).
+        batch_size : int
+            Samples an update; more than there are is an error. The last batch of an epoch takes what is left.
+        epochs, iterations : int, optional
+            How long, by one of the two; 10 epochs if neither is given.
+        sampling : {"shuffle", "replacement", "sequential"}
+            A new permutation every epoch; the book's draws with replacement (an epoch is then
+            max(n_samples // batch_size, 1) updates); or the order given.
+        validation_data : (X_test, y_test), optional
+            Then train and test accuracy (losses, if the targets are not classes) are recorded every epoch.
+        sample_weight : array_like of shape (n_samples,), optional
+            Each batch's loss is the mean by these weights.
+        callbacks : sequence of callable
+            Called with the History after every epoch; one that returns True ends the training.
+        progress : bool or "auto"
+            A progress bar; "auto" shows it on a terminal.
+        n_threads : int or "auto"
+            The result does not depend on it, to the bit.
+        rng : int or numpy.random.Generator, optional
+            For sampling; by default the network's.
+
+        Returns
+        -------
+        History
+            Also after Ctrl-C, with ``interrupted`` True and the network as the last update left it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data or settings that do not fit; nothing has changed then.
+        FloatingPointError
+            If the loss becomes infinite or NaN; it names the iteration and the learning rate.
+
+        Examples
+        --------
+        >>> from nncore import load_digits
+        >>> (x, t), test = load_digits()
+        >>> net = NeuralNetwork([Layer(64, 32, "relu", init="he"), Layer(32, 10)], loss="softmax_cross_entropy", rng=0)
+        >>> history = net.fit(x, t, optimizer=SGD(0.2), epochs=30, validation_data=test, rng=0)
+        >>> history.test_accuracy[-1] > 0.95
+        True
+        """
+        return training.fit(
+            self, X, y, optimizer=optimizer or SGD(), batch_size=batch_size, epochs=epochs, iterations=iterations,
+            sampling=sampling, validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks,
+            progress=progress, n_threads=n_threads, rng=rng,
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and architecture as a safetensors file, or leave the file that is there as it is.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from nncore import persistence
+
+        persistence.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "NeuralNetwork":
+        """Read a network that save wrote.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not such a file, or a byte of it has changed.
+        """
+        from nncore import persistence
+
+        return persistence.load(path)
