@@ -318,18 +318,20 @@ cdef class Network:
         finally:
             self.busy = False
 
-    def train(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index,
-              Py_ssize_t batch_size, double lr, cnp.ndarray losses):
-        """One update a batch of batch_size samples out of index (intp, the last batch takes what is left)
+    def train(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
+              Py_ssize_t epoch_size, Py_ssize_t batch_size, double lr, cnp.ndarray losses):
+        """One update a batch of batch_size samples out of index (intp)
 
-        losses (float64, one a batch): each batch's loss before its update. Returns how many are finite: fewer than
-        all when it stopped at one that is not.
+        index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
+        of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
+        how many are finite: fewer than all when it stopped at one that is not.
         """
         cdef Plan plan
         cdef Py_ssize_t n = x.shape[0], steps
         cdef double *w = NULL
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        if not (1 <= batch_size <= epoch_size and position >= 0 and position % epoch_size % batch_size == 0):
+            raise ValueError(f"batch_size is {batch_size}, epoch_size {epoch_size}, position {position}, "
+                             f"expected a batch within an epoch and a position where one starts")
         set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
         set_targets(&plan.t, t, n, self.spec.n_out)
         plan.weights = NULL
@@ -339,10 +341,13 @@ cdef class Network:
             w = <double *> cnp.PyArray_DATA(batch_weights)
         plan.n_index = index.shape[0]
         plan.index = <const Py_ssize_t *> data_of(index, "index", cnp.NPY_INTP, plan.n_index)
+        plan.position = position
+        plan.epoch_size = epoch_size
         plan.batch_size = batch_size
         plan.lr = lr
-        cdef double *loss_data = <double *> data_of(
-            losses, "losses", cnp.NPY_FLOAT64, (plan.n_index + batch_size - 1) // batch_size)
+        cdef Py_ssize_t n_batches = (batches_before(position + plan.n_index, epoch_size, batch_size)
+                                     - batches_before(position, epoch_size, batch_size))
+        cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
         self.acquire(min(batch_size, plan.n_index) * (2 * self.spec.n_units + self.spec.n_in + self.spec.n_out))
@@ -394,6 +399,12 @@ cdef class Network:
                                     "t": 2 * self.spec.n_units + self.spec.n_in - spec.unit}[what]
         start = self.kept * (sections + spec.unit)
         return self.workspace[start:start + self.kept * spec.n_out].reshape(self.kept, spec.n_out).copy()
+
+
+cdef Py_ssize_t batches_before(Py_ssize_t position, Py_ssize_t epoch_size, Py_ssize_t batch_size) noexcept nogil:
+    """Batches that start before this position in consecutive epochs"""
+    return (position // epoch_size * ((epoch_size + batch_size - 1) // batch_size)
+            + (position % epoch_size + batch_size - 1) // batch_size)
 
 
 cdef void forward_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,

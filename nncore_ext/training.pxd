@@ -22,13 +22,16 @@ cdef struct Targets:
     const Py_ssize_t *labels
     Rows rows
 
-# What k training steps need: step i takes the batch_size samples index[i * batch_size:], the last one what is left.
+# What training steps need. index holds samples of consecutive epochs, epoch_size each, and starts at the given
+# position within one; an epoch is taken batch_size samples a step, its last step what is left.
 cdef struct Plan:
     Rows x
     Targets t
     const double *weights  # NULL: all 1
     const Py_ssize_t *index
     Py_ssize_t n_index
+    Py_ssize_t position
+    Py_ssize_t epoch_size
     Py_ssize_t batch_size
     double lr
 
@@ -88,7 +91,7 @@ cdef inline Py_ssize_t train_steps(
     cdef floating *x
     cdef floating *t
     while start < plan.n_index:
-        m = min(plan.batch_size, plan.n_index - start)
+        m = min(plan.batch_size, plan.n_index - start, plan.epoch_size - (plan.position + start) % plan.epoch_size)
         index = plan.index + start
         x = workspace + 2 * m * net.n_units
         t = x + m * net.n_in

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SAMPLINGS = ("shuffle", "replacement", "sequential")
 # Python gets control back about this often: progress bar, Ctrl-C.
 CHUNK_SECONDS = 0.05
+EPOCHS_TOGETHER = 1 << 16  # samples
 
 
 @dataclass
@@ -108,26 +109,26 @@ def fit(
     _checks.choice(sampling, "sampling", SAMPLINGS)
     if not isinstance(optimizer, SGD):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer such as SGD(lr=0.1)")
-    epoch_steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
-    if iterations is None:
-        total = epoch_steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
-    else:
-        total = _checks.positive_int(iterations, "iterations")
     weights = _checks.sample_weights(sample_weight, n)
     test = None if validation_data is None else net._batch(*validation_data, "validation X", "validation y")[:2]
-    generator = net.rng if rng is None else _checks.generator(rng)
+    plan = _Plan(n, batch_size, sampling, net.rng if rng is None else _checks.generator(rng))
+    if iterations is None:
+        total = plan.steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
+    else:
+        total = _checks.positive_int(iterations, "iterations")
     macs = batch_size * net.n_params
     history = History(n_threads=_threads.resolve(n_threads, macs))
     record = _recorder(net, history, (x, t), test)
-    run = _Run(net, x, t, weights, batch_size, optimizer.lr, history)
+    run = _Run(net, (x, t, weights), plan, optimizer.lr, total, history)
+    # nothing to do between epochs: small ones go to the core several at a time
+    together = 1 if callbacks or test else max(1, EPOCHS_TOGETHER // plan.size)
     started = time.perf_counter()
     net.core.n_threads = history.n_threads
     with _threads.single_threaded_blas(max(macs, _threads.BLAS_THREADED_MACS)), _bar(progress, total) as bar:
         try:
-            for index in _epoch_indices(n, epoch_steps, batch_size, total, sampling, generator):
-                history.epochs += 1
-                run.epoch(index, bar)
-                record(bar)
+            while history.iterations < total:
+                run.epochs(min(together, -(-(total - history.iterations) // plan.steps)), bar)
+                record()
                 history.seconds = time.perf_counter() - started
                 if any([callback(history) is True for callback in callbacks]):
                     break
@@ -139,79 +140,85 @@ def fit(
     return history
 
 
-def _epoch_indices(
-    n: int, epoch_steps: int, batch_size: int, total: int, sampling: str, rng: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    """The samples of each epoch in the order of use; the last epoch ends with the total number of updates."""
-    done = 0
-    while done < total:
-        if sampling == "replacement":
-            index = rng.integers(n, size=epoch_steps * batch_size, dtype=np.intp)
-        elif sampling == "shuffle":
-            index = rng.permutation(n).astype(np.intp, copy=False)
-        else:
-            index = np.arange(n, dtype=np.intp)
-        yield index[: (total - done) * batch_size]
-        done += epoch_steps
+class _Plan:
+    """Which samples an epoch takes, in which order."""
+
+    def __init__(self, n: int, batch_size: int, sampling: str, rng: np.random.Generator) -> None:
+        self.n, self.batch_size, self.sampling, self.rng = n, batch_size, sampling, rng
+        # updates and samples of one epoch
+        self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
+        self.size = self.steps * batch_size if sampling == "replacement" else n
+
+    def sample_at(self, step: int) -> int:
+        """Samples that the first so many updates of consecutive epochs take."""
+        return step // self.steps * self.size + min(step % self.steps * self.batch_size, self.size)
+
+    def epoch(self) -> NDArray[np.intp]:
+        """The samples of the next epoch; how they are drawn does not depend on how training is cut into chunks."""
+        if self.sampling == "replacement":
+            return self.rng.integers(self.n, size=self.size, dtype=np.intp)
+        if self.sampling == "shuffle":
+            return self.rng.permutation(self.n).astype(np.intp, copy=False)
+        return np.arange(self.n, dtype=np.intp)
 
 
 class _Run:
     """The chunks of one training run, sized so that each takes about CHUNK_SECONDS."""
 
     def __init__(
-        self,
-        net: "NeuralNetwork",
-        x: NDArray[Any],
-        t: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-        batch_size: int,
-        lr: float,
-        history: History,
+        self, net: "NeuralNetwork", data: tuple[Any, ...], plan: _Plan, lr: float, total: int, history: History
     ) -> None:
-        self.net, self.data, self.batch_size, self.lr, self.history = net, (x, t, weights), batch_size, lr, history
-        self.steps = 1
+        self.net, self.data, self.plan, self.lr, self.history = net, data, plan, lr, history
+        self.losses = np.empty(total)
+        self.chunk = 1
 
-    def epoch(self, index: NDArray[np.intp], bar: Any) -> None:
-        """Run the updates of one epoch."""
-        start = 0
-        while start < len(index):
-            part = index[start : start + self.steps * self.batch_size]
-            losses = np.empty(-(-len(part) // self.batch_size))
-            before = time.perf_counter()
-            done = self.net.core.train(*self.data, part, self.batch_size, self.lr, losses)
-            elapsed = time.perf_counter() - before
-            self.history.train_seconds += elapsed
-            self.history.loss = np.append(self.history.loss, losses[:done])
-            if done < len(losses):
-                raise FloatingPointError(
-                    f"the loss became {losses[done]} at iteration {self.history.iterations + 1} with learning rate "
-                    f"{self.lr}, expected a finite loss: try a smaller learning rate"
-                )
-            start += len(part)
-            bar.update(done)
-            bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **self.shown())
-            # at most 8 times more than last time: the first chunks are too short to be measured well
-            per_step = max(elapsed / done, 1e-9)
-            self.steps = max(1, min(8 * self.steps, int(CHUNK_SECONDS / per_step)))
+    def epochs(self, count: int, bar: Any) -> None:
+        """Run the updates of this many epochs, as far as the total reaches."""
+        index = np.concatenate([self.plan.epoch() for _ in range(count)])
+        steps = min(count * self.plan.steps, len(self.losses) - self.history.iterations)
+        self.history.epochs += count
+        first = 0
+        while first < steps:
+            last = min(first + self.chunk, steps)
+            self._chunk(index, first, last, bar)
+            first = last
 
-    def shown(self) -> dict[str, str]:
-        """The last test figure, for the progress bar."""
-        if self.history.test_accuracy:
-            return {"accuracy": f"{self.history.test_accuracy[-1]:.4f}"}
-        return {}
+    def _chunk(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
+        """The updates first to last of these epochs: one call of the core."""
+        plan, history = self.plan, self.history
+        begin, end = plan.sample_at(first), plan.sample_at(last)
+        n_steps = last - first
+        losses = self.losses[history.iterations : history.iterations + n_steps]
+        before = time.perf_counter()
+        done = self.net.core.train(
+            *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, self.lr, losses
+        )
+        elapsed = time.perf_counter() - before
+        history.train_seconds += elapsed
+        history.loss = self.losses[: history.iterations + done]
+        if done < n_steps:
+            raise FloatingPointError(
+                f"the loss became {losses[done]} at iteration {history.iterations + 1} with learning rate "
+                f"{self.lr}, expected a finite loss: try a smaller learning rate"
+            )
+        bar.update(done)
+        accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
+        bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
+        # at most 8 times more than last time: the first chunks are too short to be measured well
+        self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS * done / max(elapsed, 1e-9))))
 
 
-def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> Callable[[Any], None]:
+def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> Callable[[], None]:
     """Returns the function that evaluates the network after an epoch."""
     if test is None:
-        return lambda bar: None
+        return lambda: None
 
     def are_classes(t: NDArray[Any]) -> bool:
         return t.ndim == 1 or (net.n_out > 1 and bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all()))
 
     classes = are_classes(train[1]) and are_classes(test[1])
 
-    def record(bar: Any) -> None:
+    def record() -> None:
         history.epoch_ends.append(history.iterations)
         for name, (x, t) in (("train", train), ("test", test)):
             if classes:
