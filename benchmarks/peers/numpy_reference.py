@@ -1,0 +1,148 @@
+"""NumPy: the article's and the book's loops. In float64 they say what every peer has to compute."""
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from benchmarks.jobs import Array, Problem
+from benchmarks.peers import Entry, Outcome, Run
+
+
+def _blas() -> list[dict[str, object]]:
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def version() -> str:
+    """Versions of NumPy and of the BLAS libraries in this process."""
+    blas = sorted({f"{library['internal_api']} {library['version']}" for library in _blas()})
+    return f"numpy {np.__version__} ({', '.join(blas) or 'unknown BLAS'})"
+
+
+def blas_threads() -> int:
+    """Threads that BLAS may use."""
+    return max((int(str(library["num_threads"])) for library in _blas()), default=1)
+
+
+def sigmoid(x: Array) -> Array:
+    """The logistic function."""
+    return 1 / (1 + np.exp(-x))
+
+
+class Layer:
+    """The article's dense layer, sigmoid."""
+
+    def __init__(self, weights: Array, bias: Array) -> None:
+        self.weights, self.bias = weights, bias
+        self.last_activation = self.error = self.delta = bias
+
+    def activate(self, x: Array) -> Array:
+        """Output for one sample."""
+        self.last_activation = sigmoid(np.dot(x, self.weights) + self.bias)
+        return self.last_activation
+
+    def apply_activation_derivative(self, z: Array) -> Array:
+        """Derivative of the sigmoid, written from its output."""
+        return z * (1 - z)
+
+
+class NeuralNetwork:
+    """The article's network; other than in its published loop, biases are updated as well."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+
+    def feed_forward(self, x: Array) -> Array:
+        """Output for one sample."""
+        for layer in self.layers:
+            x = layer.activate(x)
+        return x
+
+    def backpropagation(self, x: Array, y: Array, learning_rate: float) -> None:
+        """One update with one sample."""
+        output = self.feed_forward(x)
+        for i in reversed(range(len(self.layers))):
+            layer = self.layers[i]
+            if i == len(self.layers) - 1:
+                layer.error = y - output
+            else:
+                following = self.layers[i + 1]
+                layer.error = np.dot(following.weights, following.delta)
+            layer.delta = layer.error * layer.apply_activation_derivative(layer.last_activation)
+        for i, layer in enumerate(self.layers):
+            inputs = np.atleast_2d(x if i == 0 else self.layers[i - 1].last_activation)
+            layer.weights += layer.delta * inputs.T * learning_rate
+            layer.bias += layer.delta * learning_rate
+
+
+def moons(problem: Problem, threads: int | None) -> Run:
+    """The article's loop."""
+    net = NeuralNetwork([Layer(W, b) for W, b in problem.start()])
+    x, targets, lr = problem.x, problem.targets, problem.job.lr
+
+    def run(steps: int) -> Outcome:
+        for i in problem.batches(steps)[:, 0]:
+            net.backpropagation(x[i], targets[i], lr)
+        loss = 0.5 * np.sum(net.layers[-1].error ** 2)
+        return Outcome(float(loss), [a for layer in net.layers for a in (layer.weights, layer.bias)], blas_threads())
+
+    return run
+
+
+def softmax(x: Array) -> Array:
+    """Softmax of the rows."""
+    x = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return x / np.sum(x, axis=-1, keepdims=True)
+
+
+class TwoLayerNet:
+    """The book's network; its loss has no 1e-7 within the logarithm, as its gradient never had."""
+
+    def __init__(self, params: dict[str, Array]) -> None:
+        self.params = params
+
+    def predict(self, x: Array) -> Array:
+        """Class probabilities."""
+        z1 = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
+        return softmax(np.dot(z1, self.params["W2"]) + self.params["b2"])
+
+    def loss(self, x: Array, t: Array) -> float:
+        """Cross-entropy, averaged over the batch; t one-hot."""
+        y = self.predict(x)
+        return float(-np.sum(np.log(y[np.arange(len(y)), t.argmax(axis=1)])) / len(y))
+
+    def gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """Gradient of the loss by back-propagation."""
+        z1 = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
+        y = softmax(np.dot(z1, self.params["W2"]) + self.params["b2"])
+        dy = (y - t) / len(x)
+        da1 = np.dot(dy, self.params["W2"].T) * (1 - z1) * z1
+        return {
+            "W1": np.dot(x.T, da1),
+            "b1": np.sum(da1, axis=0),
+            "W2": np.dot(z1.T, dy),
+            "b2": np.sum(dy, axis=0),
+        }
+
+
+def mnist(problem: Problem, threads: int | None) -> Run:
+    """The book's loop; the loss is taken before the update as everyone else's, a forward pass of its own as there."""
+    names = ("W1", "b1", "W2", "b2")
+    net = TwoLayerNet(dict(zip(names, (a for layer in problem.start() for a in layer), strict=True)))
+    x, targets, lr = problem.x, problem.targets, problem.job.lr
+
+    def run(steps: int) -> Outcome:
+        losses = []
+        for batch in problem.batches(steps):
+            x_batch, t_batch = x[batch], targets[batch]
+            grad = net.gradient(x_batch, t_batch)
+            losses.append(net.loss(x_batch, t_batch))
+            for key in names:
+                net.params[key] -= lr * grad[key]
+        return Outcome(losses[-1], list(net.params.values()), blas_threads())
+
+    return run
+
+
+JOBS = {
+    "moons": Entry(moons, note="the article's loop"),
+    "mnist": Entry(mnist, note="the book's loop: gradient and loss, two forward passes"),
+}

@@ -1,0 +1,693 @@
+"""Every picture of the library.
+
+A function that draws one picture takes the axes to draw on, makes a new figure if there are none, and returns the
+axes; ``ax.figure.savefig("name.png")`` writes the file. A picture of several parts comes as a figure of its own.
+Matplotlib is imported on first use. Colours are those of Okabe and Ito, told apart by colour-blind readers too.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nncore import _checks
+from nncore.gradient import numerical_diff, numerical_gradient
+from nncore.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d import Axes3D
+
+Array = NDArray[Any]
+Scalar: TypeAlias = Callable[[Array], float]  # of a point (2,)
+Extent: TypeAlias = tuple[float, float, float, float]  # as Matplotlib's: left, right, bottom, top
+
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, YELLOW, BLACK = COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
+)  # fmt: skip
+DARK_COLOURS = (SKY, ORANGE, GREEN, YELLOW, PURPLE, BLUE, VERMILLION, "#FFFFFF")
+DARK_BACKGROUND, DARK_INK = "#15181E", "#D8DCE3"
+
+SQUARE: Extent = (-3.0, 3.0, -3.0, 3.0)
+
+
+# ---- training ------------------------------------------------------------------------------------------------
+
+
+def plot_loss(losses: History | ArrayLike, ax: "Axes | None" = None, *, window: int | None = None) -> "Axes":
+    """Draw the loss of every iteration as a light line, and its moving average as a strong one.
+
+    Parameters
+    ----------
+    losses : History or array_like of shape (n_iterations,)
+    ax : Axes, optional
+    window : int, optional
+        Iterations averaged; by default a fiftieth of all. 1 draws the losses only.
+
+    Returns
+    -------
+    Axes
+        Its lines are the losses, and if window is not 1 the averages, each at the middle of its window.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the losses are not a row of finite numbers, or window is not 1 to n_iterations.
+
+    Examples
+    --------
+    >>> ax = plot_loss([3.0, 2.0, 1.5, 1.0], window=2)
+    >>> [line.get_ydata().tolist() for line in ax.lines]
+    [[3.0, 2.0, 1.5, 1.0], [2.5, 1.75, 1.25]]
+    """
+    values = _row(losses.loss if isinstance(losses, History) else losses, "losses")
+    window = max(1, len(values) // 50) if window is None else _checks.positive_int(window, "window")
+    if window > len(values):
+        raise ValueError(f"window is {window}, expected at most {len(values)}, the number of losses")
+    iterations = np.arange(1, len(values) + 1)
+    ax = _axes(ax)
+    ax.plot(iterations, values, color=BLUE, lw=1, alpha=0.35 if window > 1 else 1, marker=_dot(values), label="loss")
+    if window > 1:
+        sums = np.cumsum(np.concatenate([[0.0], values]))
+        middles = iterations[: len(values) - window + 1] + (window - 1) / 2
+        ax.plot(middles, (sums[window:] - sums[:-window]) / window, color=BLUE, lw=1.8, label=f"mean of {window}")
+        ax.legend()
+    ax.set(xlabel="iteration", ylabel="loss")
+    return ax
+
+
+def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
+    """Draw training and test accuracy by epoch; the losses by epoch where the targets are no classes.
+
+    Parameters
+    ----------
+    history : History
+        Of a training with validation_data.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Its lines are the training and the test values. A run that ended within an epoch ends between two whole
+        numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If history is no History, or nothing was recorded by epoch.
+
+    Examples
+    --------
+    >>> ax = plot_accuracy(History(train_accuracy=[0.8, 0.9], test_accuracy=[0.7, 0.8]))
+    >>> [line.get_label() for line in ax.lines]
+    ['train', 'test']
+    """
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}, expected a History")
+    columns = history.epoch_columns()
+    what = "accuracy" if "train_accuracy" in columns or "test_accuracy" in columns else "loss"
+    if not columns:
+        raise ValueError("history has no values by epoch, expected a training with validation_data")
+    ax = _axes(ax)
+    for name, colour, style in (("train", BLUE, "-"), ("test", VERMILLION, "--")):
+        values = np.asarray(columns.get(f"{name}_{what}", []))
+        ends = history.epoch_ends
+        epochs = np.array(ends) / ends[0] if len(ends) == len(values) > 0 else np.arange(1, len(values) + 1)
+        ax.plot(epochs, values, color=colour, ls=style, marker=_dot(values), label=name)
+    ax.set(xlabel="epoch", ylabel=what)
+    ax.legend()
+    return ax
+
+
+def plot_curves(history: History) -> "Figure":
+    """Draw plot_loss and, if values were recorded by epoch, plot_accuracy beside it.
+
+    Parameters
+    ----------
+    history : History
+
+    Returns
+    -------
+    Figure
+        A new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As plot_loss.
+
+    Examples
+    --------
+    >>> len(plot_curves(History(loss=[2.0, 1.0], train_loss=[1.2], test_loss=[1.3])).axes)
+    2
+    """
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}, expected a History")
+    _row(history.loss, "losses")
+    pictures: list[Callable[..., Any]] = [plot_loss, plot_accuracy] if history.epoch_columns() else [plot_loss]
+    figure = _figure(5 * len(pictures), 3.8)
+    for i, picture in enumerate(pictures, start=1):
+        picture(history, figure.add_subplot(1, len(pictures), i))
+    return figure
+
+
+# ---- functions and descent -----------------------------------------------------------------------------------
+
+
+def plot_function_and_tangent(
+    f: Callable[[float], float],
+    x0s: float | Sequence[float],
+    x_range: tuple[float, float] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw y = f(x) and its tangents, whose slopes are numerical_diff(f, x0).
+
+    Parameters
+    ----------
+    f : callable
+        Takes and returns a float.
+    x0s : float or sequence of float
+        Where the tangents touch.
+    x_range : (float, float), optional
+        First and last x; by default wide enough for all x0s.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Its lines are the curve, then for each x0 the tangent and the point of contact.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x0s or x_range is not such numbers.
+
+    Examples
+    --------
+    >>> ax = plot_function_and_tangent(lambda x: 0.01 * x**2 + 0.1 * x, [5, 10], (0, 20))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['f(x)', 'slope 0.2 at 5', 'slope 0.3 at 10']
+    """
+    touching = _row(np.atleast_1d(np.asarray(x0s)), "x0s")
+    margin = max(np.ptp(touching), 1.0)
+    start, end = (
+        (touching.min() - margin, touching.max() + margin) if x_range is None else _limits(x_range, 2, "x_range")
+    )
+    x = np.linspace(start, end, 201)
+    ax = _axes(ax)
+    ax.plot(x, [f(float(v)) for v in x], color=BLACK, label="f(x)")
+    for x0, colour in zip(touching.tolist(), _cycle(COLOURS[:-1], len(touching)), strict=True):
+        slope, y0 = numerical_diff(f, x0), f(x0)
+        ax.plot(x, y0 + slope * (x - x0), color=colour, lw=1.2, ls="--", label=f"slope {slope:.4g} at {x0:.4g}")
+        ax.plot(x0, y0, "o", color=colour)
+    ax.set(xlabel="x", ylabel="f(x)", xlim=(start, end))
+    ax.legend()
+    return ax
+
+
+def plot_gradient_field(f: Scalar, extent: Extent = SQUARE, ax: "Axes | None" = None, *, n: int = 17) -> "Axes":
+    """Draw the negative gradients of f as arrows: they point where f falls fastest, long where it is steep.
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array (2,), returns one number.
+    extent : (float, float, float, float)
+        Least and greatest x0, least and greatest x1.
+    ax : Axes, optional
+    n : int
+        Arrows along each side.
+
+    Returns
+    -------
+    Axes
+        With one Quiver, whose U and V are minus numerical_gradient(f, ...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If extent or n is not such numbers.
+
+    Examples
+    --------
+    >>> ax = plot_gradient_field(lambda x: x[0] ** 2 + x[1] ** 2, n=5)
+    >>> ax.collections[0].U.shape
+    (25,)
+    """
+    points = _grid(extent, _checks.positive_int(n, "n"))
+    slopes = np.array([numerical_gradient(f, point) for point in points.reshape(-1, 2)]).reshape(points.shape)
+    ax = _axes(ax)
+    ax.quiver(*np.moveaxis(points, -1, 0), *np.moveaxis(-slopes, -1, 0), angles="xy", color=BLUE, width=0.004)
+    ax.set(xlabel="$x_0$", ylabel="$x_1$", aspect="equal")
+    return ax
+
+
+def plot_surface(f: Scalar, extent: Extent = SQUARE, ax: "Axes3D | None" = None, *, n: int = 50) -> "Axes3D":
+    """Draw the surface of f over a rectangle, in three dimensions.
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array (2,), returns one number.
+    extent : (float, float, float, float)
+        Least and greatest x0, least and greatest x1.
+    ax : Axes3D, optional
+        As ``plt.subplots(subplot_kw={"projection": "3d"})`` makes them.
+    n : int
+        Points along each side.
+
+    Returns
+    -------
+    Axes3D
+
+    Raises
+    ------
+    TypeError, ValueError
+        If extent or n is not such numbers, or ax has two dimensions.
+
+    Examples
+    --------
+    >>> ax = plot_surface(lambda x: x[0] ** 2 + x[1] ** 2)
+    >>> ax.name
+    '3d'
+    """
+    points = _grid(extent, _checks.positive_int(n, "n"))
+    space: Any = _axes(ax, "3d")
+    space.plot_surface(points[..., 0], points[..., 1], _on_grid(f, points), cmap="viridis", rcount=n, ccount=n)
+    space.set(xlabel="$x_0$", ylabel="$x_1$", zlabel="$f(x)$")
+    space.set_box_aspect(None, zoom=0.85)  # else the label of the third axis is cut off
+    return space  # type: ignore[no-any-return]
+
+
+def plot_descent(f: Scalar, path: ArrayLike, extent: Extent | None = None, ax: "Axes | None" = None) -> "Axes":
+    """Draw the path of a descent over the contours of f.
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array (2,), returns one number.
+    path : array_like of shape (n_points, 2)
+        As gradient_descent returns it with return_path.
+    extent : (float, float, float, float), optional
+        Least and greatest x0, least and greatest x1; by default the path and a margin around it.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Its lines are the path, its start and its end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If path or extent is not such numbers.
+
+    Examples
+    --------
+    >>> ax = plot_descent(lambda x: x[0] ** 2 + x[1] ** 2, [[-3, 4], [-1, 1], [0, 0]])
+    >>> ax.lines[0].get_xdata().tolist()
+    [-3.0, -1.0, 0.0]
+    """
+    points = _points(path, "path")
+    contours = _grid(_around(points, 0.15) if extent is None else extent, 80)
+    ax = _axes(ax)
+    lines = ax.contour(*np.moveaxis(contours, -1, 0), _on_grid(f, contours), 12, cmap="viridis", linewidths=0.8)
+    ax.clabel(lines, fontsize=7, fmt="%.3g")
+    ax.plot(*points.T, "o-", color=VERMILLION, ms=3, lw=1)
+    ax.plot(*points[0], "o", color=BLACK, label="start")
+    ax.plot(*points[-1], "*", color=BLACK, ms=11, label="end")
+    ax.set(xlabel="$x_0$", ylabel="$x_1$")
+    ax.legend()
+    return ax
+
+
+# ---- points in the plane -------------------------------------------------------------------------------------
+
+
+def plot_points(X: ArrayLike, y: ArrayLike, ax: "Axes | None" = None, *, dark: bool = False) -> "Axes":
+    """Draw points of the plane in the colours of their classes.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, 2)
+    y : array_like of int, shape (n_samples,)
+        Classes 0, 1, 2, ...
+    ax : Axes, optional
+    dark : bool
+        Bright points on a dark background; the figure (or subfigure) around the axes becomes dark as well.
+
+    Returns
+    -------
+    Axes
+        With one collection of points a class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or y is not such numbers.
+
+    Examples
+    --------
+    >>> ax = plot_points([[0.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [0, 1, 1], dark=True)
+    >>> [len(points.get_offsets()) for points in ax.collections]
+    [1, 2]
+    """
+    points = _points(X, "X")
+    classes = _classes(y, len(points))
+    ax = _axes(ax)
+    _scatter(ax, points, classes, dark)
+    ax.set(xlabel="$x_0$", ylabel="$x_1$")
+    return ax
+
+
+def plot_decision_boundary(
+    predict: Callable[[Array], ArrayLike], X: ArrayLike, y: ArrayLike, ax: "Axes | None" = None, *, dark: bool = False
+) -> "Axes":
+    """Draw what a network of two classes says all over the plane, its boundary, and the points.
+
+    Parameters
+    ----------
+    predict : callable
+        Takes (n, 2), returns the score of class 1 as (n,) or (n, 1), or a score for each class as (n, 2). Scores are
+        meant to lie in [0, 1]; two of them become (1 + y[:, 1] - y[:, 0]) / 2, for probabilities that of class 1.
+    X : array_like of shape (n_samples, 2)
+    y : array_like of int, shape (n_samples,)
+        0 or 1.
+    ax : Axes, optional
+    dark : bool
+        As in plot_points.
+
+    Returns
+    -------
+    Axes
+        Filled contours of the score, the line where it is 0.5, and the points.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or y is not such numbers, or predict returns another shape.
+
+    Examples
+    --------
+    >>> ax = plot_decision_boundary(lambda x: x[:, 0], [[0.0, 0.0], [1.0, 1.0]], [0, 1])
+    >>> len(ax.collections)
+    4
+    """
+    points = _points(X, "X")
+    classes = _checks.labels(_classes(y, len(points)), "y", 2)
+    places = _grid(_around(points, 0.08), 200)
+    answers = _checks.finite(_checks.floats(predict(places.reshape(-1, 2)), "predict(x)"), "predict(x)")
+    n = places.size // 2
+    if answers.shape not in ((n,), (n, 1), (n, 2)):
+        raise ValueError(
+            f"predict returned shape {answers.shape} for {n} points, expected ({n},), ({n}, 1) or ({n}, 2)"
+        )
+    two = answers.shape == (n, 2)
+    scores = ((1 + answers[:, 1] - answers[:, 0]) / 2 if two else answers).reshape(places.shape[:2])
+    ax = _axes(ax)
+    colours = DARK_COLOURS if dark else COLOURS
+    cmap = _between(colours[0], DARK_BACKGROUND if dark else "#FFFFFF", colours[1])
+    plane = np.moveaxis(places, -1, 0)
+    filled = ax.contourf(*plane, scores, np.linspace(0, 1, 21), cmap=cmap, alpha=0.6, extend="both")
+    ax.contour(*plane, scores, [0.5], colors=[DARK_INK if dark else BLACK], linewidths=1.5)
+    bar = ax.figure.colorbar(filled, ax=ax, label="score of class 1", ticks=np.linspace(0, 1, 6))
+    _scatter(ax, points, classes, dark)
+    if dark:
+        _darken(bar.ax)
+    ax.set(xlabel="$x_0$", ylabel="$x_1$")
+    return ax
+
+
+# ---- images --------------------------------------------------------------------------------------------------
+
+
+def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int = 50) -> "Figure":
+    """Draw what each unit of the first layer looks for: its weights as an image, all on one scale around 0.
+
+    Parameters
+    ----------
+    W : array_like of shape (n_in, n_units)
+    shape : (int, int), optional
+        Height and width of an image of n_in pixels; by default a square.
+    n : int
+        Units drawn at most, the first ones.
+
+    Returns
+    -------
+    Figure
+        A new one, with all images as tiles of one, and a colour bar.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If W is not finite numbers of such a shape, or its rows do not make an image.
+
+    Examples
+    --------
+    >>> figure = plot_weights([[0.1, -0.2], [0.3, 0.4], [0.0, 0.1], [0.2, -0.5]])
+    >>> figure.axes[0].images[0].get_clim()
+    (-0.5, 0.5)
+    """
+    weights = _checks.finite(_checks.floats(W, "W"), "W")
+    if weights.ndim != 2 or weights.size == 0:
+        raise ValueError(f"W has shape {weights.shape}, expected (n_in, n_units), neither of them 0")
+    images = _images(weights.T[: _checks.positive_int(n, "n")], "W.T", shape)
+    count, height, width = images.shape
+    n_columns = _columns(count * height / width)
+    n_rows = -(-count // n_columns)
+    gap = max(1, width // 14)
+    mosaic = np.full((n_rows * (height + gap) - gap, n_columns * (width + gap) - gap), np.nan)
+    for i, image in enumerate(images):
+        top, left = i // n_columns * (height + gap), i % n_columns * (width + gap)
+        mosaic[top : top + height, left : left + width] = image
+    greatest = float(abs(images).max()) or 1.0
+    figure = _figure(1.8 + 0.8 * n_columns, 0.6 + 0.8 * n_rows * height / width)
+    ax = figure.add_subplot()
+    shown = ax.imshow(mosaic, cmap="RdBu_r", vmin=-greatest, vmax=greatest, interpolation="nearest")
+    ax.set_axis_off()
+    ax.set_title(f"Weights of {count} of {weights.shape[1]} units" if count < weights.shape[1] else "Weights")
+    figure.colorbar(shown, ax=ax, label="weight", shrink=0.9)
+    return figure
+
+
+def plot_mistakes(
+    images: ArrayLike,
+    t_true: ArrayLike,
+    t_pred: ArrayLike,
+    probabilities: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    n: int = 25,
+) -> "Figure":
+    """Draw images that were taken for another class, each titled "true → predicted".
+
+    Parameters
+    ----------
+    images : array_like of shape (n_samples, n_pixels), (n_samples, height, width) or (n_samples, 1, height, width)
+        Bright ink on a dark ground, as in MNIST: it is drawn dark on bright.
+    t_true, t_pred : array_like of int, shape (n_samples,)
+        Classes 0, 1, 2, ...
+    probabilities : array_like of shape (n_samples, n_classes), optional
+        Then the most confident mistakes come first, with the probability of the predicted class.
+    class_names : sequence of str, optional
+        By default the classes' numbers.
+    n : int
+        Images drawn at most.
+
+    Returns
+    -------
+    Figure
+        A new one, with one axes an image; if there is no mistake it says so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not fit each other.
+
+    Examples
+    --------
+    >>> figure = plot_mistakes([[0.0, 1.0, 1.0, 0.0]] * 3, [0, 1, 2], [0, 2, 2])
+    >>> [ax.get_title() for ax in figure.axes]
+    ['1 → 2']
+    """
+    pictures = _images(_checks.finite(_checks.numbers(images, "images"), "images"), "images", None)
+    true, predicted = _classes(t_true, len(pictures), "t_true"), _classes(t_pred, len(pictures), "t_pred")
+    n_classes = int(max(true.max(), predicted.max())) + 1
+    names = [str(k) for k in range(n_classes)] if class_names is None else [str(name) for name in class_names]
+    if len(names) < n_classes:
+        raise ValueError(f"class_names has {len(names)} names, expected {n_classes}, one a class")
+    wrong = np.flatnonzero(true != predicted)
+    confidence = _confidence(probabilities, predicted)
+    if confidence is not None:
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    shown = wrong[: _checks.positive_int(n, "n")]
+    if not len(shown):
+        figure = _figure(5, 1.5)
+        figure.text(0.5, 0.5, f"No mistake among {len(pictures)} images", ha="center", va="center")
+        return figure
+    arrow = " → " if max(len(names[k]) for k in range(n_classes)) <= 4 else "\n→ "
+    n_columns = _columns(len(shown))
+    n_rows = -(-len(shown) // n_columns)
+    figure = _figure(max(1.3 * n_columns, 4.5), (1.55 + 0.2 * ("\n" in arrow)) * n_rows + 0.4)
+    for place, i in enumerate(shown, start=1):
+        ax = figure.add_subplot(n_rows, n_columns, place)
+        ax.imshow(pictures[i], cmap="gray_r", interpolation="nearest")
+        percent = "" if confidence is None else f" ({confidence[i]:.0%})"
+        ax.set_title(f"{names[true[i]]}{arrow}{names[predicted[i]]}{percent}", fontsize=9)
+        ax.set_axis_off()
+    which = "The" if len(shown) == len(wrong) else f"{len(shown)} of the"
+    figure.suptitle(f"{which} {len(wrong)} mistakes among {len(pictures)} images", fontsize=11)
+    return figure
+
+
+# ---- helpers -------------------------------------------------------------------------------------------------
+
+
+def _axes(ax: Any, projection: str = "rectilinear") -> Any:
+    """The axes given, or new ones."""
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        return _figure().add_subplot(projection=projection)
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax is a {type(ax).__name__}, expected Matplotlib axes or None")
+    if projection == "3d" and ax.name != "3d":
+        raise ValueError("ax has two dimensions, expected axes made with projection='3d'")
+    return ax
+
+
+def _figure(width: float = 6.4, height: float = 4.8) -> "Figure":
+    """A new figure of so many inches, known to pyplot, so that plt.show() shows it."""
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(width, height), layout="constrained")
+
+
+def _darken(ax: "Axes") -> None:
+    """A dark background with bright ink, for the axes and the figure or subfigure around them."""
+    ax.figure.set_facecolor(DARK_BACKGROUND)
+    ax.set_facecolor(DARK_BACKGROUND)
+    ax.tick_params(colors=DARK_INK)
+    for spine in ax.spines.values():
+        spine.set_color(DARK_INK)
+    for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        text.set_color(DARK_INK)
+
+
+def _scatter(ax: "Axes", points: Array, classes: NDArray[np.intp], dark: bool) -> None:
+    """The points of each class, with a legend."""
+    edge = DARK_BACKGROUND if dark else "#FFFFFF"
+    present = np.unique(classes).tolist()
+    for k, colour in zip(present, _cycle(DARK_COLOURS if dark else COLOURS, max(present) + 1, present), strict=True):
+        ax.scatter(*points[classes == k].T, s=18, color=colour, edgecolors=edge, linewidths=0.4, label=f"class {k}")
+    legend = ax.legend(facecolor=edge, labelcolor="linecolor" if dark else None)
+    if dark:
+        legend.get_frame().set_edgecolor(DARK_INK)
+        _darken(ax)
+
+
+def _cycle(colours: Sequence[str], n: int, wanted: Sequence[int] | None = None) -> list[str]:
+    """Colours of 0 to n - 1, or of the numbers wanted, from the start again when they are used up."""
+    return [colours[k % len(colours)] for k in (range(n) if wanted is None else wanted)]
+
+
+def _between(low: str, centre: str, high: str) -> "Colormap":
+    """A colour map from one colour over the centre's to another."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("scores", [low, centre, high])
+
+
+def _dot(values: Array) -> str:
+    """A marker for short lines, of which one of a single point would not be seen without."""
+    return "o" if len(values) <= 20 else ""
+
+
+def _row(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Finite numbers (n,), at least one."""
+    array = np.asarray(_checks.floats(values, name), dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}, expected (n,) with at least one number")
+    return _checks.finite(array, name)
+
+
+def _points(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Finite numbers (n, 2), at least one row."""
+    array = np.asarray(_checks.floats(values, name), dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
+        raise ValueError(f"{name} has shape {array.shape}, expected (n, 2) with at least one point")
+    return _checks.finite(array, name)
+
+
+def _classes(t: ArrayLike, n_samples: int, name: str = "y") -> NDArray[np.intp]:
+    """Class numbers (n_samples,), of 0 or more."""
+    array = _checks.numbers(t, name)
+    if array.shape != (n_samples,):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({n_samples},), a class a sample")
+    return _checks.labels(array, name, int(max(array.max(), 0)) + 1)
+
+
+def _confidence(probabilities: ArrayLike | None, predicted: NDArray[np.intp]) -> Array | None:
+    """The probability of each sample's predicted class."""
+    if probabilities is None:
+        return None
+    array = _checks.finite(_checks.floats(probabilities, "probabilities"), "probabilities")
+    n_samples, n_classes = len(predicted), int(predicted.max()) + 1
+    if array.ndim != 2 or len(array) != n_samples or array.shape[1] < n_classes:
+        raise ValueError(
+            f"probabilities has shape {array.shape}, expected ({n_samples}, n_classes) with n_classes of at least {n_classes}"
+        )
+    return np.asarray(array[np.arange(n_samples), predicted])
+
+
+def _images(pixels: Array, name: str, shape: tuple[int, int] | None) -> Array:
+    """Rows of pixels, or images with or without a channel, as (n, height, width)."""
+    if pixels.ndim == 4 and pixels.shape[1] == 1:
+        pixels = pixels[:, 0]
+    if pixels.ndim not in (2, 3) or pixels.size == 0:
+        raise ValueError(
+            f"{name} has shape {pixels.shape}, expected (n, n_pixels), (n, height, width) or (n, 1, height, width)"
+        )
+    if pixels.ndim == 3:
+        return pixels
+    n_pixels = pixels.shape[1]
+    side = round(n_pixels**0.5)
+    height, width = (side, side) if shape is None else shape
+    if height * width != n_pixels:
+        asked = "the side of a square" if shape is None else f"shape {shape}"
+        raise ValueError(f"{name} has {n_pixels} pixels a row, expected a number that fits {asked}")
+    return pixels.reshape(-1, height, width)
+
+
+def _columns(count: float) -> int:
+    """Columns of a grid a little wider than high."""
+    return max(1, int(np.ceil((1.6 * count) ** 0.5)))
+
+
+def _limits(values: Any, n: int, name: str) -> tuple[float, ...]:
+    """Pairs of finite numbers, the second of a pair the greater."""
+    array = _row(values, name)
+    if array.size != n or not (array[::2] < array[1::2]).all():
+        raise ValueError(f"{name} is {values}, expected {n} numbers, in each pair the lesser before the greater")
+    return tuple(array.tolist())
+
+
+def _around(points: Array, margin: float) -> Extent:
+    """The rectangle that holds the points, wider on each side by this part of its size."""
+    (left, bottom), (right, top) = points.min(axis=0), points.max(axis=0)
+    dx, dy = (margin * (size or 1.0) for size in (right - left, top - bottom))
+    return left - dx, right + dx, bottom - dy, top + dy
+
+
+def _grid(extent: Extent, n: int) -> NDArray[np.float64]:
+    """n x n points (n, n, 2) over a rectangle; axis 0 goes up."""
+    left, right, bottom, top = _limits(extent, 4, "extent")
+    return np.stack(np.meshgrid(np.linspace(left, right, n), np.linspace(bottom, top, n)), axis=-1)
+
+
+def _on_grid(f: Scalar, points: Array) -> Array:
+    """f at every point of a grid (n, n, 2)."""
+    return np.array([float(f(point)) for point in points.reshape(-1, 2)]).reshape(points.shape[:2])

@@ -1,0 +1,198 @@
+"""Every kernel, dtype and level against its NumPy twin, and every backward against numerical gradients."""
+
+import numpy as np
+import pytest
+import reference as ref
+from cases import CASES, NETWORKS, flat, make_batch, make_network
+
+DTYPES = (np.float32, np.float64)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("case", "shape"), [pytest.param(c, s, id=f"{c.name}-{s}") for c in CASES for s in c.shapes])
+def test_kernel_equals_reference(core, case, shape, dtype, rng):
+    inputs = {key: value.astype(dtype) for key, value in case.inputs(rng, shape).items()}
+    outputs = case.run(core, {key: value.copy() for key, value in inputs.items()})
+    if 0 in shape:
+        assert all(np.all(value == 0) for value in outputs.values())  # empty, or the loss of nothing
+        return
+    exact = {key: value.astype(np.float64) for key, value in inputs.items()}
+    expected = case.expected(exact)
+    for key, value in outputs.items():
+        error = np.abs(value - expected[key])
+        bound = case.bound(exact, expected, key, float(np.finfo(dtype).eps)) + np.finfo(dtype).tiny
+        assert np.all(error <= bound), f"{key}: error {np.max(error / bound):.2g} times the bound"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_samples", [1, 3, 40])
+def test_network_gradient_equals_reference(core, name, dtype, n_samples, rng):
+    net, layers, loss, delta = make_network(core, name, dtype, rng)
+    x, t = make_batch(name, rng, n_samples, dtype)
+    weights = rng.random(n_samples) + 0.1
+    for w in (None, weights):
+        grads, dx = np.full_like(net.params, np.nan), np.full_like(x, np.nan)
+        value = net.gradient(x, t, w, grads, dx)
+        wide = (x.astype(np.float64), t.astype(np.float64), delta, w)
+        expected, expected_dx = ref.network_gradient(layers, loss, *wide)
+        if layers[0][1] is None:
+            expected = [(dW, None) for dW, _ in expected]
+        tolerance = 200 * np.finfo(dtype).eps
+        np.testing.assert_allclose(value, ref.network_loss(layers, loss, *wide), rtol=tolerance)
+        scale = np.abs(flat(expected)).max()
+        np.testing.assert_allclose(grads, flat(expected), rtol=tolerance, atol=tolerance * scale)
+        np.testing.assert_allclose(dx, expected_dx, rtol=tolerance, atol=tolerance * np.abs(expected_dx).max())
+
+
+def gradient_and_bound(core, name, rng):
+    """Analytic and numerical gradient (float64) with the error bound of the latter, by elements."""
+    net, _, _, _ = make_network(core, name, np.float64, rng)
+    x, t = make_batch(name, rng, 4)
+    grads, dx = np.empty_like(net.params), np.empty_like(x)
+    net.gradient(x, t, None, grads, dx)
+    numerical, error = ref.numerical_gradient(lambda: net.loss(x, t), net.params)
+    numerical_dx, error_dx = ref.numerical_gradient(lambda: net.loss(x, t), x)
+    return np.append(grads, dx), np.append(numerical, numerical_dx), np.append(error, error_dx)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_gradient_is_the_slope_of_its_loss(core, name, rng):
+    grads, numerical, bound = gradient_and_bound(core, name, rng)
+    assert np.all(np.abs(grads - numerical) <= bound)
+
+
+WRONG = {
+    "sign": lambda g: -g,
+    "factor": lambda g: g * 1.01,
+    "sum instead of mean": lambda g: g * 4,
+    "one element": lambda g: g + 1e-3 * (np.arange(g.size) == g.size // 2),
+    "stale": np.roll,
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+@pytest.mark.parametrize("name", ["moons", "mnist", "deep"])
+def test_wrong_gradients_are_caught(core, name, fault, rng):
+    """The comparison above fails where it must."""
+    grads, numerical, bound = gradient_and_bound(core, name, rng)
+    wrong = np.roll(grads, 1) if fault == "stale" else WRONG[fault](grads)
+    assert np.any(np.abs(wrong - numerical) > bound)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("h", [0.0, 1e-4])
+def test_numerical_gradient_of_a_network(core, name, h, rng):
+    """The structured loop against perturbing each parameter and running the whole network."""
+    net, _, _, _ = make_network(core, name, np.float64, rng)
+    x, t = make_batch(name, rng, 5)
+    numerical = np.full_like(net.params, np.nan)
+    before = net.params.copy()
+    net.numerical_gradient(x, t, h, numerical)
+    np.testing.assert_array_equal(net.params, before)
+    step = h or float(np.finfo(float).eps ** (1 / 3))
+    for i in range(net.params.size):
+        step_i = h or step * max(1.0, abs(before[i]))
+        up, down = before[i] + step_i, before[i] - step_i
+        net.params[i] = up
+        loss_up = net.loss(x, t)
+        net.params[i] = down
+        loss_down = net.loss(x, t)
+        net.params[i] = before[i]
+        # both round about as often as they add terms: eps * loss / step is the unit of that noise
+        noise = 64 * np.finfo(float).eps * (1 + abs(loss_up)) / step_i
+        assert numerical[i] == pytest.approx((loss_up - loss_down) / (up - down), abs=noise)
+
+
+def test_float32_numerical_gradient(core, rng):
+    net, layers, loss, delta = make_network(core, "regression", np.float32, rng)
+    x, t = make_batch("regression", rng, 6, np.float32)
+    numerical = np.empty_like(net.params)
+    net.numerical_gradient(x, t, 0.0, numerical)
+    expected, _ = ref.network_gradient(layers, loss, x.astype(float), t.astype(float), delta)
+    # truncation h^2 and rounding eps / h with h = cbrt(eps): a few times eps^(2/3)
+    bound = 20 * np.finfo(np.float32).eps ** (2 / 3) * (1 + net.loss(x, t))
+    assert np.abs(numerical - flat(expected)).max() < bound
+
+
+ULPS = {"exp": 2, "sigmoid": 3, "tanh": 3}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_activation_error_in_ulp(core, name, dtype, rng):
+    """The bounds that vmath.h states, against extended precision."""
+    x = np.concatenate(
+        [rng.uniform(-1, 1, 20000), rng.uniform(-20, 20, 20000), rng.uniform(-80, 80, 9999), 10.0 ** rng.uniform(-30, 0, 9999)]
+    ).astype(dtype)
+    z = x.copy()
+    core.activation.activate(core.activation.ACTIVATIONS[name], z)
+    wide = x.astype(np.longdouble)
+    exact = np.tanh(wide) if name == "tanh" else 1 / (1 + np.exp(-wide))
+    ulps = np.abs(z - exact) / np.spacing(np.abs(exact.astype(dtype)))
+    assert ulps.max() <= ULPS[name]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_error_in_ulp(core, dtype, rng):
+    """exp by way of softmax: with a largest element of 0 and a second column, y0 / y1 = exp(a0)."""
+    a = np.stack([-rng.uniform(0, 80, 20000), np.zeros(20000)], axis=1).astype(dtype)
+    y = a.copy()
+    core.activation.softmax(y, np.empty(len(y)))
+    exact = np.exp(a[:, 0].astype(np.longdouble))
+    exact = exact / (1 + exact)
+    ulps = np.abs(y[:, 0] - exact) / np.spacing(exact.astype(dtype))
+    assert ulps.max() <= ULPS["exp"] + 2  # the sum and the division round too
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_at_the_ends_of_the_range(core, dtype):
+    info = np.finfo(dtype)
+    x = np.array([np.nan, np.inf, -np.inf, info.max, -info.max, 0.0, -0.0, info.tiny], dtype)
+    for name, ends in {"sigmoid": (1, 0), "tanh": (1, -1), "relu": (np.inf, 0)}.items():
+        z = x.copy()
+        core.activation.activate(core.activation.ACTIVATIONS[name], z)
+        assert np.isnan(z[0])
+        assert tuple(z[1:3]) == ends
+        assert np.all(np.isfinite(z[3:]))
+    for a in ([info.max, -info.max], [-info.max, -info.max], [info.max, info.max]):
+        y = np.array([a], dtype)
+        core.activation.softmax(y, np.empty(1))
+        assert y.sum() == 1
+
+
+def test_threads_do_not_change_a_bit(core, rng):
+    """Blocks are cut by the sizes alone."""
+    for shape in [(256, 784, 128), (100, 784, 50), (1000, 65, 67)]:
+        x, W, da = rng.normal(size=shape[:2]), rng.normal(size=shape[1:]), rng.normal(size=(shape[0], shape[2]))
+        results = []
+        for n_threads in (1, 2, 3, 8):
+            a, dW, db, dx = np.empty_like(da), np.empty_like(W), np.empty(shape[2]), np.empty_like(x)
+            core.dense.forward(x, W, np.zeros(shape[2]), a, n_threads)
+            core.dense.backward(x, W, da, dW, db, dx, n_threads)
+            results.append([a, dW, db, dx])
+        for result in results[1:]:
+            for first, other in zip(results[0], result, strict=True):
+                np.testing.assert_array_equal(first, other)
+
+
+def test_faces_refuse_shapes_that_do_not_fit(core):
+    x, W, b = np.zeros((5, 3)), np.zeros((4, 2)), np.zeros(2)
+    with pytest.raises(ValueError, match=r"W has shape \(4, 2\), expected \(3, 2\)"):
+        core.dense.forward(x, W, b, np.zeros((5, 2)))
+    with pytest.raises(ValueError, match=r"a has shape \(5, 3\), expected \(5, 2\)"):
+        core.dense.forward(x, np.zeros((3, 2)), b, np.zeros((5, 3)))
+    with pytest.raises(ValueError, match=r"t has shape \(5, 2\), expected \(5, 3\)"):
+        core.loss.squared_error(x, np.zeros((5, 2)), x.copy())
+    with pytest.raises(TypeError, match="contiguous"):
+        make_network(core, "moons", np.float64, np.random.default_rng(0))[0].forward(
+            np.zeros((4, 4))[:, ::2], np.zeros((4, 2))
+        )
+
+
+def test_read_only_inputs_are_accepted(core):
+    x = np.ones((2, 3))
+    x.setflags(write=False)
+    a = np.empty((2, 1))
+    core.dense.forward(x, np.ones((3, 1)), np.zeros(1), a)
+    np.testing.assert_array_equal(a, [[3.0], [3.0]])
