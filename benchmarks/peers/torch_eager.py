@@ -1,9 +1,7 @@
 """PyTorch in eager mode: nn.Linear, optim.SGD and the ordinary loop."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.jobs import Problem
@@ -17,27 +15,61 @@ def version() -> str:
     return f"torch {torch.__version__}"
 
 
-def _model(problem: Problem, *, last_activation: bool) -> nn.Sequential:
-    modules: list[nn.Module] = []
+def _linears(problem: Problem) -> list[nn.Linear]:
+    linears = []
     for W, b in problem.start():
         linear = nn.Linear(*W.shape)
         linear.weight.data, linear.bias.data = torch.from_numpy(W.T.copy()), torch.from_numpy(b)
-        modules += [linear, nn.Sigmoid()]
-    return nn.Sequential(*(modules if last_activation else modules[:-1]))
+        linears.append(linear)
+    return linears
 
 
-def _outcome(model: nn.Sequential, loss: float) -> Outcome:
-    linears = [module for module in model if isinstance(module, nn.Linear)]
+def _outcome(linears: list[nn.Linear], loss: float) -> Outcome:
     params = [p.detach().numpy() for linear in linears for p in (linear.weight.T, linear.bias)]
     return Outcome(loss, params, torch.get_num_threads())
 
 
-def _run(problem: Problem, threads: int | None, model: nn.Sequential, step: Callable[[Tensor], float]) -> Run:
+def moons(problem: Problem, threads: int | None) -> Run:
+    """One sample a step."""
+    linears = _linears(problem)
+    model = nn.Sequential(*(module for linear in linears for module in (linear, nn.Sigmoid())))
+    optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
+    x, targets = torch.from_numpy(problem.x), torch.from_numpy(problem.targets)
+
     def run(steps: int) -> Outcome:
         torch.set_num_threads(threads or DEFAULT_THREADS)
-        loss = 0.0
-        for batch in torch.from_numpy(problem.batches(steps)):
-            loss = step(batch)
-        return _outcome(model, loss)
+        for i in problem.batches(steps)[:, 0].tolist():
+            optimizer.zero_grad()
+            loss = 0.5 * ((model(x[i]) - targets[i]) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+        return _outcome(linears, loss.item())
 
     return run
+
+
+def mnist(problem: Problem, threads: int | None) -> Run:
+    """A batch a step, and its loss as a number."""
+    linears = _linears(problem)
+    model = nn.Sequential(linears[0], nn.Sigmoid(), linears[1])
+    optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
+    x, labels = torch.from_numpy(problem.x), torch.from_numpy(problem.labels)
+
+    def run(steps: int) -> Outcome:
+        torch.set_num_threads(threads or DEFAULT_THREADS)
+        losses = []
+        for batch in torch.from_numpy(problem.batches(steps)):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x[batch]), labels[batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return _outcome(linears, losses[-1])
+
+    return run
+
+
+JOBS = {
+    "moons": Entry(moons, threads=(1,)),
+    "mnist": Entry(mnist, threads=(None, 1)),
+}

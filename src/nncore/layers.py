@@ -118,9 +118,14 @@ class Layer:
         """The core's number for the activation."""
         return ACTIVATIONS[self.activation or "identity"]
 
-    def initialise(self, rng: np.random.Generator) -> None:
-        """Draw what was not given; a layer with its own generator uses that."""
-        rng = self._rng or rng
+    def join(self, network: "NeuralNetwork") -> None:
+        """Belong to this network, whose generator draws what was not given unless the layer has its own."""
+        self._network = network
+        self._rng = self._rng or network.rng
+
+    def _initialise(self) -> None:
+        """Draw what was not given."""
+        rng = self._rng or np.random.default_rng()
         if self._weights is None:
             if self.init is None:
                 self._weights = rng.standard_normal(self.shape) * np.sqrt(1 / self.n_neurons)
@@ -140,7 +145,7 @@ class Layer:
     def weights(self) -> Array:
         """(n_input, n_neurons)."""
         if self._weights is None:
-            self.initialise(np.random.default_rng())
+            self._initialise()
         assert self._weights is not None
         return self._weights
 
@@ -153,7 +158,7 @@ class Layer:
     def bias(self) -> Array | None:
         """(n_neurons,), or None with use_bias=False."""
         if self._bias is None and self.use_bias:
-            self.initialise(np.random.default_rng())
+            self._initialise()
         return self._bias
 
     @bias.setter
@@ -164,12 +169,16 @@ class Layer:
         if value is not bias:
             bias[...] = _checks.parameter(value, "bias", (self.n_neurons,))
 
-    def lay_out(self, network: "NeuralNetwork", weights: Array, bias: Array | None) -> None:
+    def lay_out(self, weights: Array, bias: Array | None) -> None:
         """Move into a network's vector: the values are copied, the arrays become views of it."""
         weights[...] = self.weights
         if bias is not None:
             bias[...] = self.bias
-        self._network, self._weights, self._bias, self._last = network, weights, bias, None
+        self._weights, self._bias, self._last = weights, bias, None
+
+    def _of_last(self, what: str) -> Array | None:
+        """What the network's last backpropagation left in this layer."""
+        return None if self._network is None else self._network.last_of(self, what)
 
     def activate(self, x: ArrayLike) -> Array:
         """Return activation(x @ weights + bias) for one sample (n_input,) or a batch (n_samples, n_input).
@@ -197,9 +206,8 @@ class Layer:
             core_activation.softmax(z, np.empty(len(z)))
         else:
             core_activation.activate(self.activation_id, z.reshape(-1))
-        if self._network is None:
-            self._last = z[0] if array.ndim == 1 else z
-        return z[0] if array.ndim == 1 else z
+        self._last = z[0] if array.ndim == 1 else z
+        return self._last
 
     def apply_activation_derivative(self, z: ArrayLike) -> Array:
         """Return f'(a) written from the output z = f(a), elementwise.
@@ -228,15 +236,16 @@ class Layer:
 
     @property
     def last_activation(self) -> Array | None:
-        """Outputs of the network's last backpropagation, or of activate while the layer is by itself."""
-        return self._last if self._network is None else self._network.last_of(self, "z")
+        """Outputs of the network's last backpropagation; of activate, while there was none."""
+        kept = self._of_last("z")
+        return self._last if kept is None else kept
 
     @property
     def error(self) -> Array | None:
         """Target minus output for the last layer, else the next layer's delta @ weights.T; None before a call."""
-        return None if self._network is None else self._network.last_of(self, "dz")
+        return self._of_last("dz")
 
     @property
     def delta(self) -> Array | None:
         """error * f'(a): minus the gradient of each sample's loss by the pre-activations; None before a call."""
-        return None if self._network is None else self._network.last_of(self, "da")
+        return self._of_last("da")

@@ -124,7 +124,7 @@ class NeuralNetwork:
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"layer is a {type(layer).__name__}, expected a Layer")
-        if layer._network is not None or any(layer is other for other in self._layers):
+        if layer._network is not None:
             raise ValueError(f"{layer} belongs to a network already, expected a layer of its own")
         if self._layers and layer.n_input != self._layers[-1].n_neurons:
             raise ValueError(
@@ -133,8 +133,13 @@ class NeuralNetwork:
             )
         if self._layers and self._layers[-1].activation == "softmax":
             raise ValueError(f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only")
+        layer.join(self)
         self._layers.append(layer)
         self._core = self._params = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The layers hold the values; a copy lays them out in a vector of its own."""
+        return {**self.__dict__, "_core": None, "_params": None}
 
     @property
     def core(self) -> core_network.Network:
@@ -150,8 +155,7 @@ class NeuralNetwork:
             specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
             core = core_network.Network(specs, LOSSES[self.loss_name], self.delta, self.dtype)
             for index, layer in enumerate(self._layers):
-                layer.initialise(self.rng)
-                layer.lay_out(self, *core.views(index))
+                layer.lay_out(*core.views(index))
             self._core = core
         self._core.input_scale = self.input_scale
         return self._core
@@ -190,7 +194,7 @@ class NeuralNetwork:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the outputs stand for classes: softmax cross-entropy, or integer labels were trained on."""
+        """Whether the outputs are probabilities or logits of classes."""
         return self.loss_name == "softmax_cross_entropy" or self._layers[-1].activation == "softmax"
 
     def _samples(self, x: ArrayLike, name: str = "x") -> tuple[Array, bool]:
@@ -422,6 +426,8 @@ class NeuralNetwork:
 
     def last_of(self, layer: Layer, what: str) -> Array | None:
         """What Layer.last_activation ("z"), error ("dz") and delta ("da") show."""
+        if self._core is None:
+            return None
         index = self._layers.index(layer)
         is_last = index == len(self._layers) - 1
         if what == "dz" and is_last:

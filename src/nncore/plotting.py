@@ -5,8 +5,10 @@ axes; ``ax.figure.savefig("name.png")`` writes the file. A picture of several pa
 Matplotlib is imported on first use. Colours are those of Okabe and Ito, told apart by colour-blind readers too.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
-    from mpl_toolkits.mplot3d import Axes3D
+    from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped, unused-ignore]
 
 Array = NDArray[Any]
 Scalar: TypeAlias = Callable[[Array], float]  # of a point (2,)
@@ -43,14 +45,17 @@ def plot_loss(losses: History | ArrayLike, ax: "Axes | None" = None, *, window: 
     Parameters
     ----------
     losses : History or array_like of shape (n_iterations,)
+        The loss of every iteration.
     ax : Axes, optional
+        To draw on; by default new ones.
     window : int, optional
         Iterations averaged; by default a fiftieth of all. 1 draws the losses only.
 
     Returns
     -------
     Axes
-        Its lines are the losses, and if window is not 1 the averages, each at the middle of its window.
+        Its lines are the losses, and if window is not 1 the averages, each at the middle of its window. Of more than
+        10,000 losses only the least and the greatest of every 5,000th part are drawn, which looks the same.
 
     Raises
     ------
@@ -67,14 +72,15 @@ def plot_loss(losses: History | ArrayLike, ax: "Axes | None" = None, *, window: 
     window = max(1, len(values) // 50) if window is None else _checks.positive_int(window, "window")
     if window > len(values):
         raise ValueError(f"window is {window}, expected at most {len(values)}, the number of losses")
-    iterations = np.arange(1, len(values) + 1)
     ax = _axes(ax)
-    ax.plot(iterations, values, color=BLUE, lw=1, alpha=0.35 if window > 1 else 1, marker=_dot(values), label="loss")
+    ax.plot(*_thinned(values), color=BLUE, lw=1, alpha=0.35 if window > 1 else 1, label="each", **_dots(values))
     if window > 1:
         sums = np.cumsum(np.concatenate([[0.0], values]))
-        middles = iterations[: len(values) - window + 1] + (window - 1) / 2
-        ax.plot(middles, (sums[window:] - sums[:-window]) / window, color=BLUE, lw=1.8, label=f"mean of {window}")
-        ax.legend()
+        means = (sums[window:] - sums[:-window]) / window
+        middles = np.arange(len(means)) + (window + 1) / 2
+        step = max(1, len(means) // 5000)
+        ax.plot(middles[::step], means[::step], color=BLUE, lw=1.8, label=f"mean of {window}")
+        ax.legend(loc="upper right")
     ax.set(xlabel="iteration", ylabel="loss")
     return ax
 
@@ -87,6 +93,7 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
     history : History
         Of a training with validation_data.
     ax : Axes, optional
+        To draw on; by default new ones.
 
     Returns
     -------
@@ -116,9 +123,9 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
         values = np.asarray(columns.get(f"{name}_{what}", []))
         ends = history.epoch_ends
         epochs = np.array(ends) / ends[0] if len(ends) == len(values) > 0 else np.arange(1, len(values) + 1)
-        ax.plot(epochs, values, color=colour, ls=style, marker=_dot(values), label=name)
+        ax.plot(epochs, values, color=colour, ls=style, label=name, **_dots(values))
     ax.set(xlabel="epoch", ylabel=what)
-    ax.legend()
+    ax.legend(loc="lower right" if what == "accuracy" else "upper right")
     return ax
 
 
@@ -128,6 +135,7 @@ def plot_curves(history: History) -> "Figure":
     Parameters
     ----------
     history : History
+        Of any training.
 
     Returns
     -------
@@ -174,6 +182,7 @@ def plot_function_and_tangent(
     x_range : (float, float), optional
         First and last x; by default wide enough for all x0s.
     ax : Axes, optional
+        To draw on; by default new ones.
 
     Returns
     -------
@@ -193,18 +202,17 @@ def plot_function_and_tangent(
     """
     touching = _row(np.atleast_1d(np.asarray(x0s)), "x0s")
     margin = max(np.ptp(touching), 1.0)
-    start, end = (
-        (touching.min() - margin, touching.max() + margin) if x_range is None else _limits(x_range, 2, "x_range")
-    )
+    wide = (touching.min() - margin, touching.max() + margin)
+    start, end = _limits(wide if x_range is None else x_range, 2, "x_range")
     x = np.linspace(start, end, 201)
     ax = _axes(ax)
     ax.plot(x, [f(float(v)) for v in x], color=BLACK, label="f(x)")
-    for x0, colour in zip(touching.tolist(), _cycle(COLOURS[:-1], len(touching)), strict=True):
+    for x0, colour in zip(touching.tolist(), itertools.cycle(COLOURS[:-1])):
         slope, y0 = numerical_diff(f, x0), f(x0)
         ax.plot(x, y0 + slope * (x - x0), color=colour, lw=1.2, ls="--", label=f"slope {slope:.4g} at {x0:.4g}")
         ax.plot(x0, y0, "o", color=colour)
     ax.set(xlabel="x", ylabel="f(x)", xlim=(start, end))
-    ax.legend()
+    ax.legend(loc="upper left")
     return ax
 
 
@@ -218,6 +226,7 @@ def plot_gradient_field(f: Scalar, extent: Extent = SQUARE, ax: "Axes | None" = 
     extent : (float, float, float, float)
         Least and greatest x0, least and greatest x1.
     ax : Axes, optional
+        To draw on; by default new ones.
     n : int
         Arrows along each side.
 
@@ -279,7 +288,7 @@ def plot_surface(f: Scalar, extent: Extent = SQUARE, ax: "Axes3D | None" = None,
     space.plot_surface(points[..., 0], points[..., 1], _on_grid(f, points), cmap="viridis", rcount=n, ccount=n)
     space.set(xlabel="$x_0$", ylabel="$x_1$", zlabel="$f(x)$")
     space.set_box_aspect(None, zoom=0.85)  # else the label of the third axis is cut off
-    return space  # type: ignore[no-any-return]
+    return space
 
 
 def plot_descent(f: Scalar, path: ArrayLike, extent: Extent | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -294,6 +303,7 @@ def plot_descent(f: Scalar, path: ArrayLike, extent: Extent | None = None, ax: "
     extent : (float, float, float, float), optional
         Least and greatest x0, least and greatest x1; by default the path and a margin around it.
     ax : Axes, optional
+        To draw on; by default new ones.
 
     Returns
     -------
@@ -320,7 +330,7 @@ def plot_descent(f: Scalar, path: ArrayLike, extent: Extent | None = None, ax: "
     ax.plot(*points[0], "o", color=BLACK, label="start")
     ax.plot(*points[-1], "*", color=BLACK, ms=11, label="end")
     ax.set(xlabel="$x_0$", ylabel="$x_1$")
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax
 
 
@@ -333,9 +343,11 @@ def plot_points(X: ArrayLike, y: ArrayLike, ax: "Axes | None" = None, *, dark: b
     Parameters
     ----------
     X : array_like of shape (n_samples, 2)
+        The points.
     y : array_like of int, shape (n_samples,)
         Classes 0, 1, 2, ...
     ax : Axes, optional
+        To draw on; by default new ones.
     dark : bool
         Bright points on a dark background; the figure (or subfigure) around the axes becomes dark as well.
 
@@ -371,12 +383,14 @@ def plot_decision_boundary(
     Parameters
     ----------
     predict : callable
-        Takes (n, 2), returns the score of class 1 as (n,) or (n, 1), or a score for each class as (n, 2). Scores are
-        meant to lie in [0, 1]; two of them become (1 + y[:, 1] - y[:, 0]) / 2, for probabilities that of class 1.
+        Takes (n, 2), returns the score of class 1 as (n,) or (n, 1), or a score for each class as (n, 2). Two scores
+        become one, (1 + y[:, 1] - y[:, 0]) / 2, of probabilities that of class 1. It is cut to [0, 1].
     X : array_like of shape (n_samples, 2)
+        The points.
     y : array_like of int, shape (n_samples,)
         0 or 1.
     ax : Axes, optional
+        To draw on; by default new ones.
     dark : bool
         As in plot_points.
 
@@ -402,16 +416,12 @@ def plot_decision_boundary(
     answers = _checks.finite(_checks.floats(predict(places.reshape(-1, 2)), "predict(x)"), "predict(x)")
     n = places.size // 2
     if answers.shape not in ((n,), (n, 1), (n, 2)):
-        raise ValueError(
-            f"predict returned shape {answers.shape} for {n} points, expected ({n},), ({n}, 1) or ({n}, 2)"
-        )
-    two = answers.shape == (n, 2)
-    scores = ((1 + answers[:, 1] - answers[:, 0]) / 2 if two else answers).reshape(places.shape[:2])
+        raise ValueError(f"predict(x) has shape {answers.shape}, expected ({n},), ({n}, 1) or ({n}, 2) for {n} points")
+    scores = (1 + answers[:, 1] - answers[:, 0]) / 2 if answers.shape == (n, 2) else answers
+    scores = np.clip(scores, 0, 1).reshape(places.shape[:2])
     ax = _axes(ax)
-    colours = DARK_COLOURS if dark else COLOURS
-    cmap = _between(colours[0], DARK_BACKGROUND if dark else "#FFFFFF", colours[1])
     plane = np.moveaxis(places, -1, 0)
-    filled = ax.contourf(*plane, scores, np.linspace(0, 1, 21), cmap=cmap, alpha=0.6, extend="both")
+    filled = ax.contourf(*plane, scores, np.linspace(0, 1, 21), cmap=_score_colours(dark))
     ax.contour(*plane, scores, [0.5], colors=[DARK_INK if dark else BLACK], linewidths=1.5)
     bar = ax.figure.colorbar(filled, ax=ax, label="score of class 1", ticks=np.linspace(0, 1, 6))
     _scatter(ax, points, classes, dark)
@@ -430,6 +440,7 @@ def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int =
     Parameters
     ----------
     W : array_like of shape (n_in, n_units)
+        Such as ``net.params["W1"]``.
     shape : (int, int), optional
         Height and width of an image of n_in pixels; by default a square.
     n : int
@@ -456,7 +467,7 @@ def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int =
         raise ValueError(f"W has shape {weights.shape}, expected (n_in, n_units), neither of them 0")
     images = _images(weights.T[: _checks.positive_int(n, "n")], "W.T", shape)
     count, height, width = images.shape
-    n_columns = _columns(count * height / width)
+    n_columns = _columns(count)
     n_rows = -(-count // n_columns)
     gap = max(1, width // 14)
     mosaic = np.full((n_rows * (height + gap) - gap, n_columns * (width + gap) - gap), np.nan)
@@ -464,7 +475,7 @@ def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int =
         top, left = i // n_columns * (height + gap), i % n_columns * (width + gap)
         mosaic[top : top + height, left : left + width] = image
     greatest = float(abs(images).max()) or 1.0
-    figure = _figure(1.8 + 0.8 * n_columns, 0.6 + 0.8 * n_rows * height / width)
+    figure = _figure(1.8 + 0.8 * n_columns, 0.6 + 0.8 * n_rows * height / width, "compressed")
     ax = figure.add_subplot()
     shown = ax.imshow(mosaic, cmap="RdBu_r", vmin=-greatest, vmax=greatest, interpolation="nearest")
     ax.set_axis_off()
@@ -528,16 +539,17 @@ def plot_mistakes(
         figure = _figure(5, 1.5)
         figure.text(0.5, 0.5, f"No mistake among {len(pictures)} images", ha="center", va="center")
         return figure
-    arrow = " → " if max(len(names[k]) for k in range(n_classes)) <= 4 else "\n→ "
+    between = "\n" if max(map(len, names)) > 4 else " "
     n_columns = _columns(len(shown))
     n_rows = -(-len(shown) // n_columns)
-    figure = _figure(max(1.3 * n_columns, 4.5), (1.55 + 0.2 * ("\n" in arrow)) * n_rows + 0.4)
+    figure = _figure(max(1.3 * n_columns, 4.5), (1.55 + 0.2 * (between == "\n")) * n_rows + 0.4)
     for place, i in enumerate(shown, start=1):
         ax = figure.add_subplot(n_rows, n_columns, place)
         ax.imshow(pictures[i], cmap="gray_r", interpolation="nearest")
         percent = "" if confidence is None else f" ({confidence[i]:.0%})"
-        ax.set_title(f"{names[true[i]]}{arrow}{names[predicted[i]]}{percent}", fontsize=9)
-        ax.set_axis_off()
+        ax.set_title(f"{names[true[i]]} →{between}{names[predicted[i]]}{percent}", fontsize=9)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_color("#CCCCCC")
     which = "The" if len(shown) == len(wrong) else f"{len(shown)} of the"
     figure.suptitle(f"{which} {len(wrong)} mistakes among {len(pictures)} images", fontsize=11)
     return figure
@@ -559,11 +571,13 @@ def _axes(ax: Any, projection: str = "rectilinear") -> Any:
     return ax
 
 
-def _figure(width: float = 6.4, height: float = 4.8) -> "Figure":
+def _figure(
+    width: float = 6.4, height: float = 4.8, layout: Literal["constrained", "compressed"] = "constrained"
+) -> "Figure":
     """A new figure of so many inches, known to pyplot, so that plt.show() shows it."""
     import matplotlib.pyplot as plt
 
-    return plt.figure(figsize=(width, height), layout="constrained")
+    return plt.figure(figsize=(width, height), layout=layout)
 
 
 def _darken(ax: "Axes") -> None:
@@ -580,30 +594,39 @@ def _darken(ax: "Axes") -> None:
 def _scatter(ax: "Axes", points: Array, classes: NDArray[np.intp], dark: bool) -> None:
     """The points of each class, with a legend."""
     edge = DARK_BACKGROUND if dark else "#FFFFFF"
-    present = np.unique(classes).tolist()
-    for k, colour in zip(present, _cycle(DARK_COLOURS if dark else COLOURS, max(present) + 1, present), strict=True):
-        ax.scatter(*points[classes == k].T, s=18, color=colour, edgecolors=edge, linewidths=0.4, label=f"class {k}")
-    legend = ax.legend(facecolor=edge, labelcolor="linecolor" if dark else None)
+    colours = DARK_COLOURS if dark else COLOURS
+    for k in np.unique(classes).tolist():
+        colour = colours[k % len(colours)]
+        x0, x1 = points[classes == k].T
+        ax.scatter(x0, x1, s=18, color=colour, edgecolors=edge, linewidths=0.4, label=f"class {k}")
+    legend = ax.legend(loc="upper right", facecolor=edge, labelcolor="linecolor" if dark else None)
     if dark:
         legend.get_frame().set_edgecolor(DARK_INK)
         _darken(ax)
 
 
-def _cycle(colours: Sequence[str], n: int, wanted: Sequence[int] | None = None) -> list[str]:
-    """Colours of 0 to n - 1, or of the numbers wanted, from the start again when they are used up."""
-    return [colours[k % len(colours)] for k in (range(n) if wanted is None else wanted)]
+def _score_colours(dark: bool) -> "Colormap":
+    """From the colour of class 0 over the background to that of class 1, paler than the points."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    low, high = (DARK_COLOURS if dark else COLOURS)[:2]
+    ends_and_centre = np.array([to_rgb(colour) for colour in (low, DARK_BACKGROUND if dark else "#FFFFFF", high)])
+    paler = 0.6 * ends_and_centre + 0.4 * ends_and_centre[1]
+    return LinearSegmentedColormap.from_list("scores", [tuple(colour) for colour in paler])
 
 
-def _between(low: str, centre: str, high: str) -> "Colormap":
-    """A colour map from one colour over the centre's to another."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("scores", [low, centre, high])
+def _dots(values: Array) -> dict[str, Any]:
+    """Markers for short lines, of which one of a single point would not be seen without."""
+    return {"marker": "o", "ms": 4} if len(values) <= 20 else {}
 
 
-def _dot(values: Array) -> str:
-    """A marker for short lines, of which one of a single point would not be seen without."""
-    return "o" if len(values) <= 20 else ""
+def _thinned(values: Array, n: int = 5000) -> tuple[Array, Array]:
+    """Positions from 1 and values; of more than 2n only the least and the greatest of each of n parts."""
+    if len(values) <= 2 * n:
+        return np.arange(1, len(values) + 1), values
+    starts = np.linspace(0, len(values), n, endpoint=False).astype(np.intp)
+    ends = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    return np.repeat(starts + 1, 2), np.stack(ends, axis=1).reshape(-1)
 
 
 def _row(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -638,7 +661,8 @@ def _confidence(probabilities: ArrayLike | None, predicted: NDArray[np.intp]) ->
     n_samples, n_classes = len(predicted), int(predicted.max()) + 1
     if array.ndim != 2 or len(array) != n_samples or array.shape[1] < n_classes:
         raise ValueError(
-            f"probabilities has shape {array.shape}, expected ({n_samples}, n_classes) with n_classes of at least {n_classes}"
+            f"probabilities has shape {array.shape}, "
+            f"expected ({n_samples}, n_classes) with n_classes of at least {n_classes}"
         )
     return np.asarray(array[np.arange(n_samples), predicted])
 
@@ -648,9 +672,8 @@ def _images(pixels: Array, name: str, shape: tuple[int, int] | None) -> Array:
     if pixels.ndim == 4 and pixels.shape[1] == 1:
         pixels = pixels[:, 0]
     if pixels.ndim not in (2, 3) or pixels.size == 0:
-        raise ValueError(
-            f"{name} has shape {pixels.shape}, expected (n, n_pixels), (n, height, width) or (n, 1, height, width)"
-        )
+        expected = "(n, n_pixels), (n, height, width) or (n, 1, height, width)"
+        raise ValueError(f"{name} has shape {pixels.shape}, expected {expected}, none of them 0")
     if pixels.ndim == 3:
         return pixels
     n_pixels = pixels.shape[1]
@@ -662,9 +685,10 @@ def _images(pixels: Array, name: str, shape: tuple[int, int] | None) -> Array:
     return pixels.reshape(-1, height, width)
 
 
-def _columns(count: float) -> int:
-    """Columns of a grid a little wider than high."""
-    return max(1, int(np.ceil((1.6 * count) ** 0.5)))
+def _columns(count: int) -> int:
+    """Columns of a grid about square or up to twice as wide, with as few empty places as possible."""
+    least = math.ceil(math.sqrt(count))
+    return min(range(least, 2 * least + 1), key=lambda columns: (-count % columns, columns))
 
 
 def _limits(values: Any, n: int, name: str) -> tuple[float, ...]:
@@ -683,11 +707,11 @@ def _around(points: Array, margin: float) -> Extent:
 
 
 def _grid(extent: Extent, n: int) -> NDArray[np.float64]:
-    """n x n points (n, n, 2) over a rectangle; axis 0 goes up."""
+    """Points (n, n, 2) over a rectangle; axis 0 goes up."""
     left, right, bottom, top = _limits(extent, 4, "extent")
     return np.stack(np.meshgrid(np.linspace(left, right, n), np.linspace(bottom, top, n)), axis=-1)
 
 
 def _on_grid(f: Scalar, points: Array) -> Array:
-    """f at every point of a grid (n, n, 2)."""
+    """Values of f at every point of a grid (n, n, 2)."""
     return np.array([float(f(point)) for point in points.reshape(-1, 2)]).reshape(points.shape[:2])
