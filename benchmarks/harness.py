@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jobs import Array, Job, Problem
+from benchmarks.jobs import Job, Problem
 from benchmarks.peers import PEERS, Entry, Outcome, Peer, Run, load, numpy_reference
 
 DTYPES = ("float32", "float64")
@@ -154,10 +154,10 @@ def _verified(row: Row, entry: Entry, problem: Problem, threads: int | None, ref
 
 def deviation(outcome: Outcome, reference: Outcome) -> float:
     """Largest relative difference of the loss and of each parameter array; inf for other shapes or NaN."""
-    pairs: list[tuple[Any, Array]] = [(np.asarray(outcome.loss), np.asarray(reference.loss))]
-    pairs += zip(outcome.params, reference.params, strict=False)
-    if len(pairs) != 1 + len(reference.params) or any(a.shape != b.shape for a, b in pairs):
+    if [a.shape for a in outcome.params] != [b.shape for b in reference.params]:
         return math.inf
+    pairs: list[tuple[Any, Any]] = [(outcome.loss, reference.loss)]
+    pairs += zip(outcome.params, reference.params, strict=True)
     worst = max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
     return worst if math.isfinite(worst) else math.inf
 
@@ -176,7 +176,7 @@ def _steps_of(run: Run, epoch: int, seconds: float) -> int:
 def _compare(rows: Iterable[Row]) -> None:
     """Sets the ratios, if nncore is there to compare with."""
     rows = list(rows)
-    base = next((row.median_us for row in rows if row.peer == "nncore" and row.median_us), None)
+    base = next((row.median_us for row in rows if row.peer == "nncore"), None)
     for row in rows:
         if base and row.median_us:
             row.ratio = row.median_us / base

@@ -73,7 +73,9 @@ def plot_loss(losses: History | ArrayLike, ax: "Axes | None" = None, *, window: 
     if window > len(values):
         raise ValueError(f"window is {window}, expected at most {len(values)}, the number of losses")
     ax = _axes(ax)
-    ax.plot(*_thinned(values), color=BLUE, lw=1, alpha=0.35 if window > 1 else 1, label="each", **_dots(values))
+    ax.plot(
+        *_thinned(values), color=BLUE, lw=1, alpha=0.35 if window > 1 else 1, label="each iteration", **_dots(values)
+    )
     if window > 1:
         sums = np.cumsum(np.concatenate([[0.0], values]))
         means = (sums[window:] - sums[:-window]) / window
@@ -397,7 +399,7 @@ def plot_decision_boundary(
     Returns
     -------
     Axes
-        Filled contours of the score, the line where it is 0.5, and the points.
+        Filled contours of the score, the line where it is 0.5 (if it is anywhere), and the points.
 
     Raises
     ------
@@ -422,7 +424,8 @@ def plot_decision_boundary(
     ax = _axes(ax)
     plane = np.moveaxis(places, -1, 0)
     filled = ax.contourf(*plane, scores, np.linspace(0, 1, 21), cmap=_score_colours(dark))
-    ax.contour(*plane, scores, [0.5], colors=[DARK_INK if dark else BLACK], linewidths=1.5)
+    if scores.min() < 0.5 < scores.max():
+        ax.contour(*plane, scores, [0.5], colors=[DARK_INK if dark else BLACK], linewidths=1.5)
     bar = ax.figure.colorbar(filled, ax=ax, label="score of class 1", ticks=np.linspace(0, 1, 6))
     _scatter(ax, points, classes, dark)
     if dark:
@@ -435,7 +438,7 @@ def plot_decision_boundary(
 
 
 def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int = 50) -> "Figure":
-    """Draw what each unit of the first layer looks for: its weights as an image, all on one scale around 0.
+    """Draw what each unit of the first layer looks for: its weights as an image, all on one scale centred at 0.
 
     Parameters
     ----------
@@ -465,7 +468,7 @@ def plot_weights(W: ArrayLike, shape: tuple[int, int] | None = None, *, n: int =
     weights = _checks.finite(_checks.floats(W, "W"), "W")
     if weights.ndim != 2 or weights.size == 0:
         raise ValueError(f"W has shape {weights.shape}, expected (n_in, n_units), neither of them 0")
-    images = _images(weights.T[: _checks.positive_int(n, "n")], "W.T", shape)
+    images = _images(weights.T[: _checks.positive_int(n, "n")], "W", shape)
     count, height, width = images.shape
     n_columns = _columns(count)
     n_rows = -(-count // n_columns)
@@ -550,8 +553,9 @@ def plot_mistakes(
         ax.set_title(f"{names[true[i]]} →{between}{names[predicted[i]]}{percent}", fontsize=9)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#CCCCCC")
-    which = "The" if len(shown) == len(wrong) else f"{len(shown)} of the"
-    figure.suptitle(f"{which} {len(wrong)} mistakes among {len(pictures)} images", fontsize=11)
+    all_of_them = f"{len(wrong)} {'mistake' if len(wrong) == 1 else 'mistakes'} among {len(pictures)} images"
+    some = "" if len(shown) == len(wrong) else f"{len(shown)} of the "
+    figure.suptitle(some + all_of_them, fontsize=11)
     return figure
 
 
@@ -678,10 +682,12 @@ def _images(pixels: Array, name: str, shape: tuple[int, int] | None) -> Array:
         return pixels
     n_pixels = pixels.shape[1]
     side = round(n_pixels**0.5)
-    height, width = (side, side) if shape is None else shape
+    if shape is not None and np.shape(shape) != (2,):
+        raise ValueError(f"shape is {shape!r}, expected (height, width)")
+    height, width = (side, side) if shape is None else (_checks.positive_int(k, "shape") for k in shape)
     if height * width != n_pixels:
-        asked = "the side of a square" if shape is None else f"shape {shape}"
-        raise ValueError(f"{name} has {n_pixels} pixels a row, expected a number that fits {asked}")
+        expected = "a square number of pixels" if shape is None else f"{height} x {width}, the shape"
+        raise ValueError(f"{name} has images of {n_pixels} pixels, expected {expected}")
     return pixels.reshape(-1, height, width)
 
 

@@ -1,0 +1,93 @@
+"""What was measured, as a table to read and as JSON to keep."""
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nncore
+from benchmarks.harness import Row, Settings
+from benchmarks.jobs import Job
+from benchmarks.peers import load
+
+HEADINGS = ("peer", "dtype", "threads", "min", "median", "x slower than nncore")
+
+
+def environment(names: Iterable[str]) -> dict[str, Any]:
+    """Machine, level and threads of nncore, and the version of every peer that is installed."""
+    versions = {"python": f"Python {platform.python_version()}"}
+    for name in names:
+        try:
+            versions[name] = load(name).version()
+        except ImportError:
+            continue
+    config = nncore.show_config("dicts")
+    assert config is not None  # a dict in this mode
+    machine = {"cpu": _cpu(), "cpus": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    nncore_keys = {key: config[key] for key in ("level", "threads", "compiler", "flags", "OpenMP", "BLAS")}
+    return {"machine": machine, "nncore": nncore_keys, "versions": versions}
+
+
+def _cpu() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown CPU"
+
+
+def heading(env: dict[str, Any]) -> str:
+    """Level, threads, CPU and versions, for the top of the tables."""
+    machine, core = env["machine"], env["nncore"]
+    return (
+        f"level {core['level']}, {core['threads']} threads, {machine['cpu']} x {machine['cpus']}, {machine['system']}\n"
+        f"{', '.join(env['versions'].values())}"
+    )
+
+
+def table(job: Job, rows: Sequence[Row], settings: Settings) -> str:
+    """A job's table: times in µs a unit, then notes."""
+    notes = list(dict.fromkeys(row.note for row in rows if row.note))
+    lines = [HEADINGS, *(_cells(row, notes) for row in rows)]
+    widths = [max(len(line[k]) for line in lines if len(line) > k + 1 or k == 0) for k in range(len(HEADINGS) - 1)]
+    return "\n".join(
+        [
+            f"{job.name}: {job.title}",
+            f"µs a {job.unit}, {settings.repeats} interleaved repeats",
+            *(_line(line, widths) for line in lines),
+            *(f"[{k}] {note}" for k, note in enumerate(notes, start=1)),
+        ]
+    )
+
+
+def _cells(row: Row, notes: Sequence[str]) -> tuple[str, ...]:
+    peer = f"{row.peer} [{notes.index(row.note) + 1}]" if row.note else row.peer
+    if row.status != "ok":
+        return peer, row.dtype, f"{row.status}: {row.reason}"
+    ratio = "-" if row.ratio is None else f"{row.ratio:.3g}"
+    return peer, row.dtype, str(row.threads), _number(row.min_us), _number(row.median_us), ratio
+
+
+def _number(us: float | None) -> str:
+    """Three digits that count, more for large numbers."""
+    if us is None:
+        return "-"
+    return f"{us:.0f}" if us >= 100 else f"{us:.3g}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left, numbers to the right; the last cell may be long."""
+    padded = [cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(cells, widths, strict=False))]
+    return "  ".join([*padded[: len(cells) - 1], cells[-1]])
+
+
+def job_as_dict(job: Job, rows: Iterable[Row]) -> dict[str, Any]:
+    """A job and its rows for JSON, in the units of the table."""
+    return {
+        "job": job.name,
+        "title": job.title,
+        "unit": f"µs a {job.unit}",
+        "rows": [{**asdict(row), "min_us": row.min_us, "median_us": row.median_us} for row in rows],
+    }
