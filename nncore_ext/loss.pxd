@@ -50,7 +50,7 @@ cdef inline double softmax_cross_entropy_row(
     the gradient of that expression differs from it by a factor p / (p + delta).
     """
     cdef double total = 0, weight = 0, log_sum
-    cdef floating p, s
+    cdef floating p
     cdef Py_ssize_t k
     log_sum = softmax_row(a, da, n_out)
     if delta == 0:

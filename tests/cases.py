@@ -45,11 +45,17 @@ def _activation_case(name):
 
     # z to 4 ulp; the derivative written from z turns an error of z into the same absolute error, times dz
     return Case(
-        f"activation[{name}]", SHAPES_2D,
-        lambda rng, shape: {"a": rng.normal(scale=4, size=shape), "dz": rng.normal(size=shape)}, run, expected,
-        lambda i, e, key, eps: 4 * eps * np.abs(e["z"]) if key == "z"
-        else 10 * eps * np.abs(i["dz"].reshape(-1)) * (1 + np.abs(e["z"]) * (name == "identity")),
-    )  # fmt: skip
+        f"activation[{name}]",
+        SHAPES_2D,
+        lambda rng, shape: {"a": rng.normal(scale=4, size=shape), "dz": rng.normal(size=shape)},
+        run,
+        expected,
+        lambda i, e, key, eps: (
+            4 * eps * np.abs(e["z"])
+            if key == "z"
+            else 10 * eps * np.abs(i["dz"].reshape(-1)) * (1 + np.abs(e["z"]) * (name == "identity"))
+        ),
+    )
 
 
 def _softmax_run(core, inputs):
@@ -80,9 +86,11 @@ def _softmax_bound(inputs, expected, key, eps):
 def _dense_inputs(rng, shape):
     n_samples, n_in, n_out = shape
     return {
-        "x": rng.normal(size=(n_samples, n_in)), "W": rng.normal(size=(n_in, n_out)), "b": rng.normal(size=n_out),
+        "x": rng.normal(size=(n_samples, n_in)),
+        "W": rng.normal(size=(n_in, n_out)),
+        "b": rng.normal(size=n_out),
         "da": rng.normal(size=(n_samples, n_out)),
-    }  # fmt: skip
+    }
 
 
 def _dense_run(core, inputs):
@@ -138,8 +146,14 @@ def _loss_case(name, probabilities, *extra):
 
 CASES = [
     *(_activation_case(name) for name in ref.FORWARD),
-    Case("softmax", SHAPES_2D, lambda rng, s: {"a": rng.normal(scale=5, size=s), "dy": rng.normal(size=s)},
-         _softmax_run, _softmax_expected, _softmax_bound),
+    Case(
+        "softmax",
+        SHAPES_2D,
+        lambda rng, s: {"a": rng.normal(scale=5, size=s), "dy": rng.normal(size=s)},
+        _softmax_run,
+        _softmax_expected,
+        _softmax_bound,
+    ),
     Case("dense", SIZES_DENSE, _dense_inputs, _dense_run, _dense_expected, _dense_bound),
     _loss_case("squared_error", False),
     _loss_case("cross_entropy", True, 0.0),
@@ -147,7 +161,7 @@ CASES = [
     _loss_case("softmax_cross_entropy", False, 0.0),
     _loss_case("softmax_cross_entropy", False, 1e-7),
     _loss_case("softmax_cross_entropy", False, 0.1),
-]  # fmt: skip
+]
 
 # Networks for the engine: name -> sizes, activations, loss, delta, biases.
 NETWORKS = {
@@ -166,8 +180,10 @@ NETWORKS = {
 def make_network(core, name, dtype, rng):
     """The engine and the reference's layers with the same parameters."""
     sizes, activations, loss, delta, bias = NETWORKS[name]
-    specs = [(m, n, core.activation.ACTIVATIONS[a], bias, True)
-             for m, n, a in zip(sizes, sizes[1:], activations, strict=False)]  # fmt: skip
+    specs = [
+        (m, n, core.activation.ACTIVATIONS[a], bias, True)
+        for m, n, a in zip(sizes, sizes[1:], activations, strict=False)
+    ]
     net = core.network.Network(specs, core.loss.LOSSES[loss], delta, np.dtype(dtype))
     net.params[:] = rng.normal(scale=0.7, size=net.params.size)
     layers = []

@@ -28,7 +28,10 @@ def fit(**settings):
 
 CASES = {
     "wrong width": (lambda: net().predict(X[:, :3]), r"x has shape (5, 3), expected (n_samples, 4) or (4,)"),
-    "layer, wrong width": (lambda: Layer(4, 2).activate(X[:, :3]), "x has shape (5, 3), expected (n_samples, 4) or (4,)"),
+    "layer, wrong width": (
+        lambda: Layer(4, 2).activate(X[:, :3]),
+        "x has shape (5, 3), expected (n_samples, 4) or (4,)",
+    ),
     "three dimensions": (lambda: net().predict(X[None]), "x has shape (1, 5, 4)"),
     "empty": (lambda: net().predict(X[:0]), "x is empty, shape (0, 4), expected at least one sample"),
     "NaN": (lambda: net().predict(with_value(np.nan)), "x[3, 2] is nan, expected finite numbers"),
@@ -41,9 +44,15 @@ CASES = {
     "ragged": (lambda: net().predict([[1, 2, 3, 4], [1]]), "x is a ragged list, expected rows of equal length"),
     "label too large": (lambda: net().loss(X, [0, 1, 3, 0, 0]), "t[2] is 3, expected labels 0 to 2"),
     "label negative": (lambda: net().fit(X, [0, -1, 2, 0, 0]), "y[1] is -1, expected labels 0 to 2"),
-    "labels not integers": (lambda: net().loss(X, T + 0.5), "t is an array of dtype float64, expected integer labels 0 to 2"),
+    "labels not integers": (
+        lambda: net().loss(X, T + 0.5),
+        "t is an array of dtype float64, expected integer labels 0 to 2",
+    ),
     "too few labels": (lambda: net().loss(X, T[:4]), "t has shape (4,), expected (5,) labels or (5, 3) targets"),
-    "one-hot too wide": (lambda: net().loss(X, np.eye(4)[T]), "t has shape (5, 4), expected (5,) labels or (5, 3) targets"),
+    "one-hot too wide": (
+        lambda: net().loss(X, np.eye(4)[T]),
+        "t has shape (5, 4), expected (5,) labels or (5, 3) targets",
+    ),
     "lr 0": (lambda: SGD(0), "lr is 0, expected a finite number above 0"),
     "lr negative": (lambda: SGD(-0.1), "lr is -0.1, expected a finite number above 0"),
     "lr NaN": (lambda: SGD(float("nan")), "lr is nan, expected a finite number above 0"),
@@ -55,16 +64,25 @@ CASES = {
     "epochs 0": (fit(epochs=0), "epochs is 0, expected 1 or more"),
     "iterations -1": (fit(iterations=-1), "iterations is -1, expected 1 or more"),
     "both lengths": (fit(epochs=1, iterations=1), "epochs is 1 and iterations is 1, expected only one of them"),
-    "sampling": (fit(sampling="random"), "sampling is 'random', expected one of 'shuffle', 'replacement', 'sequential'"),
+    "sampling": (
+        fit(sampling="random"),
+        "sampling is 'random', expected one of 'shuffle', 'replacement', 'sequential'",
+    ),
     "optimizer": (fit(optimizer="adam"), "optimizer is 'adam', expected an optimizer such as SGD(lr=0.1)"),
     "progress": (fit(progress="yes"), "progress is 'yes', expected True, False or 'auto'"),
     "n_threads": (fit(n_threads=0), "n_threads is 0, expected 1 or more"),
     "rng": (fit(rng=-1), "rng is -1, expected a whole number of 0 or more, a numpy.random.Generator or None"),
     "weights shape": (fit(sample_weight=np.ones(4)), "sample_weight has shape (4,), expected (5,) to match X"),
-    "weights negative": (fit(sample_weight=[1, 1, -1, 1, 1]), "sample_weight goes from -1.0 to 1.0, expected 0 or more, not all 0"),
+    "weights negative": (
+        fit(sample_weight=[1, 1, -1, 1, 1]),
+        "sample_weight goes from -1.0 to 1.0, expected 0 or more, not all 0",
+    ),
     "weights zero": (fit(sample_weight=np.zeros(5)), "sample_weight goes from 0.0 to 0.0"),
     "validation": (fit(validation_data=(X[:, :2], T)), "validation X has shape (5, 2)"),
-    "loss name": (lambda: NeuralNetwork(loss="mse"), "loss is 'mse', expected one of 'squared_error', 'softmax_cross_entropy'"),
+    "loss name": (
+        lambda: NeuralNetwork(loss="mse"),
+        "loss is 'mse', expected one of 'squared_error', 'softmax_cross_entropy'",
+    ),
     "dtype": (lambda: NeuralNetwork(dtype="int32"), "dtype is 'int32', expected float32 or float64"),
     "activation": (lambda: Layer(2, 2, "gauss"), "activation is 'gauss', expected one of 'identity', 'relu'"),
     "init": (lambda: Layer(2, 2, init="zeros"), "init is 'zeros', expected one of 'normal', 'lecun', 'xavier', 'he'"),
@@ -72,42 +90,73 @@ CASES = {
     "weights given": (lambda: Layer(2, 3, weights=np.ones((3, 2))), "weights has shape (3, 2), expected (2, 3)"),
     "bias given": (lambda: Layer(2, 3, bias=np.ones(2)), "bias has shape (2,), expected (3,)"),
     "bias without": (lambda: Layer(2, 3, bias=np.ones(3), use_bias=False), "expected None with use_bias=False"),
-    "no layer": (lambda: NeuralNetwork().predict([1.0]), "the network has no layer, expected at least one: use add_layer"),
-    "no layer, fit": (lambda: NeuralNetwork().fit(X, T), "the network has no layer, expected at least one: use add_layer"),
+    "no layer": (
+        lambda: NeuralNetwork().predict([1.0]),
+        "the network has no layer, expected at least one: use add_layer",
+    ),
+    "no layer, fit": (
+        lambda: NeuralNetwork().fit(X, T),
+        "the network has no layer, expected at least one: use add_layer",
+    ),
     "layers that do not fit": (
         lambda: NeuralNetwork([Layer(4, 3), Layer(2, 1)]),
         "layer 2 has 2 inputs, expected 3, the outputs of the layer before it",
     ),
     "not a layer": (lambda: NeuralNetwork([3]), "layer is a int, expected a Layer"),
-    "softmax within": (lambda: NeuralNetwork([Layer(2, 2, "softmax"), Layer(2, 1)]), "expected that in the last layer only"),
+    "softmax within": (
+        lambda: NeuralNetwork([Layer(2, 2, "softmax"), Layer(2, 1)]),
+        "expected that in the last layer only",
+    ),
     "sigmoid logits": (
         lambda: NeuralNetwork([Layer(2, 2, "sigmoid")], loss="softmax_cross_entropy").predict([1.0, 2.0]),
         "the last layer has activation 'sigmoid', expected None or 'softmax' with softmax_cross_entropy",
     ),
     "dy": (lambda: (n := net(), n.forward(X), n.backward(np.ones((5, 2)))), "dy has shape (5, 2), expected (5, 3)"),
     "accuracy": (lambda: NeuralNetwork.accuracy([1, 2], [1]), "y_pred has shape (2,) and y_true (1,)"),
-    "two layer net": (lambda: TwoLayerNet(4, 3, 2, weight_init_std=0), "weight_init_std is 0, expected a finite number above 0"),
+    "two layer net": (
+        lambda: TwoLayerNet(4, 3, 2, weight_init_std=0),
+        "weight_init_std is 0, expected a finite number above 0",
+    ),
     "simple net": (lambda: SimpleNet(W=np.ones(3)), "W has shape (3,), expected (n_in, n_out)"),
     "softmax axis": (lambda: functions.softmax(X, axis=2), "axis is 2 and x has shape (5, 4), expected an axis of x"),
     "softmax of a number": (lambda: functions.softmax(1.0), "expected an axis of x"),
     "mse shapes": (lambda: functions.mean_squared_error(X, X[0]), "t has shape (4,), expected (5, 4) to match y"),
-    "cross-entropy shapes": (lambda: functions.cross_entropy_error(X, X[:, :2]), "t has shape (5, 2), expected (5, 4) to match y"),
+    "cross-entropy shapes": (
+        lambda: functions.cross_entropy_error(X, X[:, :2]),
+        "t has shape (5, 2), expected (5, 4) to match y",
+    ),
     "cross-entropy label": (lambda: functions.cross_entropy_error(X[0], 4), "labels[] is 4, expected labels 0 to 3"),
     "one_hot": (lambda: functions.one_hot([0, 3], 3), "labels[1] is 3, expected labels 0 to 2"),
-    "eps": (lambda: functions.binary_cross_entropy([0.5], [1], eps=0.5), "eps is 0.5, expected a number between 0 and 0.5"),
-    "distribution": (lambda: functions.entropy([0.5, 0.6]), "p is [0.5 0.6], expected probabilities of 0 or more that sum to 1"),
+    "eps": (
+        lambda: functions.binary_cross_entropy([0.5], [1], eps=0.5),
+        "eps is 0.5, expected a number between 0 and 0.5",
+    ),
+    "distribution": (
+        lambda: functions.entropy([0.5, 0.6]),
+        "p is [0.5 0.6], expected probabilities of 0 or more that sum to 1",
+    ),
     "information": (lambda: functions.information_content(0.0), "expected probabilities above 0 and up to 1"),
     "h": (lambda: gradient.numerical_diff(np.sin, 1.0, h=0), "h is 0, expected a finite number above 0"),
-    "method": (lambda: gradient.numerical_diff(np.sin, 1.0, method="x"), "method is 'x', expected one of 'central', 'forward'"),
-    "integer x": (lambda: gradient.numerical_gradient(np.sum, np.arange(3)), "x is an array of dtype int64, expected an array of floats"),
+    "method": (
+        lambda: gradient.numerical_diff(np.sin, 1.0, method="x"),
+        "method is 'x', expected one of 'central', 'forward'",
+    ),
+    "integer x": (
+        lambda: gradient.numerical_gradient(np.sum, np.arange(3)),
+        "x is an array of dtype int64, expected an array of floats",
+    ),
     "list x": (lambda: gradient.numerical_gradient(np.sum, [1.0]), "x is a list, expected an array of floats"),
     "f returns an array": (
-        lambda: gradient.numerical_gradient(lambda x: x, np.ones(3)), "f returned a ndarray of shape (3,), expected one number",
+        lambda: gradient.numerical_gradient(lambda x: x, np.ones(3)),
+        "f returned a ndarray of shape (3,), expected one number",
     ),
-    "f returns text": (lambda: gradient.numerical_gradient(lambda x: "1", np.ones(3)), "f returned a str, expected one number"),
+    "f returns text": (
+        lambda: gradient.numerical_gradient(lambda x: "1", np.ones(3)),
+        "f returned a str, expected one number",
+    ),
     "steps": (lambda: gradient.gradient_descent(np.sum, X, step_num=0), "step_num is 0, expected 1 or more"),
     "config": (lambda: nncore.show_config("json"), "mode is 'json', expected one of 'stdout', 'dicts'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -121,7 +170,13 @@ def test_message(name):
 def test_nothing_has_changed_after_a_refusal():
     network = net()
     before, state = network.core.params.copy(), network.rng.bit_generator.state
-    for settings in ({"batch_size": 9}, {"sampling": "x"}, {"sample_weight": [1]}, {"validation_data": (X, [9] * 5)}, {"progress": 3}):
+    for settings in (
+        {"batch_size": 9},
+        {"sampling": "x"},
+        {"sample_weight": [1]},
+        {"validation_data": (X, [9] * 5)},
+        {"progress": 3},
+    ):
         with pytest.raises((ValueError, TypeError)):
             network.fit(X, T, **{"batch_size": 2, "progress": False, **settings})
     with pytest.raises(ValueError, match="has shape"):

@@ -23,9 +23,7 @@ from hypothesis.extra import numpy as hnp
 
 from nncore import datasets
 
-REAL_DATA = Path(
-    os.environ.get("NNCORE_DATA") or Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
-)
+REAL_DATA = Path(os.environ.get("NNCORE_DATA") or Path(__file__).resolve().parents[1] / ".." / "shared" / "data")
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -181,9 +179,7 @@ def test_truncated_file(tmp_path, cut):
     needed = 4 if cut < 4 else 12 if cut < 12 else 18
     with pytest.raises(ValueError, match=re.escape(str(path)) + " is truncated") as error:
         datasets.read_idx(path)
-    assert re.search(
-        rf"\b{needed}\b.*\b{cut}\b|\b{cut}\b.*\b{needed}\b", str(error.value).removeprefix(str(path))
-    )
+    assert re.search(rf"\b{needed}\b.*\b{cut}\b|\b{cut}\b.*\b{needed}\b", str(error.value).removeprefix(str(path)))
 
 
 @pytest.mark.parametrize("cut", range(len(GOOD_GZ)))
@@ -281,9 +277,7 @@ def test_forms_of_the_result(small, tmp_path):
 def test_folder_that_does_not_exist(small, tmp_path, monkeypatch, origin):
     folder = tmp_path / "absent"
     monkeypatch.setenv("NNCORE_DATA", str(folder))
-    with pytest.raises(
-        FileNotFoundError, match=f"{origin} names {re.escape(str(folder))}, which is no folder"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"{origin} names {re.escape(str(folder))}, which is no folder"):
         datasets.load_mnist(data_dir=folder if origin == "data_dir=" else None)
 
 
@@ -295,9 +289,7 @@ def test_folder_that_lacks_files(small, tmp_path, monkeypatch, origin):
     with pytest.raises(FileNotFoundError) as error:
         datasets.load_mnist(data_dir=tmp_path if origin == "data_dir=" else None)
     message = str(error.value)
-    assert message.startswith(
-        f"{FILES[2]}, {FILES[3]} (plain or .gz) of mnist not found in {tmp_path / 'mnist'} or "
-    )
+    assert message.startswith(f"{FILES[2]}, {FILES[3]} (plain or .gz) of mnist not found in {tmp_path / 'mnist'} or ")
     assert origin in message
 
 
@@ -312,9 +304,7 @@ def test_one_changed_byte_is_refused(small, tmp_path, file):
     changed = bytearray(content[file])
     changed[-1] ^= 1
     write_files(tmp_path, content | {file: bytes(changed)})
-    with pytest.raises(
-        ValueError, match=re.escape(str(tmp_path / file)) + f" is not the original {file} of mnist"
-    ):
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / file)) + f" is not the original {file} of mnist"):
         datasets.load_mnist(data_dir=tmp_path)
 
 
@@ -569,9 +559,7 @@ def test_moons_are_scikit_learn_s():
 
 
 def test_moons_parameters():
-    (x_train, _), (x_test, _) = datasets.load_moons(
-        50, noise=0.0, random_state=1, test_size=0.5, split_state=2
-    )
+    (x_train, _), (x_test, _) = datasets.load_moons(50, noise=0.0, random_state=1, test_size=0.5, split_state=2)
     assert x_train.shape == x_test.shape == (25, 2)
     outer = np.hypot(*x_train.T)
     inner = np.hypot(x_train[:, 0] - 1.0, x_train[:, 1] - 0.5)
@@ -590,7 +578,5 @@ def test_examples_in_docstrings():
 def test_import_is_cheap():
     code = "import sys, nncore.datasets; print(*sorted({'sklearn', 'pooch', 'requests'} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

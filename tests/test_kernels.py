@@ -123,7 +123,12 @@ ULPS = {"exp": 2, "sigmoid": 3, "tanh": 3}
 def test_activation_error_in_ulp(core, name, dtype, rng):
     """The bounds that vmath.h states, against extended precision."""
     x = np.concatenate(
-        [rng.uniform(-1, 1, 20000), rng.uniform(-20, 20, 20000), rng.uniform(-80, 80, 9999), 10.0 ** rng.uniform(-30, 0, 9999)]
+        [
+            rng.uniform(-1, 1, 20000),
+            rng.uniform(-20, 20, 20000),
+            rng.uniform(-80, 80, 9999),
+            10.0 ** rng.uniform(-30, 0, 9999),
+        ]
     ).astype(dtype)
     z = x.copy()
     core.activation.activate(core.activation.ACTIVATIONS[name], z)

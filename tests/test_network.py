@@ -1,6 +1,7 @@
 """NeuralNetwork, Layer and the book's classes: views, layouts, single samples, own loops."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -66,9 +67,16 @@ def test_seed_makes_weights():
 
 @pytest.mark.parametrize(
     ("init", "std"),
-    [(None, (1 / 300) ** 0.5), ("normal", 0.01), ("lecun", 0.05), ("xavier", (2 / 700) ** 0.5), ("he", (2 / 400) ** 0.5),
-     ("he_uniform", (2 / 400) ** 0.5), (0.3, 0.3)],
-)  # fmt: skip
+    [
+        (None, (1 / 300) ** 0.5),
+        ("normal", 0.01),
+        ("lecun", 0.05),
+        ("xavier", (2 / 700) ** 0.5),
+        ("he", (2 / 400) ** 0.5),
+        ("he_uniform", (2 / 400) ** 0.5),
+        (0.3, 0.3),
+    ],
+)
 def test_initial_weights(init, std):
     layer = Layer(400, 300, init=init, rng=0)
     # the sample deviation of n numbers is right to about 1 / sqrt(2 n)
@@ -112,15 +120,21 @@ def test_any_layout_of_x_and_t(layout, dtype, rng):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(1, 9), min_size=2, max_size=5), st.integers(1, 7), st.sampled_from(["relu", "tanh", "sigmoid"]),
-    st.sampled_from([np.float32, np.float64]), st.booleans(), st.integers(0, 2**32 - 1),
-)  # fmt: skip
+    st.lists(st.integers(1, 9), min_size=2, max_size=5),
+    st.integers(1, 7),
+    st.sampled_from(["relu", "tanh", "sigmoid"]),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
 def test_any_architecture_equals_the_reference(sizes, n_samples, activation, dtype, use_bias, seed):
     rng = np.random.default_rng(seed)
-    layers = [Layer(m, n, activation, use_bias=use_bias) for m, n in zip(sizes, sizes[1:], strict=False)]
+    layers = [Layer(m, n, activation, use_bias=use_bias) for m, n in itertools.pairwise(sizes)]
     net = NeuralNetwork(layers, rng=seed, dtype=dtype)
     x, t = rng.normal(size=(n_samples, sizes[0])), rng.normal(size=(n_samples, sizes[-1]))
-    twins = [(la.weights.astype(float), None if la.bias is None else la.bias.astype(float), activation) for la in layers]
+    twins = [
+        (la.weights.astype(float), None if la.bias is None else la.bias.astype(float), activation) for la in layers
+    ]
     tolerance = 1e3 * np.finfo(dtype).eps
     np.testing.assert_allclose(net.predict(x), ref.network_forward(twins, x)[-1], rtol=tolerance, atol=tolerance)
     expected, _ = ref.network_gradient(twins, "squared_error", x, t)
@@ -247,7 +261,9 @@ def test_layer_alone(activation, rng):
     z = ref.FORWARD[activation or "identity"](x @ layer.weights + layer.bias)
     np.testing.assert_allclose(layer.activate(x), z, rtol=1e-13)
     np.testing.assert_array_equal(layer.last_activation, layer.activate(x))
-    np.testing.assert_allclose(layer.apply_activation_derivative(z), ref.DERIVATIVE[activation or "identity"](z), rtol=1e-13)
+    np.testing.assert_allclose(
+        layer.apply_activation_derivative(z), ref.DERIVATIVE[activation or "identity"](z), rtol=1e-13
+    )
     assert layer.activate(x[0]).shape == (4,)
 
 

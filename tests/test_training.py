@@ -1,5 +1,6 @@
 """fit: the fused loop, the Python loop and NumPy's agree step by step; sampling, chunks, interruption, failure."""
 
+import itertools
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from nncore import SGD, Layer, NeuralNetwork, TwoLayerNet, training
 
 def moons_net(dtype=np.float64, rng=0):
     sizes = [2, 25, 50, 25, 2]
-    return NeuralNetwork([Layer(m, n, "sigmoid") for m, n in zip(sizes, sizes[1:], strict=False)], dtype=dtype, rng=rng)
+    return NeuralNetwork([Layer(m, n, "sigmoid") for m, n in itertools.pairwise(sizes)], dtype=dtype, rng=rng)
 
 
 def params_of(net):
@@ -23,7 +24,10 @@ def params_of(net):
 
 
 def layers_of(net):
-    return [(la.weights.copy(), None if la.bias is None else la.bias.copy(), la.activation or "identity") for la in net.layers]
+    return [
+        (la.weights.copy(), None if la.bias is None else la.bias.copy(), la.activation or "identity")
+        for la in net.layers
+    ]
 
 
 def largest_difference(net, other):
@@ -54,7 +58,14 @@ def run_book_job(x, t, n_in, iterations, batch_size=100):
         np.concatenate([plan.epoch() for _ in range(-(-iterations // plan.steps))])[: index.size], index.ravel()
     )
     history = fused.fit(
-        x, t, optimizer=SGD(0.1), batch_size=batch_size, iterations=iterations, sampling="replacement", rng=3, progress=False
+        x,
+        t,
+        optimizer=SGD(0.1),
+        batch_size=batch_size,
+        iterations=iterations,
+        sampling="replacement",
+        rng=3,
+        progress=False,
     )
     t_hot = ref.one_hot(t, 10)
     for rows in index:
@@ -83,7 +94,9 @@ def test_epochs_take_every_sample_and_the_rest_in_a_smaller_batch(sampling, batc
     x, t = rng.normal(size=(100, 4)), rng.normal(size=(100, 2))
     net = NeuralNetwork([Layer(4, 5, "tanh"), Layer(5, 2)], rng=0)
     layers = layers_of(net)
-    history = net.fit(x, t, optimizer=SGD(0.05), batch_size=batch_size, epochs=3, sampling=sampling, rng=5, progress=False)
+    history = net.fit(
+        x, t, optimizer=SGD(0.05), batch_size=batch_size, epochs=3, sampling=sampling, rng=5, progress=False
+    )
     generator = np.random.default_rng(5)
     expected = []
     for _ in range(3):
@@ -113,7 +126,9 @@ def test_threads_do_not_change_a_bit(rng):
     x, t = rng.normal(size=(400, 300)).astype(np.float32), rng.integers(10, size=400)
 
     def run(n_threads):
-        net = NeuralNetwork([Layer(300, 200, "relu"), Layer(200, 10)], loss="softmax_cross_entropy", rng=0, dtype="float32")
+        net = NeuralNetwork(
+            [Layer(300, 200, "relu"), Layer(200, 10)], loss="softmax_cross_entropy", rng=0, dtype="float32"
+        )
         net.fit(x, t, batch_size=200, epochs=3, rng=1, n_threads=n_threads, progress=False)
         return net.core.params
 
@@ -178,9 +193,13 @@ def test_history_of_a_regression_holds_losses(rng):
 def test_a_callback_ends_the_training(rng):
     net = NeuralNetwork([Layer(2, 1)], rng=0)
     history = net.fit(
-        rng.normal(size=(10, 2)), rng.normal(size=10), batch_size=5, epochs=9, progress=False,
+        rng.normal(size=(10, 2)),
+        rng.normal(size=10),
+        batch_size=5,
+        epochs=9,
+        progress=False,
         callbacks=[lambda history: history.epochs == 3],
-    )  # fmt: skip
+    )
     assert history.epochs == 3
     assert history.iterations == 6
 
@@ -214,7 +233,9 @@ def test_ctrl_c_leaves_a_network_and_the_history_so_far(rng):
 def test_a_loss_that_is_not_finite_stops_and_says_where(rng):
     x, t = 10 * rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
     net = NeuralNetwork([Layer(3, 4), Layer(4, 1)], rng=0)
-    with pytest.raises(FloatingPointError, match=r"at iteration \d+ with learning rate 50\.0, .* smaller learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"at iteration \d+ with learning rate 50\.0, .* smaller learning rate"
+    ):
         net.fit(x, t, optimizer=SGD(50.0), batch_size=20, epochs=1000, progress=False)
 
 

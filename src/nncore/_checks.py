@@ -25,10 +25,10 @@ def choice(value: Any, name: str, known: Iterable[str]) -> str:
 def float_type(dtype: Any) -> "np.dtype[Any]":
     """float32 or float64."""
     try:
-        result = np.dtype(dtype)
+        result: np.dtype[Any] | None = np.dtype(dtype)
     except TypeError:
         result = None
-    if result not in FLOATS:
+    if result is None or result not in FLOATS:
         raise ValueError(f"dtype is {dtype!r}, expected float32 or float64")
     return result
 
@@ -65,7 +65,7 @@ def numbers(x: ArrayLike, name: str) -> Array:
 
 
 def floats(x: ArrayLike, name: str) -> Array:
-    """float32 and float64 are kept, everything else becomes float64; contiguous, native, never empty of dimensions lost."""
+    """float32 and float64 are kept, everything else becomes float64; contiguous, of native byte order."""
     array = numbers(x, name)
     dtype = np.dtype(np.float32) if array.dtype.newbyteorder("=") == np.float32 else np.dtype(np.float64)
     return np.asarray(array, dtype=dtype, order="C")
@@ -81,7 +81,7 @@ def finite(array: Array, name: str) -> Array:
 
 
 def samples(x: ArrayLike, name: str, n_in: int, *, what: str = "the first layer") -> Array:
-    """Rows for the engine: (n_samples, n_in) contiguous float32, float64 or uint8; one sample (n_in,) becomes one row."""
+    """Rows for the engine: (n_samples, n_in) contiguous float32, float64 or uint8; one sample becomes one row."""
     array = numbers(x, name)
     if array.ndim not in (1, 2) or array.shape[-1] != n_in:
         raise ValueError(f"{name} has shape {array.shape}, expected (n_samples, {n_in}) or ({n_in},) to fit {what}")

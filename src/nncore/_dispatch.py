@@ -29,7 +29,11 @@ def _pick_level() -> str:
 level = _pick_level()
 
 if TYPE_CHECKING:
-    from nncore._baseline import activation, dense, loss, network, numdiff
+    from nncore._baseline import activation as activation
+    from nncore._baseline import dense as dense
+    from nncore._baseline import loss as loss
+    from nncore._baseline import network as network
+    from nncore._baseline import numdiff as numdiff
 else:
     activation = importlib.import_module(f"nncore._{level}.activation")
     dense = importlib.import_module(f"nncore._{level}.dense")

@@ -47,12 +47,16 @@ def available() -> int:
     return os.cpu_count() or 1
 
 
-def resolve(n_threads: int | str, macs: int) -> int:
-    """Threads for steps of this many multiply-adds: "auto" takes one where a step is too small to share."""
+def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
+    """Numbers of threads to choose from by measurement, for steps of this many multiply-adds.
+
+    "auto" is one thread where a step is too small to share.
+    """
     if n_threads == "auto":
-        return max(1, min(available(), macs // MACS_PER_THREAD))
+        shared = min(available(), macs // MACS_PER_THREAD)
+        return (1, shared) if shared > 1 else (1,)
     wanted = _checks.positive_int(n_threads, "n_threads")
-    return 1 if _forked or not network.has_openmp() else wanted
+    return (1,) if _forked or not network.has_openmp() else (wanted,)
 
 
 @cache

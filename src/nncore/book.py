@@ -41,7 +41,8 @@ class SimpleNet:
         values = _checks.generator(rng).standard_normal((2, 3)) if W is None else _checks.floats(W, "W")
         if values.ndim != 2:
             raise ValueError(f"W has shape {values.shape}, expected (n_in, n_out)")
-        layer = Layer(*values.shape, weights=values, use_bias=False)
+        n_in, n_out = values.shape
+        layer = Layer(n_in, n_out, weights=values, use_bias=False)
         self.network = NeuralNetwork([layer], loss="softmax_cross_entropy", delta=DELTA)
 
     @property
@@ -51,7 +52,7 @@ class SimpleNet:
 
     @W.setter
     def W(self, value: ArrayLike) -> None:
-        self.network.params["W1"] = value  # type: ignore[assignment]
+        self.network.params["W1"] = value
 
     def predict(self, x: ArrayLike) -> Array:
         """Return x @ W, the scores before the softmax."""

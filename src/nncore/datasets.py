@@ -192,9 +192,7 @@ def load_digits(normalize: bool = True, flatten: bool = True, one_hot_label: boo
 
     digits = sklearn_digits()
     images, labels = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
-    x_train, x_test, t_train, t_test = train_test_split(
-        images, labels, test_size=0.3, random_state=0, stratify=labels
-    )
+    x_train, x_test, t_train, t_test = train_test_split(images, labels, test_size=0.3, random_state=0, stratify=labels)
     return _as_asked((x_train, t_train, x_test, t_test), 16, normalize, flatten, one_hot_label)
 
 

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def activate(name: str, x: ArrayLike) -> Any:
-    """z = f(x) for the elementwise activation of this name; a new array of x's shape."""
+    """Return f(x) for the elementwise activation of this name; a new array of x's shape."""
     z = np.array(_checks.floats(x, "x"))
     activation.activate(activation.ACTIVATIONS[name], z.reshape(-1))
     return z[()]
@@ -211,7 +211,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
 
 
 def _like(t: ArrayLike, y: Array) -> Array:
-    """t as an array of y's shape and type."""
+    """The array t in y's shape and type."""
     array = _checks.floats(t, "t")
     if array.shape != y.shape:
         raise ValueError(f"t has shape {array.shape}, expected {y.shape} to match y")
@@ -283,8 +283,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike, delta: float = 1e-7) -> floa
         t = one_hot(t, n_classes)
     expected = _like(t, probabilities)
     rows, n_samples = probabilities.reshape(-1, n_classes), probabilities.size // n_classes
-    total: float = loss.cross_entropy(rows, expected.reshape(-1, n_classes), np.empty_like(rows), delta)
-    return total / n_samples
+    total = loss.cross_entropy(rows, expected.reshape(-1, n_classes), np.empty_like(rows), delta)
+    return float(total / n_samples)
 
 
 def negative_log_likelihood(log_probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -317,7 +317,7 @@ def negative_log_likelihood(log_probabilities: ArrayLike, labels: ArrayLike) -> 
             f"expected (n_samples, n_classes) and (n_samples,)"
         )
     picked = logs[np.arange(len(logs)), _checks.labels(labels, "labels", logs.shape[1])]
-    return float(-picked.mean())
+    return -float(picked.mean())
 
 
 def binary_cross_entropy(y: ArrayLike, t: ArrayLike, eps: float = 1e-7) -> float:

@@ -1,5 +1,6 @@
 """class Layer: one dense layer, by itself or in a network."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 ACTIVATIONS = core_activation.ACTIVATIONS
 
-# Standard deviation of the weights from (n_in, n_out); the *_uniform forms draw from +-sqrt(3) of it instead.
+# Standard deviation of the weights from n_in and n_out; the *_uniform forms draw from +-sqrt(3) of it instead.
 # LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
-INITS = {
+INITS: dict[str, Callable[[int, int], float]] = {
     "normal": lambda n_in, n_out: 0.01,
     "lecun": lambda n_in, n_out: (1 / n_in) ** 0.5,
     "xavier": lambda n_in, n_out: (2 / (n_in + n_out)) ** 0.5,
@@ -247,5 +248,5 @@ class Layer:
 
     @property
     def delta(self) -> Array | None:
-        """error * f'(a): minus the gradient of each sample's loss by the pre-activations; None before a call."""
+        """The error times f'(a): minus the gradient of each sample's loss by the pre-activations, or None."""
         return self._of_last("da")

@@ -11,7 +11,7 @@ from nncore import _checks, _threads, training
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore.functions import softmax
-from nncore.layers import ACTIVATIONS, Layer
+from nncore.layers import Layer
 from nncore.optimizers import SGD
 
 Array = NDArray[Any]
@@ -132,7 +132,9 @@ class NeuralNetwork:
                 f"expected {self._layers[-1].n_neurons}, the outputs of the layer before it"
             )
         if self._layers and self._layers[-1].activation == "softmax":
-            raise ValueError(f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only")
+            raise ValueError(
+                f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only"
+            )
         layer.join(self)
         self._layers.append(layer)
         self._core = self._params = None
@@ -145,9 +147,7 @@ class NeuralNetwork:
     def core(self) -> core_network.Network:
         """The compiled network; made, and the layers laid out in its vector, when first needed."""
         if self._core is None:
-            if not self._layers:
-                raise ValueError("the network has no layer, expected at least one: use add_layer")
-            last = self._layers[-1].activation
+            last = self._layer(-1).activation
             if self.loss_name == "softmax_cross_entropy" and last not in (None, "identity", "softmax"):
                 raise ValueError(
                     f"the last layer has activation {last!r}, expected None or 'softmax' with softmax_cross_entropy"
@@ -182,15 +182,20 @@ class NeuralNetwork:
         """Number of parameters."""
         return int(self.core.params.size)
 
+    def _layer(self, index: int) -> Layer:
+        if not self._layers:
+            raise ValueError("the network has no layer, expected at least one: use add_layer")
+        return self._layers[index]
+
     @property
     def n_in(self) -> int:
         """Number of inputs."""
-        return self.core.views(0)[0].shape[0]
+        return self._layer(0).n_input
 
     @property
     def n_out(self) -> int:
         """Number of outputs."""
-        return self._layers[-1].n_neurons
+        return self._layer(-1).n_neurons
 
     @property
     def is_classifier(self) -> bool:
@@ -207,7 +212,7 @@ class NeuralNetwork:
         return rows, _checks.targets(t, t_name, len(rows), self.n_out), single
 
     def _outputs(self, rows: Array) -> Array:
-        """predict for rows that are checked."""
+        """The outputs for rows that are checked."""
         out = np.empty((len(rows), self.n_out), self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.forward(rows, out)

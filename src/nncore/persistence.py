@@ -162,6 +162,8 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
             input_scale=settings["input_scale"],
             dtype=_checks.float_type(tensors["W1"].dtype),
         )
+        if set(net.params) != set(tensors):
+            raise ValueError(f"tensors {', '.join(tensors)}, expected {', '.join(net.params)}")
         for name in net.params:
             net.params[name] = tensors[name]
     except (KeyError, TypeError, ValueError) as error:

@@ -93,7 +93,8 @@ def load(name: str, *, test_size: float = 0.2, label: str | None = None, seed: i
 def read_npz(path: Path) -> dict[str, Array]:
     """The arrays of a .npz file; one that needs pickle is refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # by path, np.load leaves a broken file open
+            archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("it holds one array, not several by name")
             return {key: archive[key] for key in archive.files}

@@ -42,7 +42,7 @@ class History:
     train_seconds : float
         Spent in updates only.
     n_threads : int
-        Threads used.
+        Threads used; with "auto", those found fastest in the end.
     interrupted : bool
         Whether Ctrl-C ended it.
     """
@@ -117,20 +117,21 @@ def fit(
     else:
         total = _checks.positive_int(iterations, "iterations")
     macs = batch_size * net.n_params
-    history = History(n_threads=_threads.resolve(n_threads, macs))
+    threads = _threads.choices(n_threads, macs)
+    history = History()
     record = _recorder(net, history, (x, t), test)
-    run = _Run(net, (x, t, weights), plan, optimizer.lr, total, history)
+    run = _Run(net, (x, t, weights), plan, optimizer.lr, total, threads, history)
     # nothing to do between epochs: small ones go to the core several at a time
     together = 1 if callbacks or test else max(1, EPOCHS_TOGETHER // plan.size)
     started = time.perf_counter()
-    net.core.n_threads = history.n_threads
     with _threads.single_threaded_blas(max(macs, _threads.BLAS_THREADED_MACS)), _bar(progress, total) as bar:
         try:
             while history.iterations < total:
                 run.epochs(min(together, -(-(total - history.iterations) // plan.steps)), bar)
                 record()
                 history.seconds = time.perf_counter() - started
-                if any([callback(history) is True for callback in callbacks]):
+                stops = [callback(history) is True for callback in callbacks]
+                if any(stops):
                     break
         except KeyboardInterrupt:
             history.interrupted = True
@@ -163,14 +164,35 @@ class _Plan:
 
 
 class _Run:
-    """The chunks of one training run, sized so that each takes about CHUNK_SECONDS."""
+    """The chunks of one training run, sized so that each takes about CHUNK_SECONDS.
+
+    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them: a
+    step that is shared gains on a quiet machine and loses badly where another program keeps a core busy.
+    """
 
     def __init__(
-        self, net: "NeuralNetwork", data: tuple[Any, ...], plan: _Plan, lr: float, total: int, history: History
+        self,
+        net: "NeuralNetwork",
+        data: tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None],
+        plan: _Plan,
+        lr: float,
+        total: int,
+        threads: tuple[int, ...],
+        history: History,
     ) -> None:
         self.net, self.data, self.plan, self.lr, self.history = net, data, plan, lr, history
         self.losses = np.empty(total)
-        self.chunk = 1
+        self.seconds_per_step = dict.fromkeys(threads, 0.0)
+        self.chunks = 0
+        self.chunk = 1  # steps
+
+    def _next(self) -> tuple[int, int]:
+        """Threads and steps of the next chunk: what was fastest, every 16th a short look at the others in turn."""
+        choices = sorted(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
+        self.history.n_threads = choices[0]
+        if len(choices) > 1 and (self.chunks < 6 or self.chunks % 16 == 0):
+            return choices[self.chunks % len(choices)], max(1, self.chunk // 4)
+        return choices[0], self.chunk
 
     def epochs(self, count: int, bar: Any) -> None:
         """Run the updates of this many epochs, as far as the total reaches."""
@@ -179,7 +201,9 @@ class _Run:
         self.history.epochs += count
         first = 0
         while first < steps:
-            last = min(first + self.chunk, steps)
+            threads, chunk = self._next()
+            last = min(first + chunk, steps)
+            self.net.core.n_threads = threads
             self._chunk(index, first, last, bar)
             first = last
 
@@ -204,8 +228,11 @@ class _Run:
         bar.update(done)
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
         bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
+        self.chunks += 1
+        per_step = elapsed / done
+        self.seconds_per_step[self.net.core.n_threads] = per_step
         # at most 8 times more than last time: the first chunks are too short to be measured well
-        self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS * done / max(elapsed, 1e-9))))
+        self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / max(per_step, 1e-9))))
 
 
 def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> Callable[[], None]:

@@ -1,0 +1,9 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+LOSSES: dict[str, int]
+
+def squared_error(y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any]) -> float: ...
+def cross_entropy(y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any], delta: float) -> float: ...
+def softmax_cross_entropy(a: NDArray[Any], t: NDArray[Any], da: NDArray[Any], delta: float) -> float: ...

@@ -1,0 +1,316 @@
+"""The nncore command: what it writes, prints and refuses."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nncore
+from nncore import NeuralNetwork, cli
+
+
+def run(capsys, *args):
+    """Exit code, stdout, stderr of a command that is expected to catch its own errors."""
+    try:
+        code = cli.main([str(a) for a in args])
+    except SystemExit as stop:  # argparse's own
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_train_digits_writes_model_history_and_pictures(tmp_path, capsys):
+    out = tmp_path / "run"
+    code, text, err = run(capsys, "train", "digits", "--iterations", 600, "--lr", 0.5, "--hidden", 32, "--out", out)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in out.iterdir()) == [
+        "curves.png",
+        "history.csv",
+        "mistakes.png",
+        "model.safetensors",
+        "weights.png",
+    ]
+    for name in ("curves.png", "weights.png", "mistakes.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 600
+    net = NeuralNetwork.load(out / "model.safetensors")
+    _, (x, t) = nncore.load_digits(normalize=False)
+    accuracy = net.accuracy(net.predict(x), t)
+    assert accuracy > 0.9
+    assert f"test {accuracy:.4f}" in text
+    assert float(rows[-1]["test_accuracy"]) == pytest.approx(accuracy, rel=1e-5)
+    for name in ("data", "network", "parameters", "training", "time", "accuracy", "written"):
+        assert re.search(f"^{name} ", text, re.MULTILINE)
+    assert "64-32-10 (sigmoid, identity), softmax_cross_entropy, float32" in text
+
+
+def test_same_seed_same_model(tmp_path, capsys):
+    models = []
+    for name, threads in (("a", 1), ("b", 2)):
+        args = ("--iterations", 50, "--seed", 3, "--threads", threads, "--quiet", "--out", tmp_path / name)
+        assert run(capsys, "train", "moons", *args) == (0, "", "")
+        models.append(NeuralNetwork.load(tmp_path / name / "model.safetensors").core.params)
+    np.testing.assert_array_equal(*models)
+
+
+def test_every_option(tmp_path, capsys):
+    code, text, _ = run(
+        capsys,
+        "train",
+        "moons",
+        "--hidden",
+        8,
+        "--hidden",
+        4,
+        "--activation",
+        "tanh",
+        "--loss",
+        "squared_error",
+        "--lr",
+        0.2,
+        "--batch-size",
+        10,
+        "--epochs",
+        3,
+        "--sampling",
+        "sequential",
+        "--dtype",
+        "float64",
+        "--seed",
+        1,
+        "--threads",
+        1,
+        "--out",
+        tmp_path / "o",
+    )
+    assert code == 0
+    assert "2-8-4-2 (tanh, tanh, sigmoid), squared_error, float64" in text
+    assert "420 iterations of 10, lr 0.2, sequential, 1 thread" in text
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["curves.png", "history.csv", "model.safetensors"]
+
+
+def flowers(path, header=True, n=90):
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(3, size=n)
+    lines = ["length,width,kind"] if header else []
+    names = ["rose", "tulip", "daisy"]
+    lines += [f"{k + rng.normal(0, 0.1):.3f},{2 - k + rng.normal(0, 0.1):.3f},{names[k]}" for k in kinds]
+    path.write_text("\n".join(lines) + "\n")
+    return [names[k] for k in kinds]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_train_and_predict_a_csv_file(tmp_path, capsys, header):
+    data = tmp_path / "flowers.csv"
+    truth = flowers(data, header)
+    code, text, err = run(capsys, "train", data, "--iterations", 400, "--lr", 0.5, "--out", tmp_path / "o")
+    assert (code, err) == (0, "")
+    assert "72 train, 18 test, 2 inputs, 3 classes" in text
+    code, text, err = run(capsys, "predict", tmp_path / "o" / "model.safetensors", data)
+    rows = list(csv.DictReader(text.splitlines()))
+    right = np.mean([row["prediction"] == name for row, name in zip(rows, truth, strict=True)])
+    assert right > 0.95
+    assert f"accuracy {right:.4f} on 90 rows" in err
+    # the same rows without the label column
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(",".join(line.split(",")[:2]) for line in data.read_text().splitlines()))
+    code, again, err = run(capsys, "predict", tmp_path / "o" / "model.safetensors", bare, "--out", tmp_path / "p.csv")
+    assert (code, again, err) == (0, "", "")
+    assert (tmp_path / "p.csv").read_text() == text
+
+
+def test_label_column_by_name(tmp_path, capsys):
+    data = tmp_path / "d.csv"
+    data.write_text("kind,a\n" + "".join(f"{'xy'[i % 2]},{i % 2}\n" for i in range(20)))
+    code, text, _ = run(capsys, "train", data, "--label", "kind", "--iterations", 50, "--out", tmp_path / "o")
+    assert code == 0
+    assert "1 inputs, 2 classes" in text
+    code, _, err = run(capsys, "train", data, "--label", "type", "--out", tmp_path / "o")
+    assert code == 2
+    assert "--label is 'type', but" in err
+    assert "has kind, a" in err
+
+
+def test_npz_with_images_and_regression(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2, 3))
+    np.savez(tmp_path / "r.npz", X=x, y=x[:, 0, 0] * 0.5)
+    code, text, _ = run(
+        capsys, "train", tmp_path / "r.npz", "--hidden", 0, "--iterations", 500, "--out", tmp_path / "o"
+    )
+    assert code == 0
+    assert "6-1 (identity), squared_error" in text
+    assert float(re.search(r"test ([\d.e-]+)", text.split("loss")[-1]).group(1)) < 1e-3
+    np.savez(tmp_path / "p.npz", X=x[:3])
+    code, text, _ = run(capsys, "predict", tmp_path / "o" / "model.safetensors", tmp_path / "p.npz")
+    np.testing.assert_allclose([float(v) for v in text.split()[1:]], x[:3, 0, 0] * 0.5, atol=0.1)
+
+
+def test_npz_with_its_own_test_set(tmp_path, capsys):
+    x, y = np.eye(4, dtype=np.uint8) * 255, np.array([5, 6, 7, 8])
+    np.savez(tmp_path / "d.npz", X=x, y=y, X_test=x[:2], y_test=y[:2])
+    code, text, _ = run(capsys, "train", tmp_path / "d.npz", "--iterations", 500, "--lr", 1, "--out", tmp_path / "o")
+    assert code == 0
+    assert "4 train, 2 test, 4 inputs, 4 classes" in text
+    assert "500 iterations of 4" in text
+    assert "test 1.0000" in text
+
+
+def test_predict_a_named_data_set_and_info(tmp_path, capsys):
+    run(capsys, "train", "moons", "--iterations", 50, "--quiet", "--out", tmp_path)
+    model = tmp_path / "model.safetensors"
+    code, text, err = run(capsys, "predict", model, "moons")
+    assert code == 0
+    assert len(text.splitlines()) == 601
+    assert re.fullmatch(r"accuracy 0\.\d{4} on 600 rows\n", err)
+    code, text, _ = run(capsys, "info", model)
+    assert code == 0
+    assert "2-50-2 (sigmoid, identity)" in text
+    assert "dataset     moons" in text
+    code, text, _ = run(capsys, "info")
+    assert code == 0
+    assert "level" in text
+
+
+ERRORS = {
+    "unknown data set": (["train", "minst"], "DATASET is 'minst', expected one of digits, mnist, fashion-mnist, moons"),
+    "missing file": (["train", "nothing.csv"], "nothing.csv"),
+    "activation": (["train", "moons", "--activation", "x"], "--activation is 'x', expected one of 'identity'"),
+    "lr": (["train", "moons", "--lr", "0"], "lr is 0.0, expected a finite number above 0"),
+    "batch size": (["train", "moons", "--batch-size", "5000"], "batch_size is 5000, expected at most 1400"),
+    "threads": (["train", "moons", "--threads", "many"], "n_threads is 'many', expected"),
+    "sampling": (["train", "moons", "--sampling", "x"], "sampling is 'x', expected one of 'shuffle'"),
+    "dtype": (["train", "moons", "--dtype", "int8"], "dtype is 'int8', expected float32 or float64"),
+    "hidden": (["train", "moons", "--hidden", "-3"], "n_neurons is -3, expected 1 or more"),
+    "diverges": (["train", "moons", "--activation", "relu", "--lr", "1e30"], "learning rate"),
+    "model": (["predict", "nothing.safetensors", "moons"], "nothing.safetensors"),
+    "both lengths": (["train", "moons", "--epochs", "1", "--iterations", "1"], "not allowed with"),
+    "no command": ([], "required: COMMAND"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_one_line(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args, message = ERRORS[name]
+    code, out, err = run(capsys, *args)
+    assert code == (1 if name in ("missing file", "model", "diverges") else 2)
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    if "usage" not in err:
+        assert re.fullmatch(r"nncore: error: .+\n", err)
+
+
+BROKEN = {
+    "empty.csv": (b"", "is empty"),
+    "header.csv": (b"a,b\n", "has a header only"),
+    "ragged.csv": (b"1,2,0\n1,2\n", "line 2 has 2 columns, expected 3"),
+    "text.csv": (b"1,2,0\n1,x,1\n", "line 2 has 'x', expected numbers"),
+    "nan.csv": (b"1,2,0\n1,nan,1\n3,4,0\n5,6,1\n", "is nan, expected finite numbers"),
+    "bytes.csv": (b"\xff\xfe\x00", "not a readable .csv file"),
+    "one.csv": (b"1\n2\n", "has one column"),
+    "cut.npz": (b"PK\x03\x04rest", "not a readable .npz file"),
+    "text.npz": (b"hello", "not a readable .npz file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files(name, tmp_path, capsys):
+    content, message = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    code, _, err = run(capsys, "train", tmp_path / name, "--out", tmp_path / "o")
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_npz_without_y_or_with_pickles(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", X=np.ones((3, 2)))
+    code, _, err = run(capsys, "train", tmp_path / "a.npz")
+    assert (code, "has the arrays X, expected X and y" in err) == (2, True)
+    np.savez(tmp_path / "b.npz", X=np.array([[object()]]), y=[1])
+    code, _, err = run(capsys, "train", tmp_path / "b.npz")
+    assert (code, "not a readable .npz file" in err) == (2, True)
+
+
+def test_an_unwritable_out_is_found_before_training(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "train", "moons", "--out", tmp_path / "file" / "o")
+    assert code == 1
+    assert err.count("\n") == 1
+
+
+def test_no_data_and_no_network_says_what_to_set(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NNCORE_DATA", str(tmp_path / "nowhere"))
+    code, _, err = run(capsys, "train", "mnist")
+    assert code == 1
+    assert "NNCORE_DATA" in err
+
+
+def test_help_can_be_read(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, text, _ = run(capsys, "train", "--help")
+    assert code == 0
+    for option in (
+        "--hidden",
+        "--activation",
+        "--loss",
+        "--lr",
+        "--batch-size",
+        "--iterations",
+        "--epochs",
+        "--sampling",
+        "--dtype",
+        "--seed",
+        "--threads",
+        "--out",
+        "--quiet",
+    ):
+        assert option in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_installed_command_and_module():
+    command = os.path.join(os.path.dirname(sys.executable), "nncore")
+    for args in ([command], [sys.executable, "-m", "nncore"]):
+        if args[0] == command and not os.path.exists(command):
+            continue  # run from the source tree
+        done = subprocess.run([*args, "info"], capture_output=True, text=True, check=True)
+        assert "nncore" in done.stdout
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_books_job(mnist_dir, tmp_path, capsys, monkeypatch, dtype):
+    """The main job on real MNIST: 784-50-10, batch 100, lr 0.1, 10,000 iterations."""
+    monkeypatch.setenv("NNCORE_DATA", str(mnist_dir))
+    code, text, err = run(
+        capsys,
+        "train",
+        "mnist",
+        "--hidden",
+        50,
+        "--batch-size",
+        100,
+        "--lr",
+        0.1,
+        "--iterations",
+        10000,
+        "--sampling",
+        "replacement",
+        "--dtype",
+        dtype,
+        "--seed",
+        0,
+        "--out",
+        tmp_path,
+    )
+    assert (code, err) == (0, "")
+    assert "39,760" in text
+    assert float(re.search(r"test (0\.\d+)", text.split("accuracy")[-1]).group(1)) >= 0.945
