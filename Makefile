@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard nncore_ext/*.pyx nncore_ext/*.pxd nncore_ext/*.h)
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-dist test-sanitized lint bench clean
 
 demo: $(VENV)/.built
 	$(BIN)/nncore train digits --hidden 64 --activation relu --iterations 3000 --out demo
@@ -14,6 +14,28 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	NNCORE_TEST_ALL=1 $(BIN)/python -m pytest -q
+
+# Users have no source tree: build sdist and, from it, a wheel; test what is installed.
+test-dist:
+	rm -rf build/dist && mkdir -p build/dist
+	$(PYTHON) -m venv build/dist/build-env
+	build/dist/build-env/bin/python -m pip install -q build
+	build/dist/build-env/bin/python -m build --outdir build/dist .
+	for kind in whl tar.gz; do \
+	    rm -rf build/dist/env build/dist/run && $(PYTHON) -m venv build/dist/env && mkdir build/dist/run \
+	    && build/dist/env/bin/python -m pip install -q "$$(ls build/dist/*.$$kind)[test]" \
+	    && cp -r README.md pyproject.toml tests examples benchmarks build/dist/run \
+	    && (cd build/dist/run && ../env/bin/python -m pytest -q) || exit 1; \
+	done
+
+# The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, with bounds checks; Python itself leaks.
+test-sanitized:
+	rm -rf build/sanitized && mkdir -p build/sanitized
+	git ls-files | tar -cf - -T - | tar -xf - -C build/sanitized
+	$(PYTHON) -m venv build/sanitized/env
+	cd build/sanitized && NNCORE_DEBUG=1 NNCORE_SANITIZE=1 env/bin/python -m pip install -q -e '.[test]' \
+	&& LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	   ASAN_OPTIONS=detect_leaks=0 env/bin/python -m pytest -q
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -242,14 +242,14 @@ def test_no_boundary_where_all_scores_are_on_one_side():
 
 
 def test_weights_are_tiles_on_one_scale_around_0(rng):
-    W = rng.standard_normal((12, 5))
+    W = rng.standard_normal((12, 7))
     figure = plotting.plot_weights(W, (3, 4))
     mosaic = figure.axes[0].images[0]
     limit = abs(W).max()
     assert mosaic.get_clim() == (-limit, limit)
     tiles = np.ma.getdata(mosaic.get_array())
-    for unit in range(5):  # two rows of three, one pixel between
-        top, left = unit // 3 * 4, unit % 3 * 5
+    for unit in range(7):  # rows of four, one pixel between
+        top, left = unit // 4 * 4, unit % 4 * 5
         np.testing.assert_array_equal(tiles[top : top + 3, left : left + 4], W[:, unit].reshape(3, 4))
     assert np.isfinite(tiles).sum() == W.size
     assert figure.axes[1].get_ylabel() == "weight"
@@ -294,7 +294,7 @@ def test_no_mistake_at_all():
 
 
 @pytest.mark.parametrize(
-    ("count", "columns"), [(1, 1), (2, 2), (3, 3), (5, 3), (7, 4), (10, 5), (25, 5), (50, 10), (64, 8)]
+    ("count", "columns"), [(1, 1), (2, 2), (3, 3), (5, 5), (7, 4), (10, 5), (25, 5), (50, 10), (64, 8)]
 )
 def test_grids_leave_few_places_empty(count, columns):
     assert plotting._columns(count) == columns

@@ -122,7 +122,7 @@ def labels(t: ArrayLike, name: str, n_classes: int) -> NDArray[np.intp]:
         bad = np.argwhere((array < 0) | (array >= n_classes))[0]
         index = ", ".join(str(int(i)) for i in bad)
         raise ValueError(f"{name}[{index}] is {array[tuple(bad)]}, expected labels 0 to {n_classes - 1}")
-    return np.ascontiguousarray(array, dtype=np.intp)
+    return np.asarray(array, dtype=np.intp, order="C")
 
 
 def sample_weights(weights: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:

@@ -33,8 +33,8 @@ class SimpleNet:
     >>> net = SimpleNet(W=[[0.47, 0.99, 0.84], [0.86, 0.04, 0.67]])
     >>> net.predict([0.6, 0.9]).round(3)
     array([1.056, 0.63 , 1.107])
-    >>> net.loss([0.6, 0.9], [0, 0, 1]).__round__(4)
-    0.9424
+    >>> round(net.loss([0.6, 0.9], [0, 0, 1]), 4)
+    0.9443
     """
 
     def __init__(self, W: ArrayLike | None = None, rng: int | np.random.Generator | None = None) -> None:

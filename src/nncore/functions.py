@@ -444,7 +444,7 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, base: float = 2.0) -> float:
     Examples
     --------
     >>> round(cross_entropy([0.9, 0.1], [0.99, 0.01]), 6)
-    0.677436
+    0.677435
     """
     true, assumed = _distribution(p, "p"), _distribution(q, "q")
     if true.shape != assumed.shape:

@@ -114,6 +114,8 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
     >>> [line.get_label() for line in ax.lines]
     ['train', 'test']
     """
+    from matplotlib.ticker import MaxNLocator
+
     if not isinstance(history, History):
         raise TypeError(f"history is a {type(history).__name__}, expected a History")
     columns = history.epoch_columns()
@@ -127,7 +129,7 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
         epochs = np.array(ends) / ends[0] if len(ends) == len(values) > 0 else np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=colour, ls=style, label=name, **_dots(values))
     ax.set(xlabel="epoch", ylabel=what)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="lower right" if what == "accuracy" else "upper right")
     return ax
 

@@ -1,0 +1,274 @@
+"""The benchmark harness: what it refuses, what it names, what it writes. Never how long anything takes."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import nncore
+
+ROOT = Path(__file__).resolve().parents[1]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("benchmarks/ is not part of this installation", allow_module_level=True)
+sys.path.insert(0, str(ROOT))  # the harness is run from the root of the repository, and not installed
+
+from benchmarks import peers  # noqa: E402
+from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.harness import TOLERANCE, deviation  # noqa: E402
+from benchmarks.jobs import JOBS, Problem  # noqa: E402
+from benchmarks.peers import PEERS, Entry, Outcome, numpy_reference  # noqa: E402
+
+sys.path.remove(str(ROOT))
+
+QUICK = ("--repeats", "2", "--seconds", "0")
+
+
+def measured(tmp_path, *arguments):
+    """Exit code and JSON of a quick run."""
+    file = tmp_path / "figures.json"
+    code = main([*arguments, *QUICK, "--json", str(file)])
+    return code, json.loads(file.read_text(encoding="utf-8"))
+
+
+def add_peer(monkeypatch, name, jobs):
+    """Put a peer into the table for this test."""
+    module = ModuleType(f"benchmarks.peers.{name}_peer")
+    module.version = lambda: f"{name} 1.0"
+    module.JOBS = jobs
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(PEERS, name, f"{name}_peer")
+
+
+def spoiled(spoil):
+    """An entry for moons whose outcome is the reference's, spoiled."""
+
+    def prepare(problem, threads):
+        run = numpy_reference.moons(problem, threads)
+        return lambda steps: spoil(run(steps), problem)
+
+    return {"moons": Entry(prepare)}
+
+
+@pytest.fixture
+def small_mnist(monkeypatch):
+    """Random pixels and labels in the place of MNIST: 300 images, 3 iterations an epoch."""
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, 256, (300, 784), dtype=np.uint8), rng.integers(0, 10, 300, dtype=np.uint8)
+    monkeypatch.setattr(nncore, "load_mnist", lambda normalize: (train, None))
+
+
+def check_rows(rows, epoch):
+    """All rows have figures, agree with the reference, and are compared with nncore's first of their type."""
+    for row in rows:
+        assert row["status"] == "ok", row
+        assert row["deviation"] <= TOLERANCE[row["dtype"]]
+        assert len(row["times_us"]) == 2
+        assert 0 < row["min_us"] <= row["median_us"] == pytest.approx(np.median(row["times_us"]))
+        assert row["steps"] == epoch  # with --seconds 0
+        assert row["threads"] >= 1
+    for dtype in TOLERANCE:
+        ours, *others = (row for row in rows if row["dtype"] == dtype)
+        assert ours["peer"] == "nncore"
+        assert ours["ratio"] == 1
+        assert all(row["ratio"] == pytest.approx(row["median_us"] / ours["median_us"]) for row in others)
+
+
+def test_moons_json_and_table(tmp_path, capsys):
+    code, content = measured(tmp_path, "moons", "--peers", "nncore", "numpy")
+    assert code == 0
+    assert set(content) == {"machine", "nncore", "versions", "settings", "jobs"}
+    assert set(content["machine"]) == {"cpu", "cpus", "system"}
+    assert {"level", "threads"} <= set(content["nncore"])
+    assert set(content["versions"]) == {"python", "nncore", "numpy"}
+    assert content["settings"] == {
+        "peers": ["nncore", "numpy"], "dtypes": ["float32", "float64"], "repeats": 2, "seconds": 0
+    }  # fmt: skip
+    (job,) = content["jobs"]
+    assert (job["job"], job["unit"]) == ("moons", "µs per step")
+    assert [(row["peer"], row["dtype"]) for row in job["rows"]] == [
+        ("nncore", "float32"), ("numpy", "float32"), ("nncore", "float64"), ("numpy", "float64")
+    ]  # fmt: skip
+    check_rows(job["rows"], 1400)
+    printed = capsys.readouterr().out
+    assert content["nncore"]["level"] in printed
+    assert all(version in printed for version in content["versions"].values())
+    assert "x slower than nncore" in printed
+
+
+def test_mnist_agrees_in_both_types(small_mnist, tmp_path):
+    code, content = measured(tmp_path, "mnist", "--peers", "nncore", "numpy")
+    assert code == 0
+    rows = content["jobs"][0]["rows"]
+    check_rows(rows, 3)
+    assert [row["peer"] for row in rows] == ["nncore", "nncore", "numpy"] * 2
+    assert rows[1]["threads"] == 1
+
+
+def test_real_mnist_as_command(mnist_dir):
+    command = (sys.executable, "-m", "benchmarks", "mnist", "--dtype", "float32", "--peers", "nncore", "numpy", *QUICK)
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "NNCORE_NUM_THREADS": "1"}  # no waiting for others at work here
+    environ = {**os.environ, **one_thread, "NNCORE_DATA": str(mnist_dir)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "differs" not in done.stdout
+    assert done.stdout.count("float32") == 3
+
+
+def bias_kept(outcome, problem):
+    start = [a for layer in problem.start() for a in layer]
+    return outcome._replace(params=[*outcome.params[:7], start[7]])
+
+
+WRONG = {
+    "a bias not updated": bias_kept,
+    "another loss": lambda outcome, problem: outcome._replace(loss=2 * outcome.loss),
+    "one NaN": lambda outcome, problem: outcome._replace(params=[*outcome.params[:7], np.array([np.nan, 1])]),
+    "all NaN": lambda outcome, problem: outcome._replace(params=[a * np.nan for a in outcome.params]),
+    "loss not finite": lambda outcome, problem: outcome._replace(loss=np.inf),
+    "W transposed": lambda outcome, problem: outcome._replace(params=[a.T for a in outcome.params]),
+    "a layer too few": lambda outcome, problem: outcome._replace(params=outcome.params[:-2]),
+}
+
+
+@pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG)
+def test_wrong_peer_differs_and_is_not_timed(spoil, monkeypatch, tmp_path, capsys):
+    add_peer(monkeypatch, "wrong", spoiled(spoil))
+    code, content = measured(tmp_path, "moons", "--dtype", "float32", "--peers", "nncore", "wrong")
+    ours, wrong = content["jobs"][0]["rows"]
+    assert code == 1
+    assert ours["status"] == "ok"
+    assert wrong["status"] == "differs"
+    assert (wrong["times_us"], wrong["min_us"], wrong["median_us"], wrong["ratio"]) == ([], None, None, None)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong"))
+    assert "differs: " in line
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_limits_tell_rounding_from_a_learning_rate_one_percent_off(dtype):
+    job = JOBS["moons"]
+    problem = Problem(job, *job.load(), np.dtype(dtype))
+    reference = numpy_reference.moons(replace(problem, dtype=np.dtype(np.float64)), None)(problem.epoch)
+
+    def distance(problem):
+        return deviation(peers.load("nncore").JOBS["moons"].prepare(problem, None)(problem.epoch), reference)
+
+    assert distance(problem) <= TOLERANCE[dtype]
+    assert distance(replace(problem, job=replace(job, lr=1.01 * job.lr))) > TOLERANCE[dtype]
+
+
+def test_incomparable_peer_is_timed_unchecked_with_its_note(monkeypatch, tmp_path, capsys):
+    def prepare(problem, threads):
+        return lambda steps: Outcome(np.nan, [], 1)
+
+    add_peer(monkeypatch, "other", {"moons": Entry(prepare, comparable=False, note="a start of its own")})
+    code, content = measured(tmp_path, "moons", "--dtype", "float64", "--peers", "other")
+    (row,) = content["jobs"][0]["rows"]
+    assert code == 0
+    assert (row["status"], row["deviation"], row["ratio"]) == ("ok", None, None)
+    assert len(row["times_us"]) == 2
+    assert "[1] a start of its own" in capsys.readouterr().out
+
+
+def test_peer_not_installed_and_peer_without_the_job_are_named_as_missing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.peers.torch_eager", raising=False)
+    add_peer(monkeypatch, "idle", {})
+    code, content = measured(tmp_path, "moons", "--dtype", "float64", "--peers", "nncore", "torch", "idle")
+    assert code == 0
+    assert set(content["versions"]) == {"python", "nncore", "idle"}
+    ours, *missing = content["jobs"][0]["rows"]
+    assert ours["status"] == "ok"
+    assert [(row["peer"], row["status"], row["times_us"]) for row in missing] == [
+        ("torch", "missing", []), ("idle", "missing", [])
+    ]  # fmt: skip
+    assert "torch" in missing[0]["reason"]
+    assert missing[1]["reason"] == "has no version of moons"
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines if "missing" in line] == [
+        ["torch", "float64", "missing:"], ["idle", "float64", "missing:"]
+    ]  # fmt: skip
+
+
+def test_failing_peer_is_named_and_the_others_are_measured(monkeypatch, tmp_path):
+    def prepare(problem, threads):
+        raise RuntimeError("no such device\nand a trace")
+
+    add_peer(monkeypatch, "broken", {"moons": Entry(prepare)})
+    code, content = measured(tmp_path, "moons", "--dtype", "float32", "--peers", "broken", "nncore")
+    broken, ours = content["jobs"][0]["rows"]
+    assert code == 1
+    assert (broken["status"], broken["reason"]) == ("failed", "RuntimeError: no such device")
+    assert ours["status"] == "ok"
+
+
+def test_repeats_take_turns(monkeypatch, tmp_path):
+    calls = []
+
+    def recorder(name):
+        def prepare(problem, threads):
+            return lambda steps: calls.append(name) or Outcome(0.0, [], 1)
+
+        return {"moons": Entry(prepare, comparable=False)}
+
+    for name in "abc":
+        add_peer(monkeypatch, name, recorder(name))
+    measured(tmp_path, "moons", "--dtype", "float64", "--peers", "a", "b", "c")
+    assert "".join(calls).endswith("abcabc")
+
+
+def test_data_not_there_loses_no_other_job(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("NNCORE_DATA", str(tmp_path / "nowhere"))
+    code, content = measured(tmp_path, "mnist", "moons", "--dtype", "float32", "--peers", "nncore")
+    assert code == 1
+    assert [job["job"] for job in content["jobs"]] == ["moons"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mnist: NNCORE_DATA names ")
+
+
+BAD = {
+    ("chess",): "'chess' is unknown, expected one of moons, mnist",
+    ("moons", "--peers", "fann"): "'fann' is unknown, expected one of nncore, numpy,",
+    ("moons", "--repeats", "0"): "'0' given, expected a whole number of 1 or more",
+    ("moons", "--seconds", "nan"): "'nan' given, expected a number of 0 or more",
+    ("moons", "--dtype", "int8"): "int8",
+    ("moons", "--json", "no/such/folder/f.json"): "no/such/folder/f.json",
+    (): "JOB",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.items(), ids=map(" ".join, BAD))
+def test_bad_arguments_are_one_line_and_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_help_names_the_jobs_and_peers(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(job.title in printed for job in JOBS.values())
+    assert all(name in printed for name in PEERS)
+
+
+def test_every_peer_has_its_file():
+    files = {file.stem for file in (ROOT / "benchmarks" / "peers").glob("*.py")} - {"__init__"}
+    assert files == set(PEERS.values())
+
+
+def test_both_types_start_from_the_same_numbers():
+    job = JOBS["moons"]
+    single, double = (Problem(job, *job.load(), np.dtype(dtype)).start() for dtype in ("float32", "float64"))
+    for layer, other in zip(single, double, strict=True):
+        for a, b in zip(layer, other, strict=True):
+            assert (a.dtype, b.dtype) == (np.float32, np.float64)
+            np.testing.assert_array_equal(a, b)

@@ -1,0 +1,42 @@
+"""README's code and the examples of the docstrings run, and print what they say."""
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+MODULES = ["_dispatch", "book", "datasets", "functions", "gradient", "layers", "network", "optimizers"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    module = importlib.import_module(f"nncore.{name}")
+    result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_readme_code(code, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for line in re.findall(r"# prints (.+)", code):
+        assert re.search(re.escape(line).replace(r"\.\.\.", ".*"), done.stdout), f"{line!r} is not in {done.stdout!r}"
+
+
+def test_readme_commands_exist():
+    """Every nncore command that README shows parses."""
+    from nncore.cli import _parser
+
+    commands = re.findall(r"^(?:\S+=\S+ )?nncore ((?:train|predict|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        if "--help" not in command:
+            _parser().parse_args(command.split())

@@ -1,0 +1,180 @@
+"""The house keeps its order: who imports whom, what importing costs, what the levels are."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nncore
+from nncore import _cpu
+
+PACKAGE = Path(nncore.__file__).parent
+CORE = Path(__file__).parents[1] / "nncore_ext"
+
+# Downwards only: what each module may import, on first use too.
+PYTHON = {
+    "__init__": {"*"},
+    "__main__": {"cli"},
+    "_checks": set(),
+    "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
+    "_threads": {"_checks", "_dispatch"},
+    "functions": {"_checks", "_dispatch"},
+    "gradient": {"_checks", "_dispatch"},
+    "optimizers": {"_checks"},
+    "layers": {"_checks", "_dispatch", "network"},  # network only for its type
+    "training": {"_checks", "_threads", "optimizers", "network"},  # network only for its type
+    "network": {"_checks", "_dispatch", "_threads", "functions", "layers", "optimizers", "training", "persistence"},
+    "persistence": {"_checks", "layers", "network"},
+    "book": {"_checks", "layers", "network", "training"},
+    "datasets": {"_checks"},
+    "plotting": {"_checks", "gradient", "training"},
+    "sources": {"_checks", "datasets"},
+    "cli": {"*"},
+}
+# Kernels include kernels, faces the kernels they show.
+PXD = {
+    "blas": set(),
+    "vmath": set(),
+    "activation": {"vmath"},
+    "optimizer": {"vmath"},
+    "dense": {"blas", "vmath"},
+    "loss": {"activation"},
+    "network": {"activation", "dense", "loss", "optimizer"},
+    "training": {"network"},
+    "numdiff": {"activation", "dense", "network", "vmath"},
+}
+
+
+def imported(path):
+    """The modules of nncore that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "nncore":
+            modules = [f"nncore.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        names |= {name.split(".")[1] for name in modules if name.startswith("nncore.")}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
+def test_python_modules_import_downwards(path):
+    allowed = PYTHON[path.stem]
+    assert "*" in allowed or imported(path) <= allowed
+
+
+@pytest.mark.parametrize("name", PXD)
+@pytest.mark.skipif(not CORE.is_dir(), reason="no source tree: nncore_ext is not installed")
+def test_kernels_include_downwards(name):
+    text = (CORE / f"{name}.pxd").read_text()
+    assert set(re.findall(r"nncore_ext\.(\w+)", text)) <= PXD[name]
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+
+
+def loaded(use, *modules):
+    """Which of these modules are there after import and use."""
+    return python(f"import sys, nncore; {use}; print([m for m in {modules} if m in sys.modules])").stdout
+
+
+def test_import_loads_nothing_heavy():
+    assert loaded("pass", "scipy", "sklearn", "matplotlib", "tqdm", "pooch") == "[]\n"
+
+
+def test_first_use_loads_no_more_than_blas():
+    assert loaded("nncore.sigmoid(0)", "sklearn", "matplotlib", "scipy.optimize", "tqdm", "pooch") == "[]\n"
+
+
+@pytest.mark.parametrize("level", _cpu.supported_levels())
+def test_a_level_can_be_forced(level):
+    done = python("import nncore; nncore.show_config()", NNCORE_LEVEL=level)
+    assert re.search(rf"^level +{level} ", done.stdout, re.MULTILINE)
+    assert "-march=x86-64-v3" in done.stdout or level == "baseline"
+
+
+def test_an_unknown_level_is_refused():
+    done = python("import nncore; nncore.sigmoid(0)", NNCORE_LEVEL="avx9000")
+    assert "NNCORE_LEVEL is 'avx9000', expected one of x86_64_v3, baseline, or unset" in done.stderr
+
+
+def test_levels_agree_to_rounding():
+    code = """
+import numpy as np, nncore
+(x, t), _ = nncore.load_moons()
+net = nncore.NeuralNetwork([nncore.Layer(2, 25, "sigmoid"), nncore.Layer(25, 2, "tanh")], rng=0)
+net.fit(x, t, batch_size=7, iterations=200, rng=0, progress=False)
+print(" ".join(map(repr, net.core.params.tolist())))
+"""
+    first, *others = (
+        [float(v) for v in python(code, NNCORE_LEVEL=level).stdout.split()] for level in _cpu.supported_levels()
+    )
+    for other in others:
+        assert other == pytest.approx(first, rel=1e-10, abs=1e-12)
+
+
+def test_number_of_threads_from_the_environment():
+    code = "from nncore import _threads; print(_threads.choices('auto', 10**9), _threads.choices('auto', 10))"
+    assert python(code, NNCORE_NUM_THREADS="3").stdout in ("(1, 3) (1,)\n", "(1,) (1,)\n")
+    assert python(code, NNCORE_NUM_THREADS="1").stdout == "(1,) (1,)\n"
+    assert "NNCORE_NUM_THREADS is 'x', expected a whole number" in python(code, NNCORE_NUM_THREADS="x").stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_trains_on_one_thread():
+    """The parent has used its threads; the child must neither hang nor differ."""
+    code = """
+import os, warnings, numpy as np, nncore
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+x, t = rng.normal(size=(400, 300)), rng.integers(10, size=400)
+def run(n_threads):
+    layers = [nncore.Layer(300, 200, "relu"), nncore.Layer(200, 10)]
+    net = nncore.NeuralNetwork(layers, loss="softmax_cross_entropy", rng=0)
+    net.fit(x, t, batch_size=200, epochs=2, rng=1, n_threads=n_threads, progress=False)
+    return net.core.params
+expected = run(2)
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if np.array_equal(run(2), expected) else 1)
+print(os.waitpid(pid, 0)[1])
+"""
+    assert python(code).stdout == "0\n"
+
+
+def test_blas_threads_are_restored(rng):
+    from threadpoolctl import threadpool_info
+
+    from nncore import _threads
+
+    before = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    with _threads.single_threaded_blas(1 << 30), _threads.single_threaded_blas(1 << 30):
+        within = {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+    assert within == {1}
+    assert [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"] == before
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in nncore.__all__:
+        value = getattr(nncore, name)
+        assert name == "__version__" or (value.__doc__ and value.__module__.startswith("nncore."))
+    assert set(dir(nncore)) == set(nncore.__all__)
+
+
+def test_version_is_the_distributions():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        assert version("nncore") == nncore.__version__
+    except PackageNotFoundError:
+        assert "src" in str(PACKAGE)  # run from the source tree
