@@ -48,7 +48,7 @@ def one_of(known: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
-def at_least(kind: type, smallest: float) -> Callable[[str], Any]:
+def at_least(smallest: float, kind: type, what: str) -> Callable[[str], Any]:
     """A type for arguments that are numbers."""
 
     def check(text: str) -> Any:
@@ -57,7 +57,7 @@ def at_least(kind: type, smallest: float) -> Callable[[str], Any]:
         except ValueError:
             value = None
         if value is None or not smallest <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} given, expected {kind.__name__} of {smallest} or more")
+            raise argparse.ArgumentTypeError(f"{text!r} given, expected {what} of {smallest} or more")
         return value
 
     return check
@@ -76,10 +76,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("jobs", nargs="+", metavar="JOB", type=one_of(JOBS), help=", ".join(JOBS))
     parser.add_argument("--json", metavar="FILE", type=Path, help="write machine, versions and all figures to FILE")
     parser.add_argument(
-        "--repeats", metavar="N", type=at_least(int, 1), default=settings.repeats, help="default: %(default)s"
-    )
+        "--repeats", metavar="N", type=at_least(1, int, "a whole number"), default=settings.repeats,
+        help="how often each peer gets its turn; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument(
-        "--seconds", metavar="S", type=at_least(float, 0), default=settings.seconds,
+        "--seconds", metavar="S", type=at_least(0, float, "a number"), default=settings.seconds,
         help="about how long a repeat takes, an epoch at least; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds=args.seconds,
     )
     env = report.environment(settings.peers)
-    print(report.heading(env))
+    print(report.heading(env), flush=True)
     results: list[dict[str, Any]] = []
     all_rows: list[Row] = []
     failed = False
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         all_rows += rows
     if args.json:
         content = {**env, "settings": asdict(settings), "jobs": results}
-        args.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        args.json.write_text(f"{text}\n", encoding="utf-8")
     return int(failed or any(row.status in ("differs", "failed") for row in all_rows))
 
 

@@ -55,7 +55,7 @@ def table(job: Job, rows: Sequence[Row], settings: Settings) -> str:
     return "\n".join(
         [
             f"{job.name}: {job.title}",
-            f"µs a {job.unit}, {settings.repeats} interleaved repeats",
+            f"µs per {job.unit}, {settings.repeats} interleaved repeats",
             *(_line(line, widths) for line in lines),
             *(f"[{k}] {note}" for k, note in enumerate(notes, start=1)),
         ]
@@ -67,7 +67,8 @@ def _cells(row: Row, notes: Sequence[str]) -> tuple[str, ...]:
     if row.status != "ok":
         return peer, row.dtype, f"{row.status}: {row.reason}"
     ratio = "-" if row.ratio is None else f"{row.ratio:.3g}"
-    return peer, row.dtype, str(row.threads), _number(row.min_us), _number(row.median_us), ratio
+    threads = f"{row.threads} default" if row.threads_asked is None else str(row.threads)
+    return peer, row.dtype, threads, _number(row.min_us), _number(row.median_us), ratio
 
 
 def _number(us: float | None) -> str:
@@ -79,7 +80,7 @@ def _number(us: float | None) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Names to the left, numbers to the right; the last cell may be long."""
-    padded = [cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(cells, widths, strict=False))]
+    padded = [cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(cells, widths, strict=False))]
     return "  ".join([*padded[: len(cells) - 1], cells[-1]])
 
 
@@ -88,6 +89,6 @@ def job_as_dict(job: Job, rows: Iterable[Row]) -> dict[str, Any]:
     return {
         "job": job.name,
         "title": job.title,
-        "unit": f"µs a {job.unit}",
+        "unit": f"µs per {job.unit}",
         "rows": [{**asdict(row), "min_us": row.min_us, "median_us": row.median_us} for row in rows],
     }

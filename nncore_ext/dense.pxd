@@ -9,7 +9,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 from nncore_ext.blas cimport gemm
-from nncore_ext.vmath cimport axpby, vdot, vecmat
+from nncore_ext.vmath cimport axpby, matvec, vecmat
 
 cdef enum:
     # A call of BLAS costs about as much as this many multiply-adds in the loops of vmath.h.
@@ -125,11 +125,10 @@ cdef inline void backward_rows(
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_in, Py_ssize_t n_out
 ) noexcept nogil:
     """dx[start:stop] = da[start:stop] @ W.T"""
-    cdef Py_ssize_t s, i
+    cdef Py_ssize_t s
     if use_blas(stop - start, n_in, n_out):
         gemm(False, True, &da[start * n_out], W, <floating> 0, &dx[start * n_in],
              stop - start, n_in, n_out, n_out, n_out)
     else:
         for s in range(start, stop):
-            for i in range(n_in):
-                dx[s * n_in + i] = vdot(&W[i * n_out], &da[s * n_out], n_out)
+            matvec(W, &da[s * n_out], &dx[s * n_in], n_in, n_out)

@@ -142,9 +142,9 @@ cdef inline double sample_loss(
 
 cdef inline void network_backward(
     const NetworkSpec *net, const floating *params, floating *grads, const floating *x, floating *workspace,
-    Py_ssize_t m, floating *dx, floating *dz
+    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz
 ) noexcept nogil:
-    """grads from da of the last layer, which the workspace holds; dx (m, n_in) unless NULL
+    """grads of the layers from first on, and da of the one before, from da of the last layer; dx (m, n_in) unless NULL
 
     dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z.
     """
@@ -153,7 +153,7 @@ cdef inline void network_backward(
     cdef floating *da
     cdef floating *da_in
     cdef Py_ssize_t k
-    for k in range(net.n_layers - 1, -1, -1):
+    for k in range(net.n_layers - 1, first - 1, -1):
         layer = &net.layers[k]
         da = layer_da(net, workspace, m, k)
         z_in = layer_input(net, workspace, x, m, k)
@@ -170,12 +170,12 @@ cdef inline void network_backward(
 
 
 cdef inline void network_update(
-    const NetworkSpec *net, floating *params, const floating *grads, double lr
+    const NetworkSpec *net, floating *params, const floating *grads, double lr, Py_ssize_t first
 ) noexcept nogil:
-    """One step of plain gradient descent; a bias that is not trainable stays as it is"""
+    """One step of plain gradient descent, layers from first on; a bias that is not trainable stays as it is"""
     cdef LayerSpec *layer
     cdef Py_ssize_t k, n
-    for k in range(net.n_layers):
+    for k in range(first, net.n_layers):
         layer = &net.layers[k]
         n = layer.n_in * layer.n_out + (layer.n_out if layer.b >= 0 and layer.trainable_bias else 0)
         sgd_update(params + layer.W, grads + layer.W, lr, n)

@@ -12,7 +12,7 @@ cimport nncore_ext.network as kernel
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.numdiff cimport network_numerical_gradient, numdiff_workspace
 from nncore_ext.training cimport (
-    FLOAT32, FLOAT64, UINT8, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
+    FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
 )
 
 import numpy as np
@@ -53,7 +53,7 @@ def aligned_zeros(Py_ssize_t n, dtype):
     return raw[start:start + n * dtype.itemsize].view(dtype)
 
 
-cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size) except NULL:
+cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size) except? NULL:
     """The memory of an array the kernels may read or write: contiguous, of this type and number of elements."""
     if not (cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == type_number and array.size == size):
         raise TypeError(f"{name} is a {array.dtype} array of shape {(<object> array).shape}, "
@@ -61,21 +61,39 @@ cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size
     return cnp.PyArray_DATA(array)
 
 
-cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
+cdef int element_type(cnp.ndarray x, str name) except -1:
+    """How the elements of data are stored"""
     cdef int kind = cnp.PyArray_TYPE(x)
+    if kind == cnp.NPY_FLOAT32:
+        return FLOAT32
+    if kind == cnp.NPY_FLOAT64:
+        return FLOAT64
+    if kind == cnp.NPY_UINT8:
+        return UINT8
+    raise TypeError(f"{name} is a {x.dtype} array, expected float32, float64 or uint8")
+
+
+cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
     if cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
         raise TypeError(f"{name} is an array of shape {np.shape(x)}, expected contiguous rows of {n_features}")
-    if kind == cnp.NPY_FLOAT32:
-        rows.element = FLOAT32
-    elif kind == cnp.NPY_FLOAT64:
-        rows.element = FLOAT64
-    elif kind == cnp.NPY_UINT8:
-        rows.element = UINT8
-    else:
-        raise TypeError(f"{name} is a {x.dtype} array, expected float32, float64 or uint8")
+    rows.element = element_type(x, name)
     rows.data = cnp.PyArray_DATA(x)
     rows.n_features = n_features
-    rows.scale = scale if kind == cnp.NPY_UINT8 else 1.0
+    rows.scale = scale if rows.element == UINT8 else 1.0
+    return 0
+
+
+cdef int set_compressed(CompressedRows *rows, x, Py_ssize_t n_features, double scale) except -1:
+    """From sparse.CompressedRows, whose columns and row starts are trusted"""
+    cdef cnp.ndarray indptr = x.indptr, columns = x.columns, values = x.values
+    if x.n_features != n_features:
+        raise TypeError(f"x has rows of {x.n_features}, expected {n_features}")
+    rows.element = element_type(values, "x")
+    rows.scale = scale if rows.element == UINT8 else 1.0
+    rows.wide = cnp.PyArray_TYPE(columns) == cnp.NPY_INT32
+    rows.indptr = <const Py_ssize_t *> data_of(indptr, "indptr", cnp.NPY_INTP, len(indptr))
+    rows.columns = data_of(columns, "columns", cnp.NPY_INT32 if rows.wide else cnp.NPY_UINT16, len(values))
+    rows.values = data_of(values, "values", cnp.PyArray_TYPE(values), len(values))
     return 0
 
 
@@ -271,9 +289,9 @@ cdef class Network:
         """params -= lr * grads, but for biases that are not trainable"""
         cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
         if self.single:
-            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, lr)
+            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, lr, 0)
         else:
-            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, lr)
+            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, lr, 0)
 
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""
@@ -318,21 +336,39 @@ cdef class Network:
         finally:
             self.busy = False
 
-    def train(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
+    def train(self, x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
               Py_ssize_t epoch_size, Py_ssize_t batch_size, double lr, cnp.ndarray losses):
-        """One update a batch of batch_size samples out of index (intp)
+        """One update a batch of batch_size samples out of index (intp); x may be sparse.CompressedRows
 
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
         how many are finite: fewer than all when it stopped at one that is not.
         """
         cdef Plan plan
-        cdef Py_ssize_t n = x.shape[0], steps
+        cdef Py_ssize_t n = t.shape[0], steps, size
         cdef double *w = NULL
+        cdef int *columns = NULL
         if not (1 <= batch_size <= epoch_size and position >= 0 and position % epoch_size % batch_size == 0):
             raise ValueError(f"batch_size is {batch_size}, epoch_size {epoch_size}, position {position}, "
                              f"expected a batch within an epoch and a position where one starts")
-        set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
+        size = batch_size * (2 * self.spec.n_units + self.spec.n_out)
+        plan.compressed.indptr = NULL
+        if isinstance(x, np.ndarray):
+            set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
+            rows = x.shape[0]
+            size += batch_size * self.spec.n_in
+        else:
+            set_compressed(&plan.compressed, x, self.spec.n_in, self.input_scale)
+            rows = len(x.indptr) - 1
+            nonzeros = batch_size * x.max_row
+            if nonzeros >= 2**31:
+                raise ValueError(f"batch_size is {batch_size} with up to {x.max_row} non-zeros a row, "
+                                 f"expected fewer than 2**31 in a batch")
+            size += 2 * nonzeros
+            scratch = np.empty(batch_size + 1 + 2 * nonzeros + self.spec.n_in + 2, np.int32)
+            columns = <int *> cnp.PyArray_DATA(scratch)
+        if rows != n:
+            raise TypeError(f"t has {n} rows, expected {rows}")
         set_targets(&plan.t, t, n, self.spec.n_out)
         plan.weights = NULL
         if weights is not None:
@@ -350,7 +386,7 @@ cdef class Network:
         cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
-        self.acquire(min(batch_size, plan.n_index) * (2 * self.spec.n_units + self.spec.n_in + self.spec.n_out))
+        self.acquire(size)
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef void *params = cnp.PyArray_DATA(self.params)
         cdef void *grads = cnp.PyArray_DATA(self.grads)
@@ -358,10 +394,10 @@ cdef class Network:
             with nogil:
                 if self.single:
                     steps = train_steps(&self.spec, <float *> params, <float *> grads, <float *> work, w,
-                                        &plan, loss_data)
+                                        columns, &plan, loss_data)
                 else:
                     steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w,
-                                        &plan, loss_data)
+                                        columns, &plan, loss_data)
             return steps
         finally:
             self.busy = False
@@ -459,7 +495,7 @@ cdef double gradient_kept(const NetworkSpec *net, const floating *params, const 
     gather_targets(targets, NULL, 0, t, m)
     kernel.network_forward(net, params, x, workspace, m, 0)
     loss = kernel.network_loss(net, workspace, t, weights, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, dx, t + m * net.n_out)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out)
     return loss
 
 
@@ -477,7 +513,7 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
                         floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     kernel.network_output_backward(net, workspace, dy, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, dx, <floating *> NULL)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL)
 
 
 cdef void numerical_gradient_of(const NetworkSpec *net, const floating *params, const Rows *rows,

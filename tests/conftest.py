@@ -10,7 +10,7 @@ import pytest
 
 from nncore import _cpu
 
-MODULES = ("activation", "dense", "loss", "network", "numdiff")
+MODULES = ("activation", "dense", "loss", "network", "numdiff", "sparse")
 
 
 @pytest.fixture(scope="session", params=_cpu.supported_levels())

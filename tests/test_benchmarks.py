@@ -107,7 +107,7 @@ def test_mnist_agrees_in_both_types(small_mnist, tmp_path):
     rows = content["jobs"][0]["rows"]
     check_rows(rows, 3)
     assert [row["peer"] for row in rows] == ["nncore", "nncore", "numpy"] * 2
-    assert rows[1]["threads"] == 1
+    assert [(row["threads_asked"], row["threads"]) for row in rows[:2]] == [(None, rows[0]["threads"]), (1, 1)]
 
 
 def test_real_mnist_as_command(mnist_dir):

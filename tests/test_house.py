@@ -26,7 +26,7 @@ PYTHON = {
     "gradient": {"_checks", "_dispatch"},
     "optimizers": {"_checks"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
-    "training": {"_checks", "_threads", "optimizers", "network"},  # network only for its type
+    "training": {"_checks", "_dispatch", "_threads", "optimizers", "network"},  # network only for its type
     "network": {"_checks", "_dispatch", "_threads", "functions", "layers", "optimizers", "training", "persistence"},
     "persistence": {"_checks", "layers", "network"},
     "book": {"_checks", "layers", "network", "training"},
@@ -44,7 +44,8 @@ PXD = {
     "dense": {"blas", "vmath"},
     "loss": {"activation"},
     "network": {"activation", "dense", "loss", "optimizer"},
-    "training": {"network"},
+    "sparse": {"vmath"},
+    "training": {"activation", "network", "sparse", "vmath"},
     "numdiff": {"activation", "dense", "network", "vmath"},
 }
 

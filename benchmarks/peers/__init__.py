@@ -11,7 +11,7 @@ A module is called after what it does, never after the package that it imports.
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from numpy.typing import NDArray
 
@@ -91,4 +91,4 @@ def load(name: str) -> Peer:
     ImportError
         If its package is not installed.
     """
-    return importlib.import_module(f"{__name__}.{PEERS[name]}")  # type: ignore[return-value]
+    return cast(Peer, importlib.import_module(f"{__name__}.{PEERS[name]}"))

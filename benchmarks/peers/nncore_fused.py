@@ -10,6 +10,15 @@ def version() -> str:
     return f"nncore {nncore.__version__}"
 
 
+def _layers(problem: Problem, activations: tuple[str, ...]) -> list[nncore.Layer]:
+    return [
+        nncore.Layer(n_in, n_out, activation, weights=W, bias=b)
+        for n_in, n_out, activation, (W, b) in zip(
+            problem.job.sizes, problem.job.sizes[1:], activations, problem.start(), strict=False
+        )
+    ]
+
+
 def _run(net: nncore.NeuralNetwork, x: Array, problem: Problem, threads: int | None) -> Run:
     job = problem.job
 
@@ -25,8 +34,8 @@ def _run(net: nncore.NeuralNetwork, x: Array, problem: Problem, threads: int | N
 
 def moons(problem: Problem, threads: int | None) -> Run:
     """The article's network."""
-    layers = [nncore.Layer(*W.shape, "sigmoid", weights=W, bias=b) for W, b in problem.start()]
-    return _run(nncore.NeuralNetwork(layers, dtype=problem.dtype), problem.x, problem, threads)
+    net = nncore.NeuralNetwork(_layers(problem, ("sigmoid",) * 4), dtype=problem.dtype)
+    return _run(net, problem.x, problem, threads)
 
 
 def mnist(problem: Problem, threads: int | None) -> Run:
@@ -35,11 +44,12 @@ def mnist(problem: Problem, threads: int | None) -> Run:
     TwoLayerNet itself has the book's 1e-7 within the logarithm, and the exact gradient of that; no peer has it, and
     it alone would put the parameters 1e-6 apart.
     """
-    layers = [
-        nncore.Layer(*W.shape, activation, weights=W, bias=b)
-        for (W, b), activation in zip(problem.start(), ("sigmoid", "softmax"), strict=True)
-    ]
-    net = nncore.NeuralNetwork(layers, loss="softmax_cross_entropy", dtype=problem.dtype, input_scale=1 / 255)
+    net = nncore.NeuralNetwork(
+        _layers(problem, ("sigmoid", "softmax")),
+        loss="softmax_cross_entropy",
+        dtype=problem.dtype,
+        input_scale=1 / 255,
+    )
     return _run(net, problem.raw, problem, threads)
 
 

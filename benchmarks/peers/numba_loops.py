@@ -16,7 +16,7 @@ def version() -> str:
 
 @numba.njit(fastmath=True)
 def forward(W: Any, b: Any, x: Any, z: Any) -> None:
-    """z = sigmoid(x @ W + b)"""
+    """Compute z = sigmoid(x @ W + b)."""
     n_in, n_out = W.shape
     for j in range(n_out):
         z[j] = b[j]
@@ -29,7 +29,7 @@ def forward(W: Any, b: Any, x: Any, z: Any) -> None:
 
 @numba.njit(fastmath=True)
 def backward(W: Any, da: Any, z: Any, da_in: Any) -> None:
-    """da_in = (W @ da) * z * (1 - z)"""
+    """Compute da_in = (W @ da) * z * (1 - z)."""
     n_in, n_out = W.shape
     for i in range(n_in):
         dz = W.dtype.type(0)
@@ -40,7 +40,7 @@ def backward(W: Any, da: Any, z: Any, da_in: Any) -> None:
 
 @numba.njit(fastmath=True)
 def update(W: Any, b: Any, x: Any, da: Any, lr: Any) -> None:
-    """W -= lr * outer(x, da); b -= lr * da"""
+    """Change W by -lr * outer(x, da), b by -lr * da."""
     n_in, n_out = W.shape
     for i in range(n_in):
         for j in range(n_out):

@@ -1,5 +1,7 @@
 """NumPy: the article's and the book's loops. In float64 they say what every peer has to compute."""
 
+from typing import Any
+
 import numpy as np
 from threadpoolctl import threadpool_info
 
@@ -7,19 +9,16 @@ from benchmarks.jobs import Array, Problem
 from benchmarks.peers import Entry, Outcome, Run
 
 
-def _blas() -> list[dict[str, object]]:
-    return [library for library in threadpool_info() if library["user_api"] == "blas"]
-
-
 def version() -> str:
-    """Versions of NumPy and of the BLAS libraries in this process."""
-    blas = sorted({f"{library['internal_api']} {library['version']}" for library in _blas()})
-    return f"numpy {np.__version__} ({', '.join(blas) or 'unknown BLAS'})"
+    """Versions of NumPy and of its BLAS."""
+    config: Any = np.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
+    return f"numpy {np.__version__} ({blas['name']} {blas['version']})"
 
 
 def blas_threads() -> int:
     """Threads that BLAS may use."""
-    return max((int(str(library["num_threads"])) for library in _blas()), default=1)
+    return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)
 
 
 def sigmoid(x: Array) -> Array:

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from nncore._baseline import loss as loss
     from nncore._baseline import network as network
     from nncore._baseline import numdiff as numdiff
+    from nncore._baseline import sparse as sparse
 else:
     activation = importlib.import_module(f"nncore._{level}.activation")
     dense = importlib.import_module(f"nncore._{level}.dense")
     loss = importlib.import_module(f"nncore._{level}.loss")
     network = importlib.import_module(f"nncore._{level}.network")
     numdiff = importlib.import_module(f"nncore._{level}.numdiff")
+    sparse = importlib.import_module(f"nncore._{level}.sparse")
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -207,9 +207,10 @@ def _print_summary(
 ) -> None:
     per_iteration = 1e6 * history.train_seconds / max(history.iterations, 1)
     kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} numbers"
+    sparse = "" if history.density is None else f" ({history.density:.0%} not zero, compressed)"
     rows = {
         "data": f"{source.name}: {len(source.x_train):,} train, {len(source.x_test):,} test, "
-        f"{source.n_in} inputs, {kind}",
+        f"{source.n_in} inputs{sparse}, {kind}",
         "network": _describe(net),
         "parameters": f"{net.n_params:,}",
         "training": f"{settings}, {history.n_threads} thread{'s' if history.n_threads > 1 else ''}",

@@ -3,6 +3,8 @@ from typing import Any
 from numpy import dtype, float64, intp
 from numpy.typing import NDArray
 
+from nncore._baseline.sparse import CompressedRows
+
 def has_openmp() -> bool: ...
 def build_flags() -> str: ...
 
@@ -33,7 +35,7 @@ class Network:
     def backward(self, dy: NDArray[Any], grads: NDArray[Any], dx: NDArray[Any]) -> None: ...
     def train(
         self,
-        x: NDArray[Any],
+        x: NDArray[Any] | CompressedRows,
         t: NDArray[Any],
         weights: NDArray[float64] | None,
         index: NDArray[intp],

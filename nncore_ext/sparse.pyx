@@ -1,0 +1,81 @@
+"""The face of sparse.pxd: a data set with many zeros, turned into compressed rows once."""
+
+cimport numpy as cnp
+from nncore_ext.training cimport column_t, element_t
+
+from collections import namedtuple
+
+import numpy as np
+
+cnp.import_array()
+
+CompressedRows = namedtuple("CompressedRows", "indptr columns values n_features max_row")
+CompressedRows.__doc__ = """Row i has values[indptr[i]:indptr[i + 1]] in those columns (uint16, or int32 when wide).
+
+max_row: the most non-zeros a row has.
+"""
+
+
+def compress(x, double max_density):
+    """The non-zeros of x (n_samples, n_features), float32, float64 or uint8; None if there are too many of them."""
+    if x.shape[1] >= 2**31 or not x.size:
+        return None
+    counts = np.empty(x.shape[0], np.intp)
+    if x.dtype == np.uint8:
+        count_nonzeros[cnp.uint8_t](x, counts)
+    elif x.dtype == np.float32:
+        count_nonzeros[float](x, counts)
+    else:
+        count_nonzeros[double](x, counts)
+    indptr = np.zeros(x.shape[0] + 1, np.intp)
+    np.cumsum(counts, out=indptr[1:])
+    total = indptr[x.shape[0]]
+    if total > max_density * x.size:
+        return None
+    # a place more: the fill writes zeros too, where the next element overwrites them
+    columns = np.empty(total + 1, np.uint16 if x.shape[1] <= 2**16 else np.int32)
+    values = np.empty(total + 1, x.dtype)
+    if x.dtype == np.uint8:
+        fill_rows[cnp.uint8_t](x, columns, values)
+    elif x.dtype == np.float32:
+        fill_rows[float](x, columns, values)
+    else:
+        fill_rows[double](x, columns, values)
+    return CompressedRows(indptr, columns[:total], values[:total], x.shape[1], int(counts.max()))
+
+
+cdef int count_nonzeros(const element_t[:, ::1] x, Py_ssize_t[::1] counts) except -1:
+    cdef Py_ssize_t s, j, n
+    with nogil:
+        for s in range(x.shape[0]):
+            n = 0
+            for j in range(x.shape[1]):
+                n += x[s, j] != 0
+            counts[s] = n
+    return 0
+
+
+cdef int fill_rows(const element_t[:, ::1] x, columns, element_t[::1] values) except -1:
+    cdef unsigned short[::1] narrow
+    cdef int[::1] wide
+    if columns.dtype == np.uint16:
+        narrow = columns
+        with nogil:
+            fill(&x[0, 0], x.shape[0], x.shape[1], &narrow[0], &values[0])
+    else:
+        wide = columns
+        with nogil:
+            fill(&x[0, 0], x.shape[0], x.shape[1], &wide[0], &values[0])
+    return 0
+
+
+cdef void fill(const element_t *x, Py_ssize_t n_samples, Py_ssize_t n_features, column_t *columns,
+               element_t *values) noexcept nogil:
+    """Without a branch: every element is written, and kept by moving on if it is not zero"""
+    cdef Py_ssize_t _, j, k = 0
+    for _ in range(n_samples):
+        for j in range(n_features):
+            columns[k] = <column_t> j
+            values[k] = x[j]
+            k += x[j] != 0
+        x += n_features

@@ -1,0 +1,82 @@
+"""Rows with many zeros: compressed exactly, and training on them equals training on the dense rows."""
+
+import numpy as np
+import pytest
+from cases import NETWORKS, make_network
+
+from nncore import Layer, NeuralNetwork, training
+
+
+def sparse_rows(rng, shape, dtype, density=0.2):
+    x = rng.normal(size=shape) * 100 if dtype != np.uint8 else rng.integers(1, 256, size=shape)
+    return np.where(rng.random(shape) < density, x, 0).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 13), (40, 64), (3, 70000)])
+def test_compressed_rows_hold_every_value(core, shape, dtype, rng):
+    x = sparse_rows(rng, shape, dtype)
+    x[0] = 0
+    x[-1, -1] = 9
+    rows = core.sparse.compress(x, 1.0)
+    assert rows.columns.dtype == (np.uint16 if shape[1] <= 2**16 else np.int32)
+    assert rows.max_row == np.count_nonzero(x, axis=1).max()
+    again = np.zeros_like(x)
+    for i in range(len(x)):
+        at = slice(rows.indptr[i], rows.indptr[i + 1])
+        again[i, rows.columns[at]] = rows.values[at]
+    np.testing.assert_array_equal(again, x)
+    assert np.all(rows.values != 0)
+    assert core.sparse.compress(x, 0.5 * np.count_nonzero(x) / x.size) is None
+
+
+@pytest.mark.parametrize("name", ["mnist", "one layer", "deep", "moons", "no bias"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("source", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_training_equals_the_dense_path(core, name, dtype, source, batch_size, rng):
+    results, sizes = [], NETWORKS[name][0]
+    seed = rng.integers(2**32)
+    for compressed in (False, True):
+        for n_threads in (1, 3):
+            same = np.random.default_rng(seed)
+            net, _, _, _ = make_network(core, name, dtype, same)
+            net.input_scale = 1 / 255
+            net.n_threads = n_threads
+            x = sparse_rows(same, (30, sizes[0]), source)
+            x[3] = 0
+            t = same.random(size=(30, sizes[-1])).astype(dtype)
+            index, losses, weights = same.permutation(30), np.empty(-(-30 // batch_size)), same.random(30)
+            data = core.sparse.compress(x, 1.0) if compressed else x
+            assert net.train(data, t, weights, index, 0, 30, batch_size, 0.01, losses) == len(losses)
+            results.append(np.append(net.params, losses))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[2], results[3])
+    # the two paths add the same terms in another order, some hundred times one after the other
+    scale = np.abs(results[0]).max()
+    np.testing.assert_allclose(results[2], results[0], rtol=0, atol=2000 * np.finfo(dtype).eps * scale)
+
+
+def test_fit_compresses_where_it_pays(rng):
+    """By density, on data that are read at least once; the result is that of the dense path."""
+    x, t = sparse_rows(rng, (500, 100), np.uint8), rng.integers(3, size=500)
+
+    def fit(x, **settings):
+        net = NeuralNetwork([Layer(100, 8, "tanh"), Layer(8, 3)], loss="softmax_cross_entropy", rng=0)
+        history = net.fit(x, t, batch_size=20, rng=1, progress=False, **settings)
+        return history.density, net.core.params
+
+    density, params = fit(x, epochs=3)
+    assert density == np.count_nonzero(x) / x.size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "MAX_DENSITY", 0.0)
+        none, dense = fit(x, epochs=3)
+    assert none is None
+    np.testing.assert_allclose(params, dense, rtol=0, atol=1e-12)
+    assert fit(x, iterations=3)[0] is None  # too short to be worth a pass over the data
+    assert fit(np.maximum(x, 1), epochs=1)[0] is None
+    assert fit(x[:, :10].repeat(10, axis=1) * 1.0, epochs=1)[0] is not None
+    some = np.zeros((5000, 100))
+    some[:, ::2] = 1
+    some[::5] = 0  # the rows that the first look sees
+    assert training._rows(some, 5000) is some
