@@ -58,7 +58,7 @@ $(VENV)/.test: $(SOURCES)
 	touch $(VENV)/.built $@
 
 $(VENV)/.lint: $(VENV)/.built
-	$(BIN)/python -m pip install -q 'ruff>=0.6' 'cython-lint>=0.16' 'mypy>=1.11'
+	$(BIN)/python -m pip install -q 'ruff~=0.17.5' 'cython-lint~=0.22.0' 'mypy~=2.4.1'
 	touch $@
 
 clean:
