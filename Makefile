@@ -40,7 +40,7 @@ test-sanitized:
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint nncore_ext
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint nncore_ext  # it calls pycodestyle
 	$(BIN)/mypy
 
 bench: $(VENV)/.built
