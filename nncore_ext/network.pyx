@@ -6,11 +6,14 @@ what memory safety needs: types, layouts, sizes.
 
 cimport numpy as cnp
 from cython cimport floating
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.network cimport LayerSpec, NetworkSpec
-from nncore_ext.numdiff cimport network_numerical_gradient, numdiff_workspace
+from nncore_ext.numdiff cimport (
+    Findings, Probe, base_size, prepare_base, probe_units, scratch_size, widest,
+)
 from nncore_ext.training cimport (
     FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
 )
@@ -34,6 +37,9 @@ cdef enum:
     # Samples a block when nothing is kept: large enough for BLAS, small enough for the cache.
     BLOCK = 256
     ALIGNMENT = 64
+    # Perturbations evaluated at a time, at most, and the elements of a layer's columns that stay in the cache.
+    MAX_PAIRS = 16
+    PAIR_ELEMENTS = 1 << 15
 
 
 def has_openmp():
@@ -402,25 +408,51 @@ cdef class Network:
         finally:
             self.busy = False
 
-    def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, double h, cnp.ndarray grads):
-        """grads (n_params,) = central differences of the mean loss; h = 0: a step by type and value of each"""
+    def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
+                           cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory):
+        """slope (n_params,) = central differences of the loss by the weights (n_samples,), which sum to 1
+
+        h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
+        (n_params,) uint8: 1 where a relu changes sides between the two points. Works on blocks of samples, with
+        about max_memory bytes of workspace; looks for Ctrl-C between groups of units.
+        """
         cdef Rows rows
         cdef Targets targets
-        cdef Py_ssize_t m = x.shape[0]
-        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
-        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
-        set_targets(&targets, t, m, self.spec.n_out)
-        cdef Py_ssize_t size = m * (self.spec.n_in + self.spec.n_out) + numdiff_workspace(&self.spec, m)
-        buffer = np.empty(size, self.params.dtype)
-        cdef void *work = cnp.PyArray_DATA(buffer)
+        cdef Findings found
+        cdef Probe probe
+        cdef Py_ssize_t n = x.shape[0], start, k, j, threads = self.spec.n_threads
+        cdef const double *w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
         cdef const void *params = cnp.PyArray_DATA(self.params)
-        with nogil:
-            if self.single:
-                numerical_gradient_of(&self.spec, <const float *> params, &rows, &targets, h, <float *> g, m,
-                                      <float *> work)
-            else:
-                numerical_gradient_of(&self.spec, <const double *> params, &rows, &targets, h, <double *> g, m,
-                                      <double *> work)
+        found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params)
+        found.kink = <unsigned char *> data_of(kink, "kink", cnp.NPY_UINT8, self.spec.n_params)
+        found.truncation = NULL
+        if truncation is not None:
+            found.truncation = <double *> data_of(truncation, "truncation", cnp.NPY_FLOAT64, self.spec.n_params)
+            truncation[:] = 0
+        slope[:] = 0
+        kink[:] = 0
+        set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
+        set_targets(&targets, t, n, self.spec.n_out)
+        probe.h = h
+        plan_probe(&self.spec, &probe, n, max_memory // self.params.itemsize)
+        base_elements = base_size(&self.spec, probe.m) + probe.m * (self.spec.n_in + self.spec.n_out)
+        buffer = np.empty(base_elements + threads * scratch_size(&self.spec, probe.m, probe.n_pairs), self.params.dtype)
+        cdef void *base = cnp.PyArray_DATA(buffer)
+        for start in range(0, n, probe.m):
+            probe.m = min(probe.m, n - start)
+            with nogil:
+                if self.single:
+                    probe_block(&self.spec, <const float *> params, &probe, &rows, &targets, w, start, <float *> base)
+                else:
+                    probe_block(&self.spec, <const double *> params, &probe, &rows, &targets, w, start, <double *> base)
+            for k in range(self.spec.n_layers):
+                for j in range(0, self.spec.layers[k].n_out, 4 * threads):
+                    with nogil:
+                        if self.single:
+                            probe_group(&self.spec, <const float *> params, &probe, <float *> base, k, j, &found)
+                        else:
+                            probe_group(&self.spec, <const double *> params, &probe, <double *> base, k, j, &found)
+                    PyErr_CheckSignals()
 
     def last(self, str what, Py_ssize_t layer):
         """A copy of "z", "da", "dz" or, of the last layer, "t" (n_samples, n_out) from the last gradient, else None
@@ -516,11 +548,38 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
     kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL)
 
 
-cdef void numerical_gradient_of(const NetworkSpec *net, const floating *params, const Rows *rows,
-                                const Targets *targets, double h, floating *grads, Py_ssize_t m,
-                                floating *buffer) noexcept nogil:
-    """buffer: x, t, then numdiff_workspace"""
-    cdef floating *t = buffer + m * net.n_in
-    gather_rows(rows, NULL, 0, buffer, m)
-    gather_targets(targets, NULL, 0, t, m)
-    network_numerical_gradient(net, params, buffer, t, h, grads, t + m * net.n_out, m)
+cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:
+    """Samples a block and pairs at a time: pairs while the columns of a layer stay in the cache, all in the memory"""
+    cdef Py_ssize_t per_sample
+    probe.n_pairs = max(1, min(MAX_PAIRS, PAIR_ELEMENTS // (2 * min(n, BLOCK) * widest(net))))
+    per_sample = base_size(net, 1) + net.n_in + net.n_out + net.n_threads * scratch_size(net, 1, probe.n_pairs)
+    probe.m = max(1, min(n, max_elements // per_sample))
+
+
+cdef void probe_block(const NetworkSpec *net, const floating *params, Probe *probe, const Rows *rows,
+                      const Targets *targets, const double *weights, Py_ssize_t start,
+                      floating *buffer) noexcept nogil:
+    """buffer: base of these m samples, then their x and t by rows"""
+    cdef Py_ssize_t m = probe.m, s, r
+    cdef floating *x = buffer + base_size(net, m)
+    cdef floating *t = x + m * net.n_in
+    cdef int ones
+    gather_rows(rows, NULL, start, x, m)
+    gather_targets(targets, NULL, start, t, m)
+    probe.one_hot = True
+    for s in range(m):
+        ones = 0
+        for r in range(s * net.n_out, (s + 1) * net.n_out):
+            ones += t[r] == 1
+            probe.one_hot &= t[r] == 0 or t[r] == 1
+        probe.one_hot &= ones == 1
+    prepare_base(net, params, x, t, weights + start, buffer, m)
+
+
+cdef void probe_group(const NetworkSpec *net, const floating *params, const Probe *probe, floating *buffer,
+                      Py_ssize_t k, Py_ssize_t first, const Findings *found) noexcept nogil:
+    """4 units a thread of layer k"""
+    cdef Py_ssize_t m = probe.m
+    cdef floating *scratch = buffer + base_size(net, m) + m * (net.n_in + net.n_out)
+    probe_units(net, params, probe, buffer, scratch, k, first,
+                min(first + 4 * net.n_threads, net.layers[k].n_out), found)

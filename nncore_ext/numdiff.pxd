@@ -1,19 +1,42 @@
-"""Central differences of a network's loss, element by element: no derivative formula is used.
+"""Central differences of a network's loss, parameter by parameter: no derivative formula is used.
 
-A change of W_k[i, j] or b_k[j] moves only column j of the pre-activations a_k, by step * z_(k-1)[:, i]: from there
-on the loss is evaluated again. What lies before is computed once. (Source of the formula: Press et al.,
-Numerical Recipes, section 5.7; the step cbrt(eps) * |value| balances truncation against rounding.)
+A change of W_k[i, j] or b_k[j] moves only column j of the pre-activations a_k, by step * z_(k-1)[:, i]; from there on
+the loss is evaluated again, what lies before is computed once. Sources: the central difference and its step
+cbrt(eps) * |value|: Press et al., Numerical Recipes, section 5.7.
+
+Everything here is laid out feature by feature, (n_features, n_columns), the m samples of one perturbation side by
+side: each loop runs over samples, and many perturbations are one product with the next layer's weights.
+
+base, fixed for a block of samples, each (rows, m):
+    x (n_in), z and a of all layers (n_units each), t (n_out), e = exp(a - max) of the last layer (n_out),
+    sum(t), sum(t * e), ones, weight of each sample (1 each)
 """
 
 from cython cimport floating
+from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
-from libc.string cimport memcpy
-from nncore_ext.activation cimport activation_forward
-from nncore_ext.dense cimport dense_forward
-from nncore_ext.network cimport (
-    LayerSpec, NetworkSpec, layer_input, layer_z, network_forward, network_loss,
-)
-from nncore_ext.vmath cimport axpby
+from libc.string cimport memcpy, memset
+from nncore_ext.activation cimport RELU, SOFTMAX, activation_forward
+from nncore_ext.blas cimport gemm
+from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
+from nncore_ext.network cimport LayerSpec, NetworkSpec
+from nncore_ext.vmath cimport axpby, vcrosses, vdot, vexp, vlog
+
+cdef enum:
+    # About this many inputs of a unit are also differenced with half the step, to see the truncation error.
+    TRUNCATION_INPUTS = 32
+
+# What was found of each parameter, all by its place in the parameter vector.
+cdef struct Findings:
+    double *slope
+    double *truncation  # estimated error of slope
+    unsigned char *kink  # a relu changes sides between the two points
+
+cdef struct Probe:
+    Py_ssize_t m  # samples of the block
+    Py_ssize_t n_pairs  # perturbations (up and down) evaluated at a time
+    bint one_hot  # every target row has one 1
+    double h  # 0: default_step
 
 
 cdef inline double default_step(floating value) noexcept nogil:
@@ -22,80 +45,369 @@ cdef inline double default_step(floating value) noexcept nogil:
     return cbrt(eps) * max(1.0, fabs(value))
 
 
-cdef inline Py_ssize_t numdiff_workspace(const NetworkSpec *net, Py_ssize_t m) noexcept nogil:
-    """Elements: outputs and pre-activations (base), outputs and da (trial), transposed inputs, ones, column"""
-    cdef Py_ssize_t widest = net.n_in, k
+cdef inline Py_ssize_t widest(const NetworkSpec *net) noexcept nogil:
+    """The most units a layer has"""
+    cdef Py_ssize_t most = 1, k
     for k in range(net.n_layers):
-        widest = max(widest, net.layers[k].n_out)
-    return m * (4 * net.n_units + widest + 1)
+        most = max(most, net.layers[k].n_out)
+    return most
 
 
-cdef inline void network_numerical_gradient(
-    const NetworkSpec *net, const floating *params, const floating *x, const floating *t,
-    double h, floating *grads, floating *workspace, Py_ssize_t m
+cdef inline Py_ssize_t base_size(const NetworkSpec *net, Py_ssize_t m) noexcept nogil:
+    return m * (net.n_in + 2 * net.n_units + 2 * net.n_out + 4)
+
+
+cdef inline Py_ssize_t scratch_size(const NetworkSpec *net, Py_ssize_t m, Py_ssize_t n_pairs) noexcept nogil:
+    """Of one thread: the moved unit, two layers of columns, three sample vectors (the last is t_W of near_losses)"""
+    return 2 * n_pairs * m * (1 + 2 * widest(net)) + 3 * m
+
+
+cdef inline floating *base_z(const NetworkSpec *net, floating *base, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    """z_k (n_out, m); k = -1: x"""
+    return base if k < 0 else base + m * (net.n_in + net.layers[k].unit)
+
+
+cdef inline floating *base_a(const NetworkSpec *net, floating *base, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    """a_k (n_out, m)"""
+    return base + m * (net.n_in + net.n_units + net.layers[k].unit)
+
+
+cdef inline floating *base_t(const NetworkSpec *net, floating *base, Py_ssize_t m) noexcept nogil:
+    """t (n_out, m); e, sum(t), sum(t * e), ones, weights follow"""
+    return base + m * (net.n_in + 2 * net.n_units)
+
+
+cdef inline void columns_forward(
+    const LayerSpec *layer, const floating *params, const floating *z, floating *a, Py_ssize_t n_columns
 ) noexcept nogil:
-    """grads[p] = (loss(p + step) - loss(p - step)) / 2 step for every parameter; h = 0: default_step of each"""
-    cdef floating *base = workspace
-    cdef floating *trial = base + 2 * m * net.n_units
-    cdef floating *columns = trial + 2 * m * net.n_units  # the inputs of layer k transposed, then ones for the bias
-    cdef const floating *z_in
-    cdef const LayerSpec *layer
-    cdef floating up, down
-    cdef Py_ssize_t k, j, i, s, p
-    network_forward(net, params, x, base, m, 0)
-    for k in range(net.n_layers):
-        layer = &net.layers[k]
-        z_in = layer_input(net, base, x, m, k)
-        dense_forward(z_in, params + layer.W, params + layer.b if layer.b >= 0 else NULL,
-                      base + m * (net.n_units + layer.unit), m, layer.n_in, layer.n_out, net.n_threads)
-    for k in range(net.n_layers):
-        layer = &net.layers[k]
-        z_in = layer_input(net, base, x, m, k)
-        for s in range(m):
-            for i in range(layer.n_in):
-                columns[i * m + s] = z_in[s * layer.n_in + i]
-            columns[layer.n_in * m + s] = 1
-        for j in range(layer.n_out):
-            for i in range(layer.n_in + (layer.b >= 0)):
-                p = layer.W + i * layer.n_out + j  # row n_in of W is where b lies
-                up = <floating> (params[p] + (h if h > 0 else default_step(params[p])))
-                down = <floating> (params[p] - (h if h > 0 else default_step(params[p])))
-                # divided by the step that rounding left
-                grads[p] = <floating> (
-                    (loss_moved(net, params, base, &columns[i * m], up - params[p], t, trial, m, k, j)
-                     - loss_moved(net, params, base, &columns[i * m], down - params[p], t, trial, m, k, j))
-                    / (<double> up - down)
-                )
+    """a = W.T @ z + b: z (n_in, n_columns), a (n_out, n_columns)"""
+    cdef Py_ssize_t r, c
+    cdef floating bias
+    for r in range(layer.n_out):
+        bias = params[layer.b + r] if layer.b >= 0 else 0
+        for c in range(r * n_columns, (r + 1) * n_columns):
+            a[c] = bias
+    # a += W.T @ z
+    gemm(True, False, params + layer.W, z, <floating> 1, a, layer.n_out, n_columns, layer.n_in,
+         layer.n_out, n_columns)
 
 
-cdef inline double loss_moved(
-    const NetworkSpec *net, const floating *params, const floating *base, const floating *z_column, floating step,
-    const floating *t, floating *trial, Py_ssize_t m, Py_ssize_t k, Py_ssize_t j
+cdef inline void prepare_base(
+    const NetworkSpec *net, const floating *params, const floating *x, const floating *t, const double *weights,
+    floating *base, Py_ssize_t m
 ) noexcept nogil:
-    """The loss after a_k[:, j] += step * z_column, everything before layer k as in base"""
-    cdef const LayerSpec *layer = &net.layers[k]
-    cdef const floating *a = base + m * (net.n_units + layer.unit)
-    cdef const floating *z = base + m * layer.unit
-    cdef const LayerSpec *following
-    cdef floating *moved = layer_z(net, trial, m, k)
-    cdef floating *a_next
-    cdef Py_ssize_t s, n_out = layer.n_out
-    if k == net.n_layers - 1:
-        memcpy(moved, a, m * n_out * sizeof(floating))
+    """Fill base from x (m, n_in), t (m, n_out) and the weights (m,) of the samples in the loss"""
+    cdef Py_ssize_t k, s, r, last = net.n_layers - 1, n_out = net.n_out
+    cdef floating top
+    cdef floating *a
+    cdef floating *targets = base_t(net, base, m)
+    cdef floating *e = targets + m * n_out
+    cdef floating *t_sum = e + m * n_out
+    cdef floating *t_e = t_sum + m
+    for s in range(m):
+        for r in range(net.n_in):
+            base[r * m + s] = x[s * net.n_in + r]
+        for r in range(n_out):
+            targets[r * m + s] = t[s * n_out + r]
+        t_e[m + s] = 1
+        t_e[2 * m + s] = <floating> weights[s]
+    for k in range(net.n_layers):
+        a = base_a(net, base, m, k)
+        columns_forward(&net.layers[k], params, base_z(net, base, m, k - 1), a, m)
+        memcpy(base_z(net, base, m, k), a, m * net.layers[k].n_out * sizeof(floating))
+        activation_forward(net.layers[k].activation, base_z(net, base, m, k), m * net.layers[k].n_out)
+    a = base_a(net, base, m, last)
+    for s in range(m):
+        top = a[s]
+        for r in range(n_out):
+            top = max(top, a[r * m + s])
+        t_sum[s] = 0
+        for r in range(n_out):
+            e[r * m + s] = a[r * m + s] - top
+            t_sum[s] += targets[r * m + s]
+    vexp(e, <floating> 0, e, m * n_out)
+    memset(t_e, 0, m * sizeof(floating))
+    for r in range(m * n_out):
+        t_e[r % m] += targets[r] * e[r]
+
+
+cdef inline void sample_losses(
+    const NetworkSpec *net, floating *a, Py_ssize_t stride, const floating *t, floating *loss, floating *scratch,
+    Py_ssize_t m
+) noexcept nogil:
+    """loss (m,) from the last pre-activations, rows a + r * stride (overwritten); scratch (2 m,)"""
+    cdef floating *top = scratch
+    cdef floating *total = scratch + m
+    cdef floating *row
+    cdef int activation = net.layers[net.n_layers - 1].activation
+    cdef bint softmax = net.loss == SOFTMAX_CROSS_ENTROPY or activation == SOFTMAX
+    cdef floating delta = <floating> net.delta, t_sum
+    cdef Py_ssize_t r, s
+    memset(loss, 0, m * sizeof(floating))
+    if softmax:
+        memcpy(top, a, m * sizeof(floating))
+        for r in range(1, net.n_out):
+            row = a + r * stride
+            for s in range(m):
+                top[s] = row[s] if row[s] > top[s] else top[s]
+        memset(total, 0, m * sizeof(floating))
+        for r in range(net.n_out):
+            row = a + r * stride
+            for s in range(m):
+                row[s] -= top[s]
+                loss[s] -= t[r * m + s] * row[s]
+            vexp(row, <floating> 0, row, m)
+            axpby(<floating> 1, row, True, total, m)
+    if net.loss == SOFTMAX_CROSS_ENTROPY and delta == 0:
+        # sum(t) * log(sum(exp(a - top))) - sum(t * (a - top))
+        vlog(total, total, m)
         for s in range(m):
-            moved[s * n_out + j] += step * z_column[s]
-        activation_forward(layer.activation, moved, m * n_out)
+            t_sum = 0
+            for r in range(net.n_out):
+                t_sum += t[r * m + s]
+            loss[s] += t_sum * total[s]
+        return
+    if softmax:
+        memset(loss, 0, m * sizeof(floating))
+        for r in range(net.n_out):
+            row = a + r * stride
+            for s in range(m):
+                row[s] /= total[s]
+    for r in range(net.n_out):
+        row = a + r * stride
+        if net.loss == SOFTMAX_CROSS_ENTROPY:
+            for s in range(m):
+                row[s] += delta
+            vlog(row, row, m)
+            for s in range(m):
+                loss[s] -= t[r * m + s] * row[s]
+        else:
+            activation_forward(activation, row, m)
+            for s in range(m):
+                loss[s] += <floating> 0.5 * (row[s] - t[r * m + s]) * (row[s] - t[r * m + s])
+
+
+cdef inline void near_losses(
+    const NetworkSpec *net, const floating *dz, const floating *W_row, const floating *base_of_t, const floating *t_W,
+    floating *loss, floating *total, Py_ssize_t m
+) noexcept nogil:
+    """Cross-entropy of one-hot targets (any with delta = 0) when the logits move by dz * W_row, |dz * W_row| < 0.004
+
+    exp(a + u - top) = e * exp(u), with exp(u) by its series to u^5 (error below 2^-57): the exponentials of a are not
+    taken again. t_W (m,) = sum(t * W_row). With delta = 0 up to a term that does not depend on dz.
+    """
+    cdef const floating *e = base_of_t + m * net.n_out
+    cdef const floating *t_sum = e + m * net.n_out
+    cdef const floating *t_e = t_sum + m
+    cdef floating u, w, delta = <floating> net.delta
+    cdef Py_ssize_t r, s
+    memset(total, 0, m * sizeof(floating))
+    for r in range(net.n_out):
+        w = W_row[r]
+        for s in range(m):
+            u = dz[s] * w
+            total[s] += e[r * m + s] * (
+                1 + u * (1 + u * (<floating> 0.5 + u * (<floating> (1.0 / 6) + u * (
+                    <floating> (1.0 / 24) + u * <floating> (1.0 / 120))))))
+    if delta == 0:
+        vlog(total, total, m)
+        for s in range(m):
+            loss[s] = t_sum[s] * total[s] - dz[s] * t_W[s]
+        return
+    for s in range(m):
+        u = dz[s] * t_W[s]
+        loss[s] = delta + t_e[s] / total[s] * (
+            1 + u * (1 + u * (<floating> 0.5 + u * (<floating> (1.0 / 6) + u * (
+                <floating> (1.0 / 24) + u * <floating> (1.0 / 120))))))
+    vlog(loss, loss, m)
+    for s in range(m):
+        loss[s] = -loss[s]
+
+
+cdef inline void mark_kinks(
+    int activation, const floating *a, Py_ssize_t n_rows, Py_ssize_t n_pairs, Py_ssize_t m, unsigned char *kinks
+) noexcept nogil:
+    """kinks[q] |= a relu of a (n_rows, 2 n_pairs m) is on different sides at the two points of pair q"""
+    cdef const floating *up
+    cdef Py_ssize_t q, r
+    if activation != RELU:
+        return
+    for r in range(n_rows):
+        for q in range(n_pairs):
+            up = a + 2 * (r * n_pairs + q) * m
+            kinks[q] |= vcrosses(up, up + m, m)
+
+
+cdef inline void losses_moved(
+    const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, floating *moved,
+    floating *scratch, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n_pairs, unsigned char *kinks
+) noexcept nogil:
+    """moved (2 n_pairs, m), the pre-activations of unit j of layer k, becomes each sample's loss; kinks (n_pairs,)
+
+    scratch: two layers of columns, 2 m, then t_W (m,) of near_losses.
+    """
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef LayerSpec *following
+    cdef Py_ssize_t m = probe.m, n = 2 * n_pairs * m, last = net.n_layers - 1, q, r, p
+    cdef floating *a = scratch
+    cdef floating *z = scratch + n * widest(net)
+    cdef floating *samples = scratch + 2 * probe.n_pairs * 2 * m * widest(net)
+    cdef const floating *z_unit = base_z(net, base, m, k) + j * m
+    cdef const floating *a_base
+    cdef const floating *W_row
+    cdef const floating *t = base_t(net, base, m)
+    mark_kinks(layer.activation, moved, 1, n_pairs, m, kinks)
+    if k == last:
+        for r in range(layer.n_out):
+            for p in range(2 * n_pairs):
+                memcpy(a + r * n + p * m, moved + p * m if r == j else base_a(net, base, m, k) + r * m,
+                       m * sizeof(floating))
     else:
-        for s in range(m):
-            moved[s] = a[s * n_out + j] + step * z_column[s]
-        activation_forward(layer.activation, moved, m)
-        # a_next += (z' - z) @ W_next[j]
+        # a' = a + (z' - z) * W_next[j]
         following = &net.layers[k + 1]
-        a_next = layer_z(net, trial, m, k + 1)
-        memcpy(a_next, base + m * (net.n_units + following.unit), m * following.n_out * sizeof(floating))
+        W_row = params + following.W + j * following.n_out
+        activation_forward(layer.activation, moved, n)
+        for p in range(2 * n_pairs):
+            axpby(<floating> -1, z_unit, True, moved + p * m, m)
+        if k + 1 == last and net.loss == SOFTMAX_CROSS_ENTROPY and (net.delta == 0 or probe.one_hot):
+            # |dz * W| <= |dz|_2 |W|_2
+            if vdot(moved, moved, n) * vdot(W_row, W_row, following.n_out) < <floating> (0.004 * 0.004):
+                for p in range(2 * n_pairs):
+                    near_losses(net, moved + p * m, W_row, t, samples + 2 * m, samples, samples + m, m)
+                    memcpy(moved + p * m, samples, m * sizeof(floating))
+                return
+        for r in range(following.n_out):
+            a_base = base_a(net, base, m, k + 1) + r * m
+            for p in range(2 * n_pairs):
+                memcpy(a + r * n + p * m, a_base, m * sizeof(floating))
+            axpby(W_row[r], moved, True, a + r * n, n)
+        for q in range(k + 1, last):
+            mark_kinks(net.layers[q].activation, a, net.layers[q].n_out, n_pairs, m, kinks)
+            activation_forward(net.layers[q].activation, a, n * net.layers[q].n_out)
+            columns_forward(&net.layers[q + 1], params, a, z, n)
+            a, z = z, a
+        mark_kinks(net.layers[last].activation, a, net.n_out, n_pairs, m, kinks)
+    for p in range(2 * n_pairs):
+        sample_losses(net, a + p * m, n, t, moved + p * m, samples, m)
+
+
+cdef inline void slopes_of(
+    const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, floating *scratch,
+    Py_ssize_t k, Py_ssize_t j, const Py_ssize_t *inputs, Py_ssize_t n_pairs, double factor, double *slopes,
+    unsigned char *kinks
+) noexcept nogil:
+    """Central differences by the parameters from these inputs (n_in: the bias) into unit j, factor times the step"""
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef Py_ssize_t m = probe.m, q, s, p
+    cdef floating *moved = scratch
+    cdef const floating *a = base_a(net, base, m, k) + j * m
+    cdef const floating *z
+    cdef const floating *weights = base_t(net, base, m) + m * (2 * net.n_out + 3)
+    cdef floating value, up, down
+    cdef double step
+    for q in range(n_pairs):
+        p = layer.W + inputs[q] * layer.n_out + j  # row n_in of W is where b lies
+        value = params[p]
+        step = factor * (probe.h if probe.h > 0 else default_step(value))
+        up, down = <floating> (value + step), <floating> (value - step)
+        # the step that rounding left
+        slopes[q] = <double> up - down
+        z = weights - m  # ones
+        if inputs[q] < layer.n_in:
+            z = base_z(net, base, m, k - 1) + inputs[q] * m
         for s in range(m):
-            axpby(moved[s] - z[s * n_out + j], params + following.W + j * following.n_out, True,
-                  a_next + s * following.n_out, following.n_out)
-        activation_forward(following.activation, a_next, m * following.n_out)
-        network_forward(net, params, a_next, trial, m, k + 2)
-    return network_loss(net, trial, t, <const double *> NULL, m)
+            moved[2 * q * m + s] = a[s] + (up - value) * z[s]
+            moved[(2 * q + 1) * m + s] = a[s] + (down - value) * z[s]
+    losses_moved(net, params, probe, base, moved, scratch + 2 * probe.n_pairs * m, k, j, n_pairs, kinks)
+    for q in range(n_pairs):
+        # each sample's difference first: their sum then adds little rounding
+        for s in range(2 * q * m, (2 * q + 1) * m):
+            moved[s] -= moved[s + m]
+        slopes[q] = vdot(weights, moved + 2 * q * m, m) / slopes[q] if slopes[q] > 0 else 0.0
+
+
+cdef inline void probe_unit(
+    const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, floating *scratch,
+    Py_ssize_t k, Py_ssize_t j, const Findings *found
+) noexcept nogil:
+    """Add this block's part to what is found of all parameters into unit j of layer k"""
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef Py_ssize_t m = probe.m, n_inputs = layer.n_in + (layer.b >= 0), i, n, q, r, s, p
+    cdef Py_ssize_t[64] inputs
+    cdef double[64] slopes
+    cdef double[64] halved
+    cdef unsigned char[64] kinks
+    cdef double factor = 0, scale
+    cdef floating *t_W = scratch + scratch_size(net, m, probe.n_pairs) - m
+    cdef const floating *t = base_t(net, base, m)
+    if k + 2 == net.n_layers:
+        memset(t_W, 0, m * sizeof(floating))
+        for r in range(net.n_out):
+            for s in range(m):
+                t_W[s] += t[r * m + s] * params[net.layers[k + 1].W + j * net.n_out + r]
+    i = 0
+    while i < n_inputs:
+        n = min(probe.n_pairs, n_inputs - i)
+        for q in range(n):
+            inputs[q] = i + q
+        memset(kinks, 0, n)
+        slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
+        for q in range(n):
+            p = layer.W + (i + q) * layer.n_out + j
+            found.slope[p] += slopes[q]
+            found.kink[p] |= kinks[q]
+        i += n
+    if found.truncation == NULL:
+        return
+    # the error of slope is step^2 / 6 times a third derivative, which is a sum over samples of z_in^3 times a factor of
+    # the unit: slope(step) - slope(step / 2), 3 / 4 of it, is looked at for some inputs, the largest factor kept
+    i = 0
+    while i < n_inputs:
+        n = 0
+        while n < probe.n_pairs and i < n_inputs:
+            inputs[n] = i
+            n += 1
+            i += max(1, n_inputs // TRUNCATION_INPUTS)
+        memset(kinks, 0, n)
+        slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
+        slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 0.5, halved, kinks)
+        for q in range(n):
+            scale = error_scale(net, params, probe, base, k, j, inputs[q])
+            if not kinks[q] and scale > 0:
+                factor = max(factor, fabs(halved[q] - slopes[q]) * 4 / (3 * scale))
+    for i in range(n_inputs):
+        p = layer.W + i * layer.n_out + j
+        found.truncation[p] += factor * error_scale(net, params, probe, base, k, j, i)
+
+
+cdef inline double error_scale(
+    const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, Py_ssize_t k, Py_ssize_t j,
+    Py_ssize_t i
+) noexcept nogil:
+    """step^2 * sum(weights * |z_in[i]|^3), to which truncation errors are proportional within a unit"""
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef const floating *weights = base_t(net, base, probe.m) + probe.m * (2 * net.n_out + 3)
+    cdef const floating *z
+    cdef double step = probe.h if probe.h > 0 else default_step(params[layer.W + i * layer.n_out + j])
+    cdef double total = 0
+    cdef Py_ssize_t s
+    z = weights - probe.m
+    if i < layer.n_in:
+        z = base_z(net, base, probe.m, k - 1) + i * probe.m
+    for s in range(probe.m):
+        total += weights[s] * fabs(z[s] * z[s] * z[s])
+    return step * step * total
+
+
+cdef inline void probe_units(
+    const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, floating *scratch,
+    Py_ssize_t k, Py_ssize_t first, Py_ssize_t stop, const Findings *found
+) noexcept nogil:
+    """probe_unit of units first to stop of layer k, shared by the threads: each parameter is found by one of them"""
+    cdef Py_ssize_t j, size = scratch_size(net, probe.m, probe.n_pairs)
+    if net.n_threads == 1:
+        for j in range(first, stop):
+            probe_unit(net, params, probe, base, scratch, k, j, found)
+    else:
+        for j in prange(first, stop, num_threads=net.n_threads, schedule="dynamic"):
+            probe_unit(net, params, probe, base, scratch + threadid() * size, k, j, found)

@@ -5,6 +5,8 @@ from cython cimport floating
 cdef extern from "vmath.h" nogil:
     void nn_exp_f32(const float *x, float shift, float *y, Py_ssize_t n)
     void nn_exp_f64(const double *x, double shift, double *y, Py_ssize_t n)
+    void nn_log_f32(const float *x, float *y, Py_ssize_t n)
+    void nn_log_f64(const double *x, double *y, Py_ssize_t n)
     void nn_sigmoid_f32(const float *x, float *y, Py_ssize_t n)
     void nn_sigmoid_f64(const double *x, double *y, Py_ssize_t n)
     void nn_tanh_f32(const float *x, float *y, Py_ssize_t n)
@@ -13,6 +15,8 @@ cdef extern from "vmath.h" nogil:
     double nn_dot_f64(const double *x, const double *y, Py_ssize_t n)
     float nn_sum_f32(const float *x, Py_ssize_t n)
     double nn_sum_f64(const double *x, Py_ssize_t n)
+    float nn_crossings_f32(const float *x, const float *y, Py_ssize_t n)
+    double nn_crossings_f64(const double *x, const double *y, Py_ssize_t n)
     float nn_max_f32(const float *x, Py_ssize_t n)
     double nn_max_f64(const double *x, Py_ssize_t n)
     void nn_vecmat_f32(const float *x, const float *W, float *a, Py_ssize_t n_in, Py_ssize_t n_out)
@@ -33,6 +37,14 @@ cdef inline void vexp(const floating *x, floating shift, floating *y, Py_ssize_t
         nn_exp_f32(x, shift, y, n)
     else:
         nn_exp_f64(x, shift, y, n)
+
+
+cdef inline void vlog(const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
+    """y = log(x), x positive and normal; inf gives NaN"""
+    if floating is float:
+        nn_log_f32(x, y, n)
+    else:
+        nn_log_f64(x, y, n)
 
 
 cdef inline void vsigmoid(const floating *x, floating *y, Py_ssize_t n) noexcept nogil:
@@ -65,6 +77,14 @@ cdef inline floating vsum(const floating *x, Py_ssize_t n) noexcept nogil:
         return nn_sum_f32(x, n)
     else:
         return nn_sum_f64(x, n)
+
+
+cdef inline bint vcrosses(const floating *x, const floating *y, Py_ssize_t n) noexcept nogil:
+    """any((x > 0) != (y > 0))"""
+    if floating is float:
+        return nn_crossings_f32(x, y, n) > 0
+    else:
+        return nn_crossings_f64(x, y, n) > 0
 
 
 cdef inline floating vmax(const floating *x, Py_ssize_t n) noexcept nogil:

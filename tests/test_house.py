@@ -46,7 +46,7 @@ PXD = {
     "network": {"activation", "dense", "loss", "optimizer"},
     "sparse": {"vmath"},
     "training": {"activation", "network", "sparse", "vmath"},
-    "numdiff": {"activation", "dense", "network", "vmath"},
+    "numdiff": {"activation", "blas", "loss", "network", "vmath"},
 }
 
 

@@ -80,15 +80,21 @@ def test_wrong_gradients_are_caught(core, name, fault, rng):
     assert np.any(np.abs(wrong - numerical) > bound)
 
 
+def slopes(net, x, t, h=0.0, max_memory=1 << 26):
+    """The engine's central differences of the mean loss."""
+    slope, kink = np.full(net.params.size, np.nan), np.full(net.params.size, 9, np.uint8)
+    net.numerical_gradient(x, t, np.full(len(x), 1 / len(x)), h, slope, None, kink, max_memory)
+    return slope
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("h", [0.0, 1e-4])
 def test_numerical_gradient_of_a_network(core, name, h, rng):
     """The structured loop against perturbing each parameter and running the whole network."""
     net, _, _, _ = make_network(core, name, np.float64, rng)
     x, t = make_batch(name, rng, 5)
-    numerical = np.full_like(net.params, np.nan)
     before = net.params.copy()
-    net.numerical_gradient(x, t, h, numerical)
+    numerical = slopes(net, x, t, h)
     np.testing.assert_array_equal(net.params, before)
     step = h or float(np.finfo(float).eps ** (1 / 3))
     for i in range(net.params.size):
@@ -107,8 +113,7 @@ def test_numerical_gradient_of_a_network(core, name, h, rng):
 def test_float32_numerical_gradient(core, rng):
     net, layers, loss, delta = make_network(core, "regression", np.float32, rng)
     x, t = make_batch("regression", rng, 6, np.float32)
-    numerical = np.empty_like(net.params)
-    net.numerical_gradient(x, t, 0.0, numerical)
+    numerical = slopes(net, x, t)
     expected, _ = ref.network_gradient(layers, loss, x.astype(float), t.astype(float), delta)
     # truncation h^2 and rounding eps / h with h = cbrt(eps): a few times eps^(2/3)
     bound = 20 * np.finfo(np.float32).eps ** (2 / 3) * (1 + net.loss(x, t))
@@ -201,3 +206,87 @@ def test_read_only_inputs_are_accepted(core):
     a = np.empty((2, 1))
     core.dense.forward(x, np.ones((3, 1)), np.zeros(1), a)
     np.testing.assert_array_equal(a, [[3.0], [3.0]])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numerical_gradient_is_the_same_for_any_threads_and_to_rounding_for_any_memory(core, name, dtype, rng):
+    net, _, _, _ = make_network(core, name, dtype, rng)
+    x, t = make_batch(name, rng, 37, dtype)
+    expected = slopes(net, x, t)
+    for n_threads in (2, 5):
+        net.n_threads = n_threads
+        np.testing.assert_array_equal(slopes(net, x, t), expected)
+    net.n_threads = 1
+    # blocks of a few samples: the same differences, added in another order
+    noise = 100 * np.finfo(dtype).eps ** (2 / 3) * (1 + abs(net.loss(x, t)))
+    np.testing.assert_allclose(slopes(net, x, t, max_memory=20000), expected, rtol=0, atol=noise)
+
+
+def findings(net, x, t, h=0.0, weights=None):
+    """Slopes, estimated truncation errors and kinks."""
+    found = np.empty(net.params.size), np.empty(net.params.size), np.empty(net.params.size, np.uint8)
+    weights = np.full(len(x), 1 / len(x)) if weights is None else weights
+    net.numerical_gradient(x, t, weights, h, *found, 1 << 26)
+    return found
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_truncation_estimate_covers_the_error_of_a_large_step(core, name, rng):
+    """With a step so large that truncation rules, the estimate is of the size of the error."""
+    net, _, _, _ = make_network(core, name, np.float64, rng)
+    x, t = make_batch(name, rng, 8)
+    slope, truncation, kink = findings(net, x, t, h=0.01)
+    grads = np.empty_like(net.params)
+    net.gradient(x, t, None, grads)
+    error = np.abs(slope - grads)[kink == 0]
+    assert np.all(error <= 4 * truncation[kink == 0] + 1e-11)
+    smooth = name in ("moons", "mnist", "large delta", "regression", "no bias", "one layer")
+    assert not smooth or truncation.max() < 1000 * error.max() + 1e-11
+    assert not smooth or not kink.any()
+
+
+def test_kinks_are_found_exactly(core):
+    """One relu unit whose pre-activation lies within a step of 0 for one sample."""
+    specs = [(2, 2, core.activation.ACTIVATIONS["relu"], True, True), (2, 1, 0, True, True)]
+    net = core.network.Network(specs, core.loss.LOSSES["squared_error"], 0.0, np.dtype(float))
+    net.params[:] = [1.0, 1.0, -1.0, 1.0, 0.0, 0.5, 1.0, 1.0, 0.0]  # W1 (2, 2), b1, W2, b2
+    x, t = np.array([[0.3, 0.3 - 1e-7], [0.9, 0.2], [0.0, 0.5]]), np.zeros((3, 1))
+    _, _, kink = findings(net, x, t, h=1e-4)
+    # unit 0 has a = 1e-7 in the first sample: W1[0, 0], W1[1, 0] and b1[0] move it over 0; nothing else does
+    np.testing.assert_array_equal(kink, [1, 0, 1, 0, 1, 0, 0, 0, 0])
+
+
+def test_kinks_further_on_are_found(core, rng):
+    """A change of the first layer that moves a relu of the second one over 0."""
+    relu = core.activation.ACTIVATIONS["relu"]
+    specs = [(1, 1, 0, True, True), (1, 1, relu, True, True), (1, 1, relu, True, True), (1, 1, 0, True, True)]
+    net = core.network.Network(specs, core.loss.LOSSES["squared_error"], 0.0, np.dtype(float))
+    net.params[:] = [1, 0, 1, 0, 1, -1, 1, 0]  # the third layer's pre-activation is x - 1
+    for x, expected in ((1.0, [1, 1, 1, 1, 1, 1, 0, 0]), (1.5, [0] * 8), (0.5, [0] * 8)):
+        _, _, kink = findings(net, np.array([[x]]), np.zeros((1, 1)))
+        np.testing.assert_array_equal(kink, expected)
+
+
+def test_numerical_gradient_by_weights(core, rng):
+    net, layers, loss, delta = make_network(core, "logits", np.float64, rng)
+    x, t = make_batch("logits", rng, 6)
+    weights = rng.random(6)
+    slope, _, kink = findings(net, x, t, weights=weights / weights.sum())
+    expected, _ = ref.network_gradient(layers, loss, x, t, delta, weights)
+    np.testing.assert_allclose(slope[kink == 0], flat(expected)[kink == 0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_error_in_ulp(core, dtype, rng):
+    """log by way of the loss: with delta = 1 and one-hot targets the loss is -log(p + 1), p the softmax."""
+    a = np.stack([rng.uniform(-30, 30, 5000), np.zeros(5000)], axis=1).astype(dtype)
+    specs = [(2, 2, core.activation.ACTIVATIONS["softmax"], False, True)]
+    for row in a[:50]:
+        net = core.network.Network(specs, core.loss.LOSSES["softmax_cross_entropy"], 0.0, np.dtype(dtype))
+        net.params[:] = [1, 0, 0, 1]
+        slope, _, _ = findings(net, row[None], np.array([[1.0, 0.0]], dtype))
+        p = ref.softmax(row[None].astype(float))[0]
+        expected = np.outer(row, p - [1, 0]).ravel()
+        bound = 40 * np.finfo(dtype).eps ** (2 / 3) * (1 + np.abs(row).max()) ** 2
+        np.testing.assert_allclose(slope, expected, rtol=0, atol=bound)

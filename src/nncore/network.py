@@ -343,8 +343,12 @@ class NeuralNetwork:
             self.core.gradient(rows, targets, None, grads)
         return self._named(grads)
 
-    def numerical_gradient(self, X: ArrayLike, t: ArrayLike, h: float | None = None) -> dict[str, Array]:
+    def numerical_gradient(
+        self, X: ArrayLike, t: ArrayLike, h: float | None = None, *, n_threads: int | str = "auto"
+    ) -> dict[str, Array]:
         """Return the gradient of the loss by central differences of every parameter.
+
+        The loss is evaluated anew for each parameter, from the layer on that it changes; no derivative is used.
 
         Parameters
         ----------
@@ -352,6 +356,8 @@ class NeuralNetwork:
             As in loss.
         h : float, optional
             Step; by default eps**(1/3) * max(1, abs(p)) for each parameter p.
+        n_threads : int or "auto"
+            The result does not depend on it, to the bit.
 
         Returns
         -------
@@ -364,11 +370,25 @@ class NeuralNetwork:
             If X or t does not fit the network, or h is not above 0.
         """
         rows, targets, _ = self._batch(X, t)
-        grads = np.empty(self.n_params, self.dtype)
-        with _threads.single_threaded_blas(self._macs(len(rows))):
-            step = 0.0 if h is None else _checks.positive_float(h, "h")
-            self.core.numerical_gradient(rows, targets, step, grads)
-        return self._named(grads)
+        step = 0.0 if h is None else _checks.positive_float(h, "h")
+        slope, _, _ = self._differences(rows, targets, step, n_threads, estimate=False)
+        return self._named(slope.astype(self.dtype, copy=False))
+
+    def _differences(
+        self, rows: Array, targets: Array, h: float, n_threads: int | str, *, estimate: bool, max_memory: int = 64 << 20
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.uint8]]:
+        """Slopes of the mean loss by every parameter, their estimated truncation errors if wanted, and kinks."""
+        slope = np.empty(self.n_params)
+        truncation = np.empty(self.n_params) if estimate else None
+        kink = np.empty(self.n_params, np.uint8)
+        weights = np.full(len(rows), 1 / len(rows))
+        self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2)[-1]
+        try:
+            with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+                self.core.numerical_gradient(rows, targets, weights, h, slope, truncation, kink, max_memory)
+        finally:
+            self.core.n_threads = 1
+        return slope, truncation, kink
 
     def forward(self, X: ArrayLike) -> Array:
         """As predict, and keep what backward needs: for losses and loops of your own."""

@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import dtype, float64, intp
+from numpy import dtype, float64, intp, uint8
 from numpy.typing import NDArray
 
 from nncore._baseline.sparse import CompressedRows
@@ -45,5 +45,15 @@ class Network:
         lr: float,
         losses: NDArray[float64],
     ) -> int: ...
-    def numerical_gradient(self, x: NDArray[Any], t: NDArray[Any], h: float, grads: NDArray[Any]) -> None: ...
+    def numerical_gradient(
+        self,
+        x: NDArray[Any],
+        t: NDArray[Any],
+        weights: NDArray[float64],
+        h: float,
+        slope: NDArray[float64],
+        truncation: NDArray[float64] | None,
+        kink: NDArray[uint8],
+        max_memory: int,
+    ) -> None: ...
     def last(self, what: str, layer: int) -> NDArray[Any] | None: ...
