@@ -26,7 +26,7 @@ def where(name: str, index: Sequence[int | str]) -> str:
 
 def number(value: float, digits: int = 6) -> str:
     """So many digits, and a point or an exponent always: 4.0."""
-    text = f"{value:.{digits}g}"
+    text = f"{value + 0.0:.{digits}g}"  # + 0.0: no negative zero
     return text if any(letter in text for letter in ".en") else text + ".0"
 
 
@@ -124,21 +124,24 @@ def missing(case: Case, _: Sequence[Case]) -> str:
 
 def factor(case: Case, _: Sequence[Case]) -> str:
     """One ratio analytic / numerical for all elements; one element of many makes no rule."""
-    c, relative = case.multiple(case.analytic, case.numerical)
+    # the errors are those of the numerical values
+    k, relative = case.multiple(case.numerical, case.analytic)
     n_sure, n_told = np.count_nonzero(case.sure), np.count_nonzero(case.told)
-    if relative > 0.05 or 1 == n_sure < n_told or not case.agrees(case.analytic / c):
+    if relative > 0.05 or 1 == n_sure < n_told or not case.agrees(case.analytic * k):
         return ""
-    size = max(abs(c), 1 / abs(c))
+    c = 1 / k
+    size = max(abs(c), abs(k))
     whole = round(size)
     # a whole number only where its neighbours are excluded
     exact = abs(size - whole) <= max(2 * relative, 1e-9) * size < 0.25
     if exact and whole == 1:
         return "the sign of {} is flipped" if c < 0 else ""
-    much = f"{whole if exact else size:.4g} times too {'large' if abs(c) > 1 else 'small'}"
-    much = f"of the wrong sign and {much}" if c < 0 else much
+    times = str(whole) if exact else f"{size:.{_digits(relative, 4)}g}"
+    much = f"{'of the wrong sign and ' if c < 0 else ''}{times} times too {'large' if abs(c) > 1 else 'small'}"
     if n_told == 1:
         return f"{{}} is {much}"
-    return f"all elements of {{}} are {much}{_reason(whole, abs(c) > 1) if exact else ''}"
+    all_ = "all" if n_told == case.told.size else "all checked"
+    return f"{all_} elements of {{}} are {much}{_reason(whole, abs(c) > 1) if exact else ''}"
 
 
 def rearranged(case: Case, cases: Sequence[Case]) -> str:
@@ -175,15 +178,14 @@ def decayed(case: Case, _: Sequence[Case]) -> str:
     """Wrong by a multiple of the parameter itself, or of its signs: a term of the loss that the gradient lacks."""
     if case.values is None:
         return ""
-    for x, term, what in (
-        (case.values, "its values", "L2"),
-        (np.sign(case.values), "the signs of its values", "L1"),
-    ):
+    values = np.asarray(case.values, np.float64)
+    for x, term, what in ((values, "its values", "L2"), (np.sign(values), "the signs of its values", "L1")):
         c, relative = case.multiple(case.analytic - case.numerical, x)
         several = np.count_nonzero(case.wrong & (x != 0)) >= 2
         if several and relative <= 0.05 and case.agrees(case.analytic - c * x):
             place = "gradient" if c < 0 else "loss"
-            return f"the error of {{}} is {c:.3g} times {term}: is the {what} regularisation missing in the {place}?"
+            size = f"{c:.{_digits(relative, 3)}g}"
+            return f"the error of {{}} is {size} times {term}: is the {what} regularisation missing in the {place}?"
     return ""
 
 
@@ -191,14 +193,22 @@ def placed(case: Case, _: Sequence[Case]) -> str:
     """Few wrong elements among many right ones, or all of them in one row."""
     indices = np.argwhere(case.wrong)
     count, n_told = len(indices), np.count_nonzero(case.told)
+    for axis in range(indices.shape[1]):
+        place = indices[0, axis]
+        if count > 1 and case.told.shape[axis] > 1 and (indices[:, axis] == place).all():
+            whole = count == np.count_nonzero(case.told.take(place, axis))
+            if whole or count > FEW:
+                line = [place if k == axis else ":" for k in range(case.told.ndim)]
+                return f"all {count:,} errors of {{}} are in {where(case.name, line)}"
     if count <= FEW and 4 * count <= n_told:
         places = ", ".join(where(case.name, index) for index in indices.tolist())
         return f"{count} of {n_told:,} elements of {{}} differ{'s' if count == 1 else ''}: {places}"
-    for axis in range(indices.shape[1]):
-        if count > 1 and case.told.shape[axis] > 1 and (indices[:, axis] == indices[0, axis]).all():
-            line = [str(indices[0, k]) if k == axis else ":" for k in range(case.told.ndim)]
-            return f"all {count:,} errors of {{}} are in {where(case.name, line)}"
     return ""
+
+
+def _digits(relative: float, most: int) -> int:
+    """The digits that a value of such a relative error has."""
+    return most if relative <= 0 else max(1, min(most, int(-math.log10(relative))))
 
 
 def _reason(n: int, large: bool) -> str:

@@ -654,7 +654,7 @@ def _plot_agreement(report: GradientReport, ax: "Axes") -> None:
         for key in ("numerical", "analytic")
     }
     verdicts = np.concatenate([np.empty(0, "U1"), *(array.reshape(-1) for array in report.verdict.values())])
-    ends = []
+    corners = []
     for verdict, (colour, marker) in VERDICT_STYLES.items():
         chosen = verdicts == verdict
         x, y = flat["numerical"][chosen], flat["analytic"][chosen]
@@ -662,15 +662,16 @@ def _plot_agreement(report: GradientReport, ax: "Axes") -> None:
             # thousands of points make a picture faster than thousands of shapes
             label = f"{x.size:,} {verdict}"
             ax.plot(x, y, marker, color=colour, ms=4, label=label, rasterized=x.size > 2000, zorder=3)
-            ends += [x.min(), x.max(), y.min(), y.max()]
-    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+            corners.append((x.min(), y.min()))
+    # through a point among the others, so that the line does not widen the axes
+    low = float(max(np.min(corners, axis=0))) if corners else 0.0
     ax.axline((low, low), slope=1, color=BLACK, lw=0.8, alpha=0.6, label="equal", zorder=2)
     ax.set(xlabel="numerical", ylabel="analytic", title=f"Gradient check {'passed' if report.passed else 'failed'}")
     ax.legend(loc="upper left", fontsize="small")
 
 
 def _log_errors(report: GradientReport, name: str) -> Array:
-    """log10 of the errors as a matrix, NaN where there is none; below the rounding of the largest value all are equal."""
+    """log10 of the errors as a matrix, NaN where there is none; not below the rounding of the largest value."""
     largest = max(
         (float(abs(x).max(initial=0.0, where=np.isfinite(x))) for x in map(np.asarray, report.numerical.values())),
         default=0.0,

@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +26,8 @@ HEADER = ("parameter", "shape", "checked", "worst", "analytic", "numerical", "ab
 ALIGN = (str.ljust,) * 4 + (str.rjust,) * 4 + (str.ljust,)  # words begin at the left, numbers end at the right
 WIDTH = 120
 MEANINGS = {
+    NONDETERMINISTIC: "as the function gave two values at one point: random numbers, dropout or a state in it?",
+    NONFINITE: "where the gradient, or the function beside the point, is NaN or infinite",
     KINK: "where the slopes of the two sides differ: is the derivative chosen there, as relu'(0), meant?",
     NOISE: "which the difference cannot resolve: a wrong value there could have passed",
 }
@@ -71,12 +72,12 @@ class Evidence:
     def error(self) -> NDArray[np.float64]:
         """|analytic - numerical|."""
         with np.errstate(all="ignore"):
-            return np.abs(np.asarray(self.analytic, np.float64) - self.numerical)
+            return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self.numerical))
 
     def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
         """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
         with np.errstate(all="ignore"):
-            return rtol * self.size() + atol + self.uncertainty()
+            return np.asarray(rtol * self.size() + atol + self.uncertainty())
 
     def size(self) -> NDArray[np.float64]:
         """max(|analytic|, |numerical|)."""
@@ -132,16 +133,10 @@ def judge(
     largest = numerical.max(initial=0.0, where=e.checked & finite & ~e.kink)
     wrong = e.error() > e.tolerance(rtol, atol)
     hidden = ~e.resolved() & (e.uncertainty() > NEGLIGIBLE * largest) & (e.analytic != e.numerical)
-    unstable = np.full(np.shape(e.checked), not deterministic)
-    rules = {
-        UNCHECKED: ~e.checked,
-        NONDETERMINISTIC: unstable,
-        NONFINITE: ~finite,
-        KINK: e.kink & (wrong | hidden),
-        MISMATCH: wrong,
-        NOISE: hidden,
-    }
-    return np.asarray(np.select(list(rules.values()), list(rules), OK), np.uint8)
+    unstable = np.full_like(wrong, not deterministic)
+    rules = [~e.checked, unstable, ~finite, e.kink & (wrong | hidden), wrong, hidden]
+    verdicts = [UNCHECKED, NONDETERMINISTIC, NONFINITE, KINK, MISMATCH, NOISE]
+    return np.asarray(np.select(rules, verdicts, OK), np.uint8)
 
 
 class GradientMismatch(AssertionError):
@@ -157,22 +152,16 @@ class GradientReport:
     ----------
     evidence : mapping of str to Evidence
         What was measured, by the name of the parameter.
-    n_evaluations : int
-        Evaluations of the function.
-    seconds : float
-        Time of the check.
-    mode : str
-        Which elements were checked, in words.
-    rtol, atol : float
-        Tolerances, as judge has them.
+    n_evaluations, seconds : int, float
+        Evaluations of the function, and time of the check.
+    mode, note : str
+        Which elements were checked, in words; a sentence to be printed with the notes.
+    rtol, atol, deterministic : float, float, bool
+        As judge has them.
     kinks : {"ignore", "fail"}
         Whether a kink fails the check.
-    deterministic : bool
-        Whether the function gave the same value twice.
     values : mapping of str to ndarray, optional
         The parameters themselves: with them a missing regularisation term is recognised.
-    note : str
-        Printed as a line of its own.
 
     Attributes
     ----------
@@ -227,21 +216,17 @@ class GradientReport:
         self.numerical = {name: e.numerical for name, e in evidence.items()}
         self.error = {name: e.error() for name, e in evidence.items()}
         self.tolerance = {name: e.tolerance(rtol, atol) for name, e in evidence.items()}
-        self._codes = {
-            name: judge(e, rtol=rtol, atol=atol, deterministic=deterministic) for name, e in evidence.items()
-        }
+        self._codes = {n: judge(e, rtol=rtol, atol=atol, deterministic=deterministic) for n, e in evidence.items()}
         self._fatal = {MISMATCH, NONFINITE, NONDETERMINISTIC} | ({KINK} if kinks == "fail" else set())
-        self.counts = {
-            verdict: sum(int(np.count_nonzero(codes == code)) for codes in self._codes.values())
-            for code, verdict in enumerate(VERDICTS)
-        }
-        self.passed = not any(self.counts[VERDICTS[code]] for code in self._fatal)
+        totals = sum((self._count(codes) for codes in self._codes.values()), np.zeros(len(VERDICTS), np.intp))
+        self.counts = dict(zip(VERDICTS, totals.tolist(), strict=True))
+        self.passed = not totals[list(self._fatal)].any()
         self.max_abs_error, self.max_rel_error = self._largest_errors()
 
     @cached_property
     def verdict(self) -> dict[str, NDArray[np.str_]]:
         """The verdicts as words, by name."""
-        return {name: np.array(VERDICTS)[codes] for name, codes in self._codes.items()}
+        return {name: np.asarray(np.array(VERDICTS)[codes]) for name, codes in self._codes.items()}
 
     @cached_property
     def hints(self) -> list[str]:
@@ -260,9 +245,11 @@ class GradientReport:
                 notes.append(f"{VERDICTS[code]}: {elements}, such as {where(first.name, first.index)}, {meaning}")
         return notes
 
-    def worst(self, k: int = 5) -> list[Element]:
-        """The k elements of greatest error / tolerance, those that fail the check first."""
-        return self._worst(_checks.positive_int(k, "k"), list(self.evidence))
+    def worst(self, k: int = 5, name: str | None = None) -> list[Element]:
+        """The k elements, of all parameters or one, of greatest error / tolerance; those that fail the check first."""
+        names = list(self.evidence) if name is None else [_checks.choice(name, "name", self.evidence)]
+        failing = self._ranked(_checks.positive_int(k, "k"), self._fatal, names)
+        return failing + self._ranked(k - len(failing), set(range(OK, len(VERDICTS))) - self._fatal, names)
 
     def raise_if_failed(self) -> None:
         """Raise GradientMismatch, with the worst element and the table, unless the check passed."""
@@ -278,7 +265,7 @@ class GradientReport:
         return plot_gradient_report(self)
 
     def to_json(self) -> str:
-        """Everything as JSON, arrays as lists; NaN and infinite are the strings "nan", "inf" and "-inf"."""
+        """Everything as JSON, arrays as lists; what is not finite is "NaN", "Infinity" or "-Infinity"."""
         plain = ("passed", "counts", "mode", "n_evaluations", "seconds", "rtol", "atol", "kinks", "hints", "notes")
         arrays = ("analytic", "numerical", "error", "tolerance", "verdict")
         content = {key: getattr(self, key) for key in (*plain, "max_abs_error", "max_rel_error")}
@@ -291,18 +278,21 @@ class GradientReport:
             }
             for name, e in self.evidence.items()
         }
-        return json.dumps(_jsonable(content), allow_nan=False)
+        return json.dumps(json.loads(json.dumps(content), parse_constant=str), allow_nan=False)
 
     def __str__(self) -> str:
+        def clipped(text: str, width: int) -> str:
+            return text if len(text) <= width else text[: width - 3] + "..."
+
         rows = [HEADER, *self._rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
         # a long name gives way to the numbers
         widths[0] = max(len(HEADER[0]), min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(widths[1:])))
         lines = [line for text in self._heading() for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")] + [""]
         for name, *cells in rows:
-            name = name if len(name) <= widths[0] else name[: widths[0] - 3] + "..."
-            padded = (align(c, w) for align, c, w in zip(ALIGN, (name, *cells), widths, strict=True))
-            lines.append("  ".join(padded).rstrip())
+            row = clipped(name, widths[0]), *cells
+            padded = (align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True))
+            lines.append(clipped("  ".join(padded).rstrip(), WIDTH))
         for title, items in self._sections():
             lines += ["", title]
             for item in items:
@@ -346,7 +336,7 @@ class GradientReport:
             n_checked = int(np.count_nonzero(codes))
             checked = f"{codes.size:,}" if n_checked == codes.size else f"{n_checked:,} of {codes.size:,}"
             cells = name, str(codes.shape), checked
-            for e in self._worst(1, [name]):
+            for e in self.worst(1, name):
                 # of what is as small as its uncertainty, the relative error says nothing
                 vague = e.verdict in ("ok", "noise") and e.tolerance * e.relative > RESOLVED * e.error
                 relative = "-" if vague else f"{e.relative:.1e}"
@@ -361,25 +351,21 @@ class GradientReport:
         size, codes = np.abs(numerical), self._codes[name]
         tolerance = max(self.rtol, 1e-12) * size + self.atol + e.uncertainty()
         told = np.isin(codes, (OK, MISMATCH, NOISE))
-        values = self.values.get(name)
-        values = None if values is None else np.asarray(values, np.float64)
         sure = told & (size > 5 * e.uncertainty())
-        return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, values)
+        return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, self.values.get(name))
+
+    @staticmethod
+    def _count(codes: NDArray[np.uint8]) -> NDArray[np.intp]:
+        return np.bincount(codes.reshape(-1), minlength=len(VERDICTS))
 
     def _found(self, codes: NDArray[np.uint8]) -> str:
         """The verdicts of a parameter in words: what failed with its count, else ok and what else there is."""
-        counts = {verdict: int(np.count_nonzero(codes == VERDICTS.index(verdict))) for verdict in BY_GRAVITY}
-        found = {verdict: count for verdict, count in counts.items() if count}
+        counts = self._count(codes)
+        found = [verdict for verdict in BY_GRAVITY if counts[VERDICTS.index(verdict)]]
         if len(found) == 1:
-            return next(iter(found))
-        failed = any(VERDICTS.index(verdict) in self._fatal for verdict in found)
-        others = ", ".join(f"{count:,} {verdict}" for verdict, count in found.items() if verdict != "ok")
-        return others if failed or "ok" not in found else f"ok, {others}"
-
-    def _worst(self, k: int, names: list[str]) -> list[Element]:
-        """The k worst checked elements of these parameters, those that fail first."""
-        failing = self._ranked(k, self._fatal, names)
-        return failing + self._ranked(k - len(failing), set(range(OK, len(VERDICTS))) - self._fatal, names)
+            return found[0]
+        others = [f"{counts[VERDICTS.index(verdict)]:,} {verdict}" for verdict in found if verdict != "ok"]
+        return ", ".join(others if counts[list(self._fatal)].any() or "ok" not in found else ["ok", *others])
 
     def _ranked(self, k: int, codes: set[int], names: list[str] | None = None) -> list[Element]:
         """The k elements of greatest error / tolerance among those of such verdicts."""
@@ -398,29 +384,17 @@ class GradientReport:
     def _element(self, name: str, flat: int) -> Element:
         e = self.evidence[name]
         index = tuple(int(i) for i in np.unravel_index(flat, np.shape(e.analytic)))
-        analytic, numerical, error, tolerance, size = (
-            float(array[index]) for array in (e.analytic, e.numerical, self.error[name], self.tolerance[name], e.size())
-        )
-        relative = error / size if error else 0.0
-        verdict = VERDICTS[int(self._codes[name][index])]
-        return Element(name, index, analytic, numerical, error, tolerance, relative, verdict)
+        arrays = e.analytic, e.numerical, self.error[name], self.tolerance[name]
+        analytic, numerical, error, tolerance = (float(array[index]) for array in arrays)
+        relative = error / float(e.size()[index]) if error else 0.0
+        return Element(name, index, analytic, numerical, error, tolerance, relative, VERDICTS[self._codes[name][index]])
 
     def _largest_errors(self) -> tuple[float, float]:
         absolute = relative = 0.0
         for name, e in self.evidence.items():
-            mismatch = self._codes[name] == MISMATCH
+            mismatch, error = self._codes[name] == MISMATCH, self.error[name]
             judged = mismatch | (self._codes[name] == OK)
-            absolute = max(absolute, float(self.error[name].max(initial=0.0, where=judged)))
-            told = (mismatch | (judged & e.resolved())) & (self.error[name] > 0)
-            if told.any():
-                relative = max(relative, float((self.error[name][told] / e.size()[told]).max()))
+            told = (mismatch | (judged & e.resolved())) & (error > 0)
+            absolute = max(absolute, float(error.max(initial=0.0, where=judged)))
+            relative = max(relative, float((error[told] / e.size()[told]).max(initial=0.0)))
         return absolute, relative
-
-
-def _jsonable(value: Any) -> Any:
-    """The same with NaN and infinite floats as strings."""
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
