@@ -136,7 +136,7 @@ def factor(case: Case, _: Sequence[Case]) -> str:
     exact = abs(size - whole) <= max(2 * relative, 1e-9) * size < 0.25
     if exact and whole == 1:
         return "the sign of {} is flipped" if c < 0 else ""
-    times = str(whole) if exact else f"{size:.{_digits(relative, 4)}g}"
+    times = str(whole) if exact else _rounded(size, relative, 4)
     much = f"{'of the wrong sign and ' if c < 0 else ''}{times} times too {'large' if abs(c) > 1 else 'small'}"
     if n_told == 1:
         return f"{{}} is {much}"
@@ -184,7 +184,7 @@ def decayed(case: Case, _: Sequence[Case]) -> str:
         several = np.count_nonzero(case.wrong & (x != 0)) >= 2
         if several and relative <= 0.05 and case.agrees(case.analytic - c * x):
             place = "gradient" if c < 0 else "loss"
-            size = f"{c:.{_digits(relative, 3)}g}"
+            size = _rounded(c, relative, 3)
             return f"the error of {{}} is {size} times {term}: is the {what} regularisation missing in the {place}?"
     return ""
 
@@ -206,9 +206,10 @@ def placed(case: Case, _: Sequence[Case]) -> str:
     return ""
 
 
-def _digits(relative: float, most: int) -> int:
-    """The digits that a value of such a relative error has."""
-    return most if relative <= 0 else max(1, min(most, int(-math.log10(relative))))
+def _rounded(value: float, relative: float, most: int) -> str:
+    """As many digits as a value of this relative error has, at least one."""
+    digits = most if relative <= 0 else max(1, min(most, int(-math.log10(relative))))
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def _reason(n: int, large: bool) -> str:
