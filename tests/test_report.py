@@ -281,12 +281,12 @@ FAULTS = {
     "L2 in the loss": (
         "W1",
         lambda g, v: g["W1"] - 0.001 * v["W1"],
-        "the error of W1 is -0.001 times its values: is the L2 regularisation missing in the gradient?",
+        "the error of W1 is -0.001 times the parameter's values: is the L2 regularisation missing in the gradient?",
     ),
     "L2 in the gradient": (
         "W1",
         lambda g, v: g["W1"] + 0.02 * v["W1"],
-        "the error of W1 is 0.02 times its values: is the L2 regularisation missing in the loss?",
+        "the error of W1 is 0.02 times the parameter's values: is the L2 regularisation missing in the loss?",
     ),
     "L1 in the loss": (
         "W1",

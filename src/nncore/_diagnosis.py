@@ -179,7 +179,7 @@ def decayed(case: Case, _: Sequence[Case]) -> str:
     if case.values is None:
         return ""
     values = np.asarray(case.values, np.float64)
-    for x, term, what in ((values, "its values", "L2"), (np.sign(values), "the signs of its values", "L1")):
+    for x, term, what in ((values, "the parameter's values", "L2"), (np.sign(values), "the signs of its values", "L1")):
         c, relative = case.multiple(case.analytic - case.numerical, x)
         several = np.count_nonzero(case.wrong & (x != 0)) >= 2
         if several and relative <= 0.05 and case.agrees(case.analytic - c * x):
