@@ -31,7 +31,9 @@ PYTHON = {
     "persistence": {"_checks", "layers", "network"},
     "book": {"_checks", "layers", "network", "training"},
     "datasets": {"_checks"},
-    "plotting": {"_checks", "gradient", "training"},
+    "_diagnosis": set(),
+    "report": {"_checks", "_diagnosis", "plotting"},  # plotting on first use
+    "plotting": {"_checks", "gradient", "report", "training"},
     "sources": {"_checks", "datasets"},
     "cli": {"*"},
 }

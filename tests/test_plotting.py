@@ -17,7 +17,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
-from nncore import History, gradient_descent, numerical_gradient, plotting
+from nncore import GradientReport, History, gradient_descent, numerical_gradient, plotting
+from nncore.report import Evidence
 
 X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.5], [0.5, 2.0]])
 Y = np.array([0, 1, 1, 0])
@@ -300,6 +301,62 @@ def test_grids_leave_few_places_empty(count, columns):
     assert plotting._columns(count) == columns
 
 
+# ---- gradient checks -----------------------------------------------------------------------------------------
+
+
+def checked(numerical, analytic, **marks):
+    numerical, analytic = np.asarray(numerical, float), np.asarray(analytic, float)
+    zero, no = np.zeros(numerical.shape), np.zeros(numerical.shape, bool)
+    marks = {"kink": no, "nonfinite": no, "checked": ~no} | {key: np.array(mask, bool) for key, mask in marks.items()}
+    return Evidence(analytic, numerical, zero, zero, **marks)
+
+
+def gradient_report(evidence):
+    return GradientReport(evidence, n_evaluations=8, seconds=0.01)
+
+
+def test_gradient_report_shows_values_and_errors():
+    W = checked([[1.0, 2.0, 3.0], [4.0, 0.5, 6.0]], [[1.0, 2.5, 3.0], [4.0, 1.0, 6.0]], kink=[[0, 0, 0], [0, 1, 0]])
+    b = checked([7.0, 8.0], [7.001, np.nan], checked=[True, False])
+    figure = plotting.plot_gradient_report(gradient_report({"W": W, "b": b}))
+    agreement, of_W, of_b, bar = figure.axes
+    assert agreement.get_title() == "Gradient check failed"
+    assert labels(agreement) == ["4 ok", "1 kink", "2 mismatch", "equal"]
+    points = {line.get_label(): line.get_xydata().tolist() for line in agreement.lines}
+    assert points["2 mismatch"] == [[2.0, 2.5], [7.0, 7.001]]
+    assert points["1 kink"] == [[0.5, 1.0]]
+    assert (of_W.get_title(), of_b.get_title()) == ("W: 1 mismatch", "b: 1 mismatch")
+    floor = np.log10(8 * np.finfo(float).eps)
+    expected = np.where(W.analytic == W.numerical, floor, np.log10(0.5))
+    np.testing.assert_allclose(of_W.images[0].get_array(), expected)
+    of_row = np.ma.filled(of_b.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(of_row, [[-3.0, np.nan]], atol=1e-9)
+    assert of_W.images[0].get_clim() == of_b.images[0].get_clim() == pytest.approx((floor, np.log10(0.5)))
+    marks = {line.get_label(): line.get_xydata().tolist() for line in of_W.lines}
+    assert marks == {"kink": [[1.0, 1.0]], "mismatch": [[1.0, 0.0]]}, "column, row"
+    assert bar.get_ylabel() == "log10 of the error"
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3, 4), (0, 3), (300, 40)])
+def test_gradient_report_of_any_shape(shape, rng):
+    g = rng.standard_normal(shape)
+    figure = plotting.plot_gradient_report(gradient_report({"x": checked(g, g)}))
+    assert len(figure.axes) == (3 if g.size else 1)
+    failed = plotting.plot_gradient_report(gradient_report({"x": checked(g, -g)}))
+    assert len(failed.axes) == len(figure.axes)
+    assert g.size <= 200 or failed.axes[1].lines[:] == [], "marks would hide the map"
+
+
+def test_gradient_report_draws_the_parameters_that_are_wrong(rng):
+    g = rng.standard_normal(3)
+    evidence = {f"b{i}": checked(g, g if i < 19 else -g) for i in range(20)}
+    titles = [ax.get_title() for ax in plotting.plot_gradient_report(gradient_report(evidence)).axes[1:-1]]
+    assert len(titles) == 12
+    assert titles[-1] == "b19: 3 mismatch"
+    nothing = plotting.plot_gradient_report(gradient_report({}))
+    assert [ax.get_title() for ax in nothing.axes] == ["Gradient check passed"]
+
+
 # ---- bad input -----------------------------------------------------------------------------------------------
 
 BAD = [
@@ -315,6 +372,7 @@ BAD = [
         (History(loss=np.ones(3)),),
         "history has no values by epoch, expected a training with validation_data",
     ),
+    (plotting.plot_gradient_report, ([],), "report is a list, expected a GradientReport"),
     (plotting.plot_curves, ([0.1],), "history is a list, expected a History"),
     (plotting.plot_curves, (History(),), "losses has shape (0,), expected (n,) with at least one number"),
     (

@@ -18,6 +18,7 @@ _MODULE_OF = {
             "relu", "sigmoid", "softmax", "tanh",
         ],
         "gradient": ["gradient_descent", "numerical_diff", "numerical_gradient"],
+        "report": ["GradientMismatch", "GradientReport"],
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
@@ -71,4 +72,6 @@ if TYPE_CHECKING:
     from nncore.layers import Layer as Layer
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD
+    from nncore.report import GradientMismatch as GradientMismatch
+    from nncore.report import GradientReport as GradientReport
     from nncore.training import History as History

@@ -1,0 +1,228 @@
+"""What is likely wrong with a gradient, in words: its errors are held against the mistakes that people make.
+
+Each mistake is a correction: if the analytic gradient divided by 4, or transposed, or with a multiple of the parameter
+taken off agrees with the difference at every element that can tell, then that is what is wrong. What nothing corrects
+is described by its place: one element, one row.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+FEW = 5
+
+
+def where(name: str, index: Sequence[int | str]) -> str:
+    """Such as W1[3, 4]; the name of a single number."""
+    return f"{name}[{', '.join(map(str, index))}]" if len(index) else name
+
+
+def number(value: float, digits: int = 6) -> str:
+    """So many digits, and a point or an exponent always: 4.0."""
+    text = f"{value + 0.0:.{digits}g}"  # + 0.0: no negative zero
+    return text if any(letter in text for letter in ".en") else text + ".0"
+
+
+def ratio_in_words(analytic: float, numerical: float, tolerance: float = 0.0) -> str:
+    """What makes a value wrong: ``4 times too large``, ``sign flipped``, ``missing``."""
+    if analytic == 0:
+        return "missing: it is 0"
+    if abs(numerical) <= tolerance:
+        return "should be about 0"
+    return _times(analytic / numerical)
+
+
+def _times(ratio: float) -> str:
+    if ratio < 0:
+        return "sign flipped" if abs(ratio + 1) < 0.005 else f"sign flipped, {_times(-ratio)}"
+    if abs(ratio - 1) < 0.1:
+        return f"{abs(ratio - 1):.2%} too {'large' if ratio > 1 else 'small'}".replace("%", " %")
+    return f"{ratio:.4g} times too large" if ratio > 1 else f"{1 / ratio:.4g} times too small"
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a report; relative is error / max(|analytic|, |numerical|)."""
+
+    name: str
+    index: tuple[int, ...]
+    analytic: float
+    numerical: float
+    error: float
+    tolerance: float
+    relative: float
+    verdict: str
+
+    def __str__(self) -> str:
+        # as many digits as it takes to see the two differ
+        digits = 6 if not 0 < self.relative < 1 else min(max(6, 3 - math.floor(math.log10(self.relative))), 17)
+        text = f"analytic {number(self.analytic, digits)}, numerical {number(self.numerical, digits)}"
+        if self.verdict == "mismatch":
+            text += f" ({ratio_in_words(self.analytic, self.numerical, self.tolerance)})"
+        else:
+            text += f" ({self.verdict})"
+        return f"{where(self.name, self.index)}: {text}, tolerance {self.tolerance:.2g}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of one parameter.
+
+    told marks the elements that were checked and are smooth, sure those among them that the difference knows well,
+    wrong the mismatches; tolerance is that of a corrected gradient. The arrays are of float64.
+    """
+
+    name: str
+    analytic: Array
+    numerical: Array
+    tolerance: Array
+    told: Mask
+    sure: Mask
+    wrong: Mask
+    values: Array | None = None
+
+    def agrees(self, corrected: Array, but: Any = False) -> bool:
+        """Whether this gradient equals the difference wherever it can be told, but for some elements."""
+        told = self.told & np.logical_not(but)
+        within = np.abs(corrected - self.numerical) <= self.tolerance
+        return bool((self.sure & told).any() and within[told].all())
+
+    def multiple(self, y: Array, x: Array) -> tuple[float, float]:
+        """The c of the least squares y = c x, each element weighed by its tolerance, and the relative error of c."""
+        among = self.told & (self.tolerance > 0)
+        y, x = y[among] / self.tolerance[among], x[among] / self.tolerance[among]
+        length = float(np.linalg.norm(x))
+        c = float(y @ (x / length)) / length if length else 0.0
+        return c, 1 / (abs(c) * length) if c and length else np.inf
+
+
+def diagnose(cases: Sequence[Case]) -> list[str]:
+    """A sentence for each mistake that explains the mismatches of one parameter or of several."""
+    found: dict[str, list[str]] = {}
+    with np.errstate(all="ignore"):
+        for case in cases:
+            if case.wrong.any():
+                explanations = (explain(case, cases) for explain in (missing, factor, rearranged, decayed, placed))
+                sentence = next(filter(None, explanations), "")
+                found.setdefault(sentence, []).append(case.name)
+    found.pop("", None)
+    return [sentence.replace("{}", _join(names, len(cases))) for sentence, names in found.items()]
+
+
+def missing(case: Case, _: Sequence[Case]) -> str:
+    """Zero everywhere, where the difference is not."""
+    absent = case.sure.any() and not case.analytic[case.told].any()
+    return "the gradient of {} is missing: all zero" if absent else ""
+
+
+def factor(case: Case, _: Sequence[Case]) -> str:
+    """One ratio analytic / numerical for all elements; one element of many makes no rule."""
+    # the errors are those of the numerical values
+    k, relative = case.multiple(case.numerical, case.analytic)
+    n_sure, n_told = np.count_nonzero(case.sure), np.count_nonzero(case.told)
+    if relative > 0.05 or 1 == n_sure < n_told or not case.agrees(case.analytic * k):
+        return ""
+    c = 1 / k
+    size = max(abs(c), abs(k))
+    whole = round(size)
+    # a whole number only where its neighbours are excluded
+    exact = abs(size - whole) <= max(2 * relative, 1e-9) * size < 0.25
+    if exact and whole == 1:
+        return "the sign of {} is flipped" if c < 0 else ""
+    times = str(whole) if exact else _rounded(size, relative, 4)
+    much = f"{'of the wrong sign and ' if c < 0 else ''}{times} times too {'large' if abs(c) > 1 else 'small'}"
+    if n_told == 1:
+        return f"{{}} is {much}"
+    all_ = "all" if n_told == case.told.size else "all checked"
+    return f"{all_} elements of {{}} are {much}{_reason(whole, abs(c) > 1) if exact else ''}"
+
+
+def rearranged(case: Case, cases: Sequence[Case]) -> str:
+    """The right numbers in the wrong places: transposed, reversed, shifted, or those of another parameter."""
+    a = case.analytic
+    if np.count_nonzero(case.wrong) < 2:
+        return ""
+    if a.ndim == 2 and case.agrees(a.reshape(a.shape[::-1]).T):
+        square = a.shape[0] == a.shape[1]
+        return f"{{}} is transposed{'' if square else ' in memory: reshape where .T was meant?'}"
+    for axis in range(a.ndim):
+        line = "element" if a.ndim == 1 else ("row", "column")[axis] if a.ndim == 2 else f"place along axis {axis}"
+        for step in (-1, 1):
+            # what came over the edge may have been dropped
+            edge = np.arange(a.shape[axis]) == (0 if step == 1 else a.shape[axis] - 1)
+            edge = edge.reshape([-1 if k == axis else 1 for k in range(a.ndim)])
+            if np.count_nonzero(case.wrong & ~edge) >= 2 and case.agrees(np.roll(a, step, axis), edge):
+                return f"{{}} is shifted by one {line}"
+        if case.agrees(np.flip(a, axis)):
+            return "{} is in reverse order" + (f" along axis {axis}" if a.ndim > 1 else "")
+    for other in cases:
+        for b, how in ((a, ""), (a.T, ", transposed")):
+            if (
+                other is not case
+                and b.shape == other.told.shape
+                and np.count_nonzero(other.sure) >= 2
+                and other.agrees(b)
+            ):
+                return f"the gradient of {{}} looks like that of {other.name}{how}"
+    return ""
+
+
+def decayed(case: Case, _: Sequence[Case]) -> str:
+    """Wrong by a multiple of the parameter itself, or of its signs: a term of the loss that the gradient lacks."""
+    if case.values is None:
+        return ""
+    values = np.asarray(case.values, np.float64)
+    for x, term, what in ((values, "the parameter's values", "L2"), (np.sign(values), "the signs of its values", "L1")):
+        c, relative = case.multiple(case.analytic - case.numerical, x)
+        several = np.count_nonzero(case.wrong & (x != 0)) >= 2
+        if several and relative <= 0.05 and case.agrees(case.analytic - c * x):
+            place = "gradient" if c < 0 else "loss"
+            size = _rounded(c, relative, 3)
+            return f"the error of {{}} is {size} times {term}: is the {what} regularisation missing in the {place}?"
+    return ""
+
+
+def placed(case: Case, _: Sequence[Case]) -> str:
+    """Few wrong elements among many right ones, or all of them in one row."""
+    indices = np.argwhere(case.wrong)
+    count, n_told = len(indices), np.count_nonzero(case.told)
+    for axis in range(indices.shape[1]):
+        place = indices[0, axis]
+        if count > 1 and case.told.shape[axis] > 1 and (indices[:, axis] == place).all():
+            whole = count == np.count_nonzero(case.told.take(place, axis))
+            if whole or count > FEW:
+                line = [place if k == axis else ":" for k in range(case.told.ndim)]
+                return f"all {count:,} errors of {{}} are in {where(case.name, line)}"
+    if count <= FEW and 4 * count <= n_told:
+        places = ", ".join(where(case.name, index) for index in indices.tolist())
+        return f"{count} of {n_told:,} elements of {{}} differ{'s' if count == 1 else ''}: {places}"
+    return ""
+
+
+def _rounded(value: float, relative: float, most: int) -> str:
+    """As many digits as a value of this relative error has, at least one."""
+    digits = most if relative <= 0 else max(1, min(most, int(-math.log10(relative))))
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def _reason(n: int, large: bool) -> str:
+    """What makes a gradient n times too large or too small."""
+    if n == 2:
+        return f": a factor of {'1/2' if large else '2'} forgotten{', or the sum of 2 samples' if large else ''}?"
+    return f": sum instead of mean over {n} samples?" if large else f": divided by {n} samples twice?"
+
+
+def _join(names: list[str], n_all: int) -> str:
+    """A and B; A, B, C and 7 more; all."""
+    if len(names) == n_all > 2:
+        return "every parameter"
+    if len(names) > FEW:
+        names = [*names[: FEW - 1], f"{len(names) - FEW + 1} more"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
