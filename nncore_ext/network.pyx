@@ -409,11 +409,13 @@ cdef class Network:
             self.busy = False
 
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
-                           cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory):
+                           cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,
+                           double rounding=0.0):
         """slope (n_params,) = central differences of the loss by the weights (n_samples,), which sum to 1
 
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
-        (n_params,) uint8: 1 where a relu changes sides between the two points. Works on blocks of samples, with
+        (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
+        where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation. Works on blocks of samples, with
         about max_memory bytes of workspace; looks for Ctrl-C between groups of units.
         """
         cdef Rows rows
@@ -425,6 +427,9 @@ cdef class Network:
         cdef const void *params = cnp.PyArray_DATA(self.params)
         found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params)
         found.kink = <unsigned char *> data_of(kink, "kink", cnp.NPY_UINT8, self.spec.n_params)
+        found.wanted = NULL
+        if wanted is not None:
+            found.wanted = <const unsigned char *> data_of(wanted, "wanted", cnp.NPY_UINT8, self.spec.n_params)
         found.truncation = NULL
         if truncation is not None:
             found.truncation = <double *> data_of(truncation, "truncation", cnp.NPY_FLOAT64, self.spec.n_params)
@@ -434,6 +439,7 @@ cdef class Network:
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         set_targets(&targets, t, n, self.spec.n_out)
         probe.h = h
+        probe.rounding = rounding
         plan_probe(&self.spec, &probe, n, max_memory // self.params.itemsize)
         base_elements = base_size(&self.spec, probe.m) + probe.m * (self.spec.n_in + self.spec.n_out)
         buffer = np.empty(base_elements + threads * scratch_size(&self.spec, probe.m, probe.n_pairs), self.params.dtype)

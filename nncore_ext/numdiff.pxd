@@ -31,12 +31,14 @@ cdef struct Findings:
     double *slope
     double *truncation  # estimated error of slope
     unsigned char *kink  # a relu changes sides between the two points
+    const unsigned char *wanted  # which parameters are asked for; NULL: all
 
 cdef struct Probe:
     Py_ssize_t m  # samples of the block
     Py_ssize_t n_pairs  # perturbations (up and down) evaluated at a time
     bint one_hot  # every target row has one 1
     double h  # 0: default_step
+    double rounding  # how far rounding moves a loss
 
 
 cdef inline double default_step(floating value) noexcept nogil:
@@ -337,7 +339,8 @@ cdef inline void probe_unit(
     cdef double[64] slopes
     cdef double[64] halved
     cdef unsigned char[64] kinks
-    cdef double factor = 0, scale
+    cdef double factor = 0, scale, step, excess
+    cdef Py_ssize_t n_wanted = 0
     cdef floating *t_W = scratch + scratch_size(net, m, probe.n_pairs) - m
     cdef const floating *t = base_t(net, base, m)
     if k + 2 == net.n_layers:
@@ -345,39 +348,69 @@ cdef inline void probe_unit(
         for r in range(net.n_out):
             for s in range(m):
                 t_W[s] += t[r * m + s] * params[net.layers[k + 1].W + j * net.n_out + r]
+    for i in range(n_inputs):
+        n_wanted += is_wanted(found, layer, j, i)
     i = 0
     while i < n_inputs:
-        n = min(probe.n_pairs, n_inputs - i)
-        for q in range(n):
-            inputs[q] = i + q
+        n = next_inputs(found, layer, j, &i, 1, probe.n_pairs, inputs)
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         for q in range(n):
-            p = layer.W + (i + q) * layer.n_out + j
+            p = layer.W + inputs[q] * layer.n_out + j
             found.slope[p] += slopes[q]
             found.kink[p] |= kinks[q]
-        i += n
     if found.truncation == NULL:
         return
     # the error of slope is step^2 / 6 times a third derivative, which is a sum over samples of z_in^3 times a factor of
     # the unit: slope(step) - slope(step / 2), 3 / 4 of it, is looked at for some inputs, the largest factor kept
     i = 0
     while i < n_inputs:
-        n = 0
-        while n < probe.n_pairs and i < n_inputs:
-            inputs[n] = i
-            n += 1
-            i += max(1, n_inputs // TRUNCATION_INPUTS)
+        n = next_inputs(found, layer, j, &i, max(1, n_wanted // TRUNCATION_INPUTS), probe.n_pairs, inputs)
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 0.5, halved, kinks)
         for q in range(n):
             scale = error_scale(net, params, probe, base, k, j, inputs[q])
-            if not kinks[q] and scale > 0:
-                factor = max(factor, fabs(halved[q] - slopes[q]) * 4 / (3 * scale))
+            step = unit_step(net, params, probe, k, j, inputs[q])
+            # what rounding alone makes of it must not be blown up by inputs near 0
+            excess = fabs(halved[q] - slopes[q]) - 4 * probe.rounding / step
+            if not kinks[q] and scale > 0 and excess > 0:
+                factor = max(factor, excess * 4 / (3 * scale))
     for i in range(n_inputs):
         p = layer.W + i * layer.n_out + j
         found.truncation[p] += factor * error_scale(net, params, probe, base, k, j, i)
+
+
+cdef inline bint is_wanted(
+    const Findings *found, const LayerSpec *layer, Py_ssize_t j, Py_ssize_t i
+) noexcept nogil:
+    """Whether the parameter from input i (n_in: the bias) into unit j is asked for"""
+    return found.wanted == NULL or found.wanted[layer.W + i * layer.n_out + j]
+
+
+cdef inline Py_ssize_t next_inputs(
+    const Findings *found, const LayerSpec *layer, Py_ssize_t j, Py_ssize_t *i, Py_ssize_t stride, Py_ssize_t most,
+    Py_ssize_t *inputs
+) noexcept nogil:
+    """The next wanted inputs of unit j from i on, every stride-th of them, at most so many; i moves on"""
+    cdef Py_ssize_t n = 0, skip = 0, n_inputs = layer.n_in + (layer.b >= 0)
+    while n < most and i[0] < n_inputs:
+        if is_wanted(found, layer, j, i[0]):
+            if skip == 0:
+                inputs[n] = i[0]
+                n += 1
+            skip = (skip + 1) % stride
+        i[0] += 1
+    return n
+
+
+cdef inline double unit_step(
+    const NetworkSpec *net, const floating *params, const Probe *probe, Py_ssize_t k, Py_ssize_t j, Py_ssize_t i
+) noexcept nogil:
+    """The step of the parameter from input i (n_in: the bias) into unit j of layer k"""
+    if probe.h > 0:
+        return probe.h
+    return default_step(params[net.layers[k].W + i * net.layers[k].n_out + j])
 
 
 cdef inline double error_scale(
@@ -388,8 +421,7 @@ cdef inline double error_scale(
     cdef LayerSpec *layer = &net.layers[k]
     cdef const floating *weights = base_t(net, base, probe.m) + probe.m * (2 * net.n_out + 3)
     cdef const floating *z
-    cdef double step = probe.h if probe.h > 0 else default_step(params[layer.W + i * layer.n_out + j])
-    cdef double total = 0
+    cdef double step = unit_step(net, params, probe, k, j, i), total = 0
     cdef Py_ssize_t s
     z = weights - probe.m
     if i < layer.n_in:

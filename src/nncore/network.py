@@ -371,24 +371,35 @@ class NeuralNetwork:
         """
         rows, targets, _ = self._batch(X, t)
         step = 0.0 if h is None else _checks.positive_float(h, "h")
-        slope, _, _ = self._differences(rows, targets, step, n_threads, estimate=False)
+        slope = np.empty(self.n_params)
+        self._differences(rows, targets, step, n_threads, slope)
         return self._named(slope.astype(self.dtype, copy=False))
 
     def _differences(
-        self, rows: Array, targets: Array, h: float, n_threads: int | str, *, estimate: bool, max_memory: int = 64 << 20
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.uint8]]:
-        """Slopes of the mean loss by every parameter, their estimated truncation errors if wanted, and kinks."""
-        slope = np.empty(self.n_params)
-        truncation = np.empty(self.n_params) if estimate else None
+        self,
+        rows: Array,
+        targets: Array,
+        h: float,
+        n_threads: int | str,
+        slope: NDArray[np.float64],
+        truncation: NDArray[np.float64] | None = None,
+        *,
+        wanted: NDArray[np.uint8] | None = None,
+        rounding: float = 0.0,
+        max_memory: int = 64 << 20,
+    ) -> NDArray[np.uint8]:
+        """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
         weights = np.full(len(rows), 1 / len(rows))
-        self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2)[-1]
+        self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
-                self.core.numerical_gradient(rows, targets, weights, h, slope, truncation, kink, max_memory)
+                self.core.numerical_gradient(
+                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding
+                )
         finally:
             self.core.n_threads = 1
-        return slope, truncation, kink
+        return kink
 
     def forward(self, X: ArrayLike) -> Array:
         """As predict, and keep what backward needs: for losses and loops of your own."""

@@ -55,5 +55,7 @@ class Network:
         truncation: NDArray[float64] | None,
         kink: NDArray[uint8],
         max_memory: int,
+        wanted: NDArray[uint8] | None = None,
+        rounding: float = 0.0,
     ) -> None: ...
     def last(self, what: str, layer: int) -> NDArray[Any] | None: ...
