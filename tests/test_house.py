@@ -23,7 +23,11 @@ PYTHON = {
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
-    "gradient": {"_checks", "_dispatch"},
+    "_callbacks": {"_dispatch"},
+    "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads"},
+    "_kinks": {"_evaluation"},
+    "_differences": {"_checks", "_evaluation", "_kinks"},
+    "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "training": {"_checks", "_dispatch", "_threads", "optimizers", "network"},  # network only for its type
@@ -47,6 +51,7 @@ PXD = {
     "sparse": {"vmath"},
     "training": {"activation", "network", "sparse", "vmath"},
     "numdiff": {"activation", "dense", "network", "vmath"},
+    "callback": set(),
 }
 
 

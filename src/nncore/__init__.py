@@ -17,7 +17,9 @@ _MODULE_OF = {
             "information_content", "log_softmax", "mean_squared_error", "negative_log_likelihood", "one_hot",
             "relu", "sigmoid", "softmax", "tanh",
         ],
-        "gradient": ["gradient_descent", "numerical_diff", "numerical_gradient"],
+        "gradient": [
+            "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
+        ],
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from nncore.gradient import gradient_descent as gradient_descent
     from nncore.gradient import numerical_diff as numerical_diff
     from nncore.gradient import numerical_gradient as numerical_gradient
+    from nncore.gradient import numerical_hessian as numerical_hessian
+    from nncore.gradient import numerical_jacobian as numerical_jacobian
     from nncore.layers import Layer as Layer
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD
