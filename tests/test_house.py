@@ -26,7 +26,8 @@ PYTHON = {
     "_callbacks": {"_dispatch"},
     "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads"},
     "_kinks": {"_evaluation"},
-    "_differences": {"_checks", "_evaluation", "_kinks"},
+    "_schemes": {"_checks"},
+    "_differences": {"_checks", "_dispatch", "_evaluation", "_kinks", "_schemes"},
     "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type

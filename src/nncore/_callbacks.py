@@ -6,6 +6,7 @@ Nothing is imported for it: who passes a ctypes pointer has imported ctypes.
 import re
 import struct
 import sys
+import types
 from typing import Any, NamedTuple
 
 from nncore._dispatch import numdiff
@@ -17,6 +18,10 @@ _POINTER_SIZE = struct.calcsize("P")
 _SIZES = {"long": struct.calcsize("l"), "int": struct.calcsize("i"), "long long": 8, "int64_t": 8, "int32_t": 4}
 _INTPTR = {"intptr_t", "ssize_t", "Py_ssize_t", "ptrdiff_t", "npy_intp"}
 _INTPTR |= {name for name, size in _SIZES.items() if size == _POINTER_SIZE}
+
+
+# What most functions are: known without a look at the class.
+_PYTHON = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
 class CFunction(NamedTuple):
@@ -36,6 +41,8 @@ def c_function(f: Any) -> CFunction | None:
     TypeError
         If f is a C function of another signature.
     """
+    if isinstance(f, _PYTHON):
+        return None
     names = {f"{cls.__module__}.{cls.__name__}" for cls in type(f).__mro__}
     if any(name.endswith(".LowLevelCallable") for name in names):
         return _from_capsule(tuple.__getitem__(f, 0), f)

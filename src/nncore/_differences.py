@@ -1,59 +1,26 @@
-"""Numerical derivatives element by element: steps, schemes, error estimates, kinks.
+"""Numerical derivatives element by element, with error estimates and kinks.
 
-Evaluations are _evaluation's business. Here points are chosen and values combined, for many elements at once.
-Sources: W. Press et al., Numerical Recipes, section 5.7 (steps, Ridders' extrapolation); B. Fornberg, Mathematics of
-Computation 51 (1988), 699 (weights for arbitrary points).
+Evaluations are _evaluation's business, formulas _schemes'. Here points are chosen for many elements at once.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks, _kinks
-from nncore._evaluation import MAX_MEMORY, Evaluator, evaluator
+from nncore._dispatch import numdiff
+from nncore._evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
+from nncore._schemes import (
+    COMPLEX_STEP, FIVE, ONE_SIDED, POWERS, TWO_POINTS, Scheme, relative_step, ridders, scheme_of, slope,
+)  # fmt: skip
 
 Array = NDArray[Any]
-METHODS = ("central", "forward", "backward", "complex", "richardson")
 
-# Where f is taken, in steps from x. Five points, with x itself, tell a kink from a curve.
-FIVE = (1.0, -1.0, 0.5, -0.5)
-LADDER = tuple(sign / 2**k for k in range(5) for sign in (1.0, -1.0))
-ONE_SIDED = (1.0, 0.5, 0.25)
-
-# The default step is (noise * eps)**power: truncation (h**order) and rounding (eps / h) are then of one size.
-POWERS = {"forward": 1 / 2, "backward": 1 / 2, "central": 1 / 3, "order 4": 1 / 5, "richardson": 1 / 7}
-COMPLEX_STEP = 1e-20  # no difference is taken, nothing cancels: h**2 may vanish beside 1
 # Where all of x is below this, f is asked whether it varies on the scale of x or of 1.
 TINY = 1e-3
 FELT = 1e-2
-
-
-class Scheme(NamedTuple):
-    """What the user asked for; h = 0 is the default step."""
-
-    method: str
-    order: int
-    h: float
-    noise: float
-
-    @property
-    def kind(self) -> str:
-        """The scheme's name in POWERS."""
-        return "order 4" if self.order == 4 else self.method
-
-    @property
-    def nodes(self) -> tuple[float, ...]:
-        """The points the scheme needs."""
-        plain: dict[str, tuple[float, ...]] = {
-            "forward": (1.0,),
-            "backward": (-1.0,),
-            "central": (1.0, -1.0),
-            "order 4": FIVE,
-            "richardson": LADDER,
-        }
-        return plain.get(self.kind, ())  # the complex step has a point of its own
 
 
 @dataclass(frozen=True)
@@ -61,22 +28,11 @@ class Differences:
     """Derivatives of one array's elements, and how far to trust them."""
 
     value: Array
-    truncation: Array  # estimate of what the step's length costs; NaN where it was not asked for
-    rounding: Array  # estimate of what f's rounding costs
-    kink: NDArray[np.bool_]  # one-sided slopes disagree; False where it was not asked for
+    truncation: Array  # estimate of what the step's length costs; NaN without diagnose
+    rounding: Array  # estimate of what f's rounding costs; NaN without diagnose, unless a plan has it anyway
+    kink: NDArray[np.bool_]  # one-sided slopes disagree; False without diagnose
     nonfinite: NDArray[np.bool_]  # f was infinite or NaN beside x
     n_evaluations: int
-
-
-def scheme_of(method: str, order: int, h: float | None, noise: float) -> Scheme:
-    """The scheme, checked."""
-    _checks.choice(method, "method", METHODS)
-    if order not in (2, 4):
-        raise ValueError(f"order is {order!r}, expected 2 or 4")
-    if order == 4 and method != "central":
-        raise ValueError(f"order is 4 and method is {method!r}, expected method 'central' with order 4")
-    step = 0.0 if h is None else _checks.positive_float(h, "h")
-    return Scheme(method, order, step, _checks.positive_float(noise, "noise"))
 
 
 def differences(
@@ -109,7 +65,15 @@ def differences(
     shape = fn.x.shape if elements is None else wanted.shape
     f0 = fn.start() if fn.x.size or arrays else np.zeros(())
     result = _Result(wanted.size, f0.shape)
-    if wanted.size:
+    plain = (
+        type(fn) is PythonFunction
+        and scheme.kind in TWO_POINTS
+        and fn.x.dtype in _checks.FLOATS
+        and fn.x.dtype.isnative
+    )
+    if wanted.size and plain and elements is None and not (diagnose or arrays or limits):
+        _fill_by_two_points(fn, f0, scheme, result)
+    elif wanted.size:
         with np.errstate(all="ignore"):
             plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays)
             # points, values and what is made of them: about 16 numbers a point
@@ -117,6 +81,17 @@ def differences(
             for first in range(0, wanted.size, rows):
                 plan.fill(wanted[first : first + rows], result, first)
     return result.differences((*shape, *f0.shape), shape, fn.n_evaluations)
+
+
+def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "_Result") -> None:
+    """Differences alone of a Python function, wholly in C; a plan costs more than f where x is small."""
+    error = max(fn.eps, float(np.finfo(fn.x.dtype).eps)) * scheme.noise
+    size = typical_size(fn, f0, error, None, scheme)
+    up, down = TWO_POINTS[scheme.kind]
+    step = relative_step(error, POWERS[scheme.kind])
+    numdiff.two_points(fn.f, fn.argument, fn.x, float(f0), scheme.h, step, size, up, down, result.value, fn.name)
+    fn.n_evaluations += (up + down) * fn.x.size
+    result.nonfinite = ~np.isfinite(result.value)
 
 
 class _Result:
@@ -239,7 +214,9 @@ class _Plan:
         value = values[:, 0].imag / h.reshape(len(h), *[1] * self.f0.ndim)
         # h**2 / 6 of a third derivative that is not known: nothing for the default step
         truncation = np.nan if self.scheme.h > COMPLEX_STEP else 0.0
-        self._store(result, rows, values, value, truncation, np.zeros_like(value))
+        size = np.maximum(1, np.abs(x.real)).reshape(h.shape[0], *[1] * self.f0.ndim)
+        # what cancels within the derivative is at most about f over x
+        self._store(result, rows, values, value, truncation, np.ones_like(value) / size)
 
     def _store(
         self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, truncation: Any, amplified: Array
@@ -251,11 +228,6 @@ class _Plan:
         # and what rounding within x costs: a relative eps of it
         result.rounding[rows] = self.error * (amplified * size + np.abs(value))
         result.nonfinite[rows] = ~np.isfinite(values).reshape(len(rows), -1).all(axis=1)
-
-
-def relative_step(error: float, power: float) -> float:
-    """The default step beside 1; noise above all sense is bounded."""
-    return float(min(0.1, error**power))
 
 
 def typical_size(fn: Evaluator, f0: Array, error: float, limits: tuple[Array, Array] | None, scheme: Scheme) -> float:
@@ -296,49 +268,6 @@ def _within(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]
     return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
 
 
-def slope(t: Array, rise: Array, columns: tuple[int, ...], through_x: bool = False) -> tuple[Array, Array]:
-    """Slope at x of the polynomial through the points x + t[:, columns], and x itself; sum of the weights' sizes.
-
-    rise: f at the points less f(x); the weights of all points add to 0. Where steps vanished, the slope is 0.
-    """
-    value: Any = 0.0
-    amplified: Any = 0.0
-    for j in columns:
-        others = [t[:, m] for m in columns if m != j]
-        denominator = np.prod([t[:, j] - other for other in others], axis=0) * (t[:, j] if through_x else 1.0)
-        if through_x:
-            numerator = np.prod([-other for other in others], axis=0)
-        else:
-            numerator = sum(np.prod([-o for m, o in enumerate(others) if m != i], axis=0) for i in range(len(others)))
-        weight = numerator / denominator
-        weight = np.where(np.isfinite(weight), weight, 0.0)
-        value = value + weight * rise[:, j]
-        amplified = amplified + np.abs(weight)
-    return value, amplified * np.ones_like(value)
-
-
-def ridders(t: Array, rise: Array) -> tuple[Array, Array, Array]:
-    """Central differences of steps h, h/2, h/4, ... extrapolated to h = 0: value, its error, sum of weights."""
-    best: Any = None
-    previous: list[Array] = []
-    for k in range(t.shape[1] // 2):
-        central, amplified = slope(t, rise, (2 * k, 2 * k + 1))
-        row = [central]
-        for j, coarser in enumerate(previous, start=1):
-            row.append(row[-1] + (row[-1] - coarser) / (4.0**j - 1))
-            error = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - coarser))
-            if best is None:
-                best = (row[-1], error, amplified)
-            else:
-                better = error < best[1]
-                best = tuple(
-                    np.where(better, new, old) for new, old in zip((row[-1], error, amplified), best, strict=True)
-                )
-        previous = row
-    value, error, amplified = best
-    return value, error, 2 * amplified
-
-
 def second_differences(f: Any, x: Any, h: float | None, *, noise: float, **how: Any) -> Array:
     """The matrix of second derivatives of f by the elements of x in C order, symmetric to the last bit."""
     scheme = scheme_of("central", 2, h, noise)
@@ -363,7 +292,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float, **how: 
             up, down = (_with(fn, i, point, later, points[later]) for point in points[i])
             hessian[i, later] = ((up[:, 0] - up[:, 1]) - (down[:, 0] - down[:, 1])) / (width[i] * width[later])
             hessian[later, i] = hessian[i, later]
-    hessian[~np.isfinite(hessian) & (width == 0)] = 0.0  # a step that vanished, as everywhere
+    hessian[(width == 0) | (width == 0)[:, None]] = 0.0  # a step that vanished, as everywhere
     return hessian
 
 

@@ -78,10 +78,10 @@ def numerical_gradient(
         Any shape and layout. Each element is changed in place and restored, also when f raises; for a container f is
         called with that container.
     h : float, optional
-        Step, the same for every element. By default (noise * eps)**p * max(1, abs(x)) with eps of the coarser float
-        type of x and of what f returns, and p = 1/3 for central differences (1/5 with order 4, 1/7 for
-        Richardson's), 1/2 for forward and backward ones. Where all of x is below 0.001 and f varies on the scale of
-        x, the largest abs(x) takes the place of 1.
+        Step, the same for every element. By default (noise * eps)**p, rounded to a power of 2, times
+        max(1, abs(x)): eps of the coarser float type of x and of what f returns; p = 1/3 for central differences, 1/5
+        with order 4, 1/7 for Richardson's, 1/2 for forward and backward ones. Where all of x is below 0.001 and f
+        varies on the scale of x, the largest abs(x) takes the place of 1.
     method : {"central", "forward", "backward", "complex", "richardson"}
         "complex" is exact to rounding for an f that is analytic and takes complex x. "richardson" extrapolates
         central differences of five steps to h = 0.
@@ -231,7 +231,7 @@ def numerical_hessian(
     x : ndarray of float
         Any shape and layout; changed in place and restored.
     h : float, optional
-        Step, the same for every element. By default (noise * eps)**(1/4) * max(1, abs(x)).
+        Step, the same for every element. By default (noise * eps)**(1/4), to the next power of 2, times max(1, abs(x)).
     vectorized, noise, n_jobs, n_threads, max_memory
         As for `numerical_gradient`.
 

@@ -13,6 +13,19 @@ def evaluate(
     values: NDArray[Any],
     name: str,
 ) -> None: ...
+def two_points(
+    f: Callable[[Any], Any],
+    argument: Any,
+    x: NDArray[Any],
+    f0: float,
+    h: float,
+    relative_step: float,
+    size: float,
+    up: bool,
+    down: bool,
+    slopes: NDArray[float64],
+    name: str,
+) -> None: ...
 def number_of(result: Any) -> float: ...
 def described(result: Any) -> str: ...
 def c_value(address: int, user_data: int, takes_user_data: bool, x: NDArray[float64]) -> float: ...
