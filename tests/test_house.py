@@ -23,7 +23,12 @@ PYTHON = {
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
-    "gradient": {"_checks", "_dispatch"},
+    "_callbacks": {"_dispatch"},
+    "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads"},
+    "_kinks": {"_evaluation"},
+    "_schemes": {"_checks"},
+    "_differences": {"_checks", "_dispatch", "_evaluation", "_kinks", "_schemes"},
+    "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "training": {"_checks", "_dispatch", "_threads", "optimizers", "network"},  # network only for its type
@@ -34,6 +39,8 @@ PYTHON = {
     "_diagnosis": set(),
     "report": {"_checks", "_diagnosis", "plotting"},  # plotting on first use
     "plotting": {"_checks", "gradient", "report", "training"},
+    "gradcheck": {"_checks", "_differences", "book", "layers", "network", "report"},
+    "testing": {"gradcheck"},
     "sources": {"_checks", "datasets"},
     "cli": {"*"},
 }
@@ -49,6 +56,7 @@ PXD = {
     "sparse": {"vmath"},
     "training": {"activation", "network", "sparse", "vmath"},
     "numdiff": {"activation", "blas", "loss", "network", "vmath"},
+    "callback": set(),
 }
 
 

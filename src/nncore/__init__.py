@@ -17,8 +17,11 @@ _MODULE_OF = {
             "information_content", "log_softmax", "mean_squared_error", "negative_log_likelihood", "one_hot",
             "relu", "sigmoid", "softmax", "tanh",
         ],
-        "gradient": ["gradient_descent", "numerical_diff", "numerical_gradient"],
+        "gradient": [
+            "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
+        ],
         "report": ["GradientMismatch", "GradientReport"],
+        "gradcheck": ["check_gradient"],
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
@@ -66,9 +69,12 @@ if TYPE_CHECKING:
     from nncore.functions import sigmoid as sigmoid
     from nncore.functions import softmax as softmax
     from nncore.functions import tanh as tanh
+    from nncore.gradcheck import check_gradient as check_gradient
     from nncore.gradient import gradient_descent as gradient_descent
     from nncore.gradient import numerical_diff as numerical_diff
     from nncore.gradient import numerical_gradient as numerical_gradient
+    from nncore.gradient import numerical_hessian as numerical_hessian
+    from nncore.gradient import numerical_jacobian as numerical_jacobian
     from nncore.layers import Layer as Layer
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD

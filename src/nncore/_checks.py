@@ -153,3 +153,48 @@ def generator(rng: Any) -> np.random.Generator:
     if rng is None or (isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0):
         return np.random.default_rng(rng)
     raise ValueError(f"rng is {rng!r}, expected a whole number of 0 or more, a numpy.random.Generator or None")
+
+
+def perturbable(x: Any, name: str, *, in_place: bool) -> Array:
+    """An array of finite floats, writable if it is changed in place."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        got = f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise TypeError(f"{name} is {got}, expected an array of floats: a step added to an integer vanishes")
+    if in_place and not x.flags.writeable:
+        raise TypeError(f"{name} is read-only, expected a writable array: its elements are changed in place")
+    return finite(x, name)
+
+
+def bounds(value: Any, x: Array, name: str) -> tuple[Array, Array] | None:
+    """A pair (low, high) of numbers or arrays that x lies within, each of x's shape."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"bounds is a {type(value).__name__}, expected a pair (low, high) of numbers or arrays")
+    try:
+        low, high = (np.broadcast_to(numbers(side, "bounds"), x.shape) for side in value)
+    except ValueError:
+        raise ValueError(f"bounds has shapes {[np.shape(v) for v in value]}, expected {x.shape} to match x") from None
+    outside = ~((low <= x) & (x <= high) & (low < high))
+    if outside.any():
+        i = tuple(int(k) for k in np.argwhere(outside)[0])
+        where = f"{name}[{', '.join(map(str, i))}]"
+        raise ValueError(f"{where} is {x[i]}, expected bounds around it: they are {low[i]} and {high[i]}")
+    return low, high
+
+
+def jobs(value: Any) -> int:
+    """A number of workers: 1 or more, or -1 for one a CPU, -2 for one less, as joblib has it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value == 0:
+        raise ValueError(f"n_jobs is {value!r}, expected a whole number of workers, -1 for one a CPU, or None")
+    return int(value)
+
+
+def array_keys(x: Any, name: str) -> list[Any]:
+    """Keys or positions of a container's arrays."""
+    keys = list(x) if isinstance(x, dict) else list(range(len(x)))
+    if not any(isinstance(x[key], np.ndarray) for key in keys) and keys:
+        raise TypeError(
+            f"{name} is a {type(x).__name__}, expected an array of floats, or a dict, list or tuple of arrays"
+        )
+    return keys

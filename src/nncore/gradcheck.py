@@ -9,12 +9,215 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
+from nncore._differences import differences
+from nncore.book import SimpleNet, TwoLayerNet
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 from nncore.report import Evidence, GradientReport
 
 Array = NDArray[Any]
 DTYPES = ("float64", "network")
+
+
+def check_gradient(f: Any, x: Any, t: ArrayLike | None = None, **settings: Any) -> GradientReport:
+    """Compare a gradient with central differences, element by element.
+
+    Two forms: ``check_gradient(net, x, t)`` checks the back-propagation of a network of this library on the samples x
+    with targets t; ``check_gradient(f, x, grad=g)`` checks the gradient g that somebody wrote for the function f.
+
+    Parameters
+    ----------
+    f : NeuralNetwork, TwoLayerNet, SimpleNet, or a function
+        A function as numerical_gradient takes it: a Python function of x (it may read x by alias), or a C function.
+    x : array_like, or for a function an array of floats or a dict, list or tuple of them
+        Samples (n_samples, n_in) for a network. A function's own arrays are changed in place and restored.
+    t : array_like
+        Targets, for a network only.
+    grad : array_like, dict, list or tuple, or callable
+        The gradient under test, in the form of x; or a function that is called with x and returns it. A network
+        provides its own unless one is given, as a dict by parameter name.
+    h : float, optional
+        Step; by default by float type, scaled by each value.
+    rtol, atol : float
+        Forgiven beside the estimated error of the difference: rtol * max(|analytic|, |numerical|) + atol. Both hold
+        for each element by itself. Defaults 1e-6 and 0.
+    kinks : {"ignore", "fail"}
+        Whether an element at a kink, such as relu at 0, fails the check.
+    sample : int, optional
+        Check only so many elements, drawn at random from every array by its size.
+    directions : int, optional
+        Check only the slope along so many random directions; the report says how small an error they could miss.
+    rng : int or numpy.random.Generator
+        For both; 0 by default, so that a check repeats.
+    dtype : {"float64", "network"}
+        For a network: check a copy in double precision (default), or float32 as it is, with its larger tolerances.
+    n_threads : int or "auto"
+        For a network or a C function; the result does not depend on it.
+    max_memory : int
+        Bytes of workspace.
+    noise, bounds, vectorized
+        For a function, as numerical_gradient has them.
+
+    Returns
+    -------
+    GradientReport
+        Print it; ``passed``, ``worst()``, ``hints``, ``raise_if_failed()``, ``plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit, or a start that is not finite; said before any work.
+
+    Notes
+    -----
+    The error estimate is that of the central difference, truncation plus rounding. For networks kinks are found
+    exactly, by the side on which each relu is at the two points; for functions by five points an element.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> check_gradient(lambda x: np.sum(x**3), x, grad=3 * x**2).passed
+    True
+    >>> report = check_gradient(lambda x: np.sum(x**3), x, grad=[3.0, 12.0, -27.0])
+    >>> report.passed, report.worst(1)[0].index
+    (False, (2,))
+    """
+    if isinstance(f, (TwoLayerNet, SimpleNet)):
+        f = f.network
+    if isinstance(f, NeuralNetwork):
+        if t is None:
+            raise TypeError("t is missing, expected check_gradient(net, x, t) for a network")
+        return check_network(f, x, t, **settings)
+    if t is not None:
+        raise TypeError("t is given with a function, expected check_gradient(f, x, grad=...)")
+    return check_function(f, x, **settings)
+
+
+def check_function(
+    f: Any,
+    x: Any,
+    *,
+    grad: Any,
+    h: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    kinks: str = "ignore",
+    sample: int | None = None,
+    directions: int | None = None,
+    rng: int | np.random.Generator | None = 0,
+    **how: Any,
+) -> GradientReport:
+    """Check_gradient for a function, which says what the arguments are."""
+    started = time.perf_counter()
+    arrays = {"x": x} if isinstance(x, np.ndarray) or not isinstance(x, (dict, list, tuple)) else _named_arrays(x)
+    container = None if arrays.get("x") is x else x
+    analytic = _named_gradients(grad(x) if callable(grad) else grad, arrays, container)
+    settings: dict[str, Any] = {"rtol": rtol, "atol": atol, "kinks": kinks}
+    if not all(np.isfinite(a).all() for a in arrays.values()):
+        for name, array in arrays.items():
+            _checks.finite(array, name)
+    deterministic = True
+    if callable(f) and not how.get("vectorized"):
+        first, second = f(x), f(x)
+        deterministic = bool(first == second or (first != first and second != second))
+    generator = _checks.generator(rng)
+    if directions is not None:
+        if sample is not None:
+            raise ValueError(f"sample is {sample} and directions is {directions}, expected only one of them")
+        if not callable(f) or how.get("vectorized"):
+            raise TypeError("directions is given, expected a Python function of one point for them")
+        evidence, note = _function_along_directions(f, x, arrays, analytic, directions, h, generator, rtol)
+        return GradientReport(
+            evidence, n_evaluations=4 * directions + 2, seconds=time.perf_counter() - started,
+            mode=f"{directions} random directions", note=note, deterministic=deterministic, **settings,
+        )  # fmt: skip
+    total = sum(array.size for array in arrays.values())
+    evidence, evaluations, checked = {}, 2, 0
+    for key, (name, array) in zip(_keys(container), arrays.items(), strict=True):
+        elements = None
+        if sample is not None and array.size:
+            count = min(array.size, max(1, round(_checks.positive_int(sample, "sample") * array.size / total)))
+            elements = np.sort(generator.choice(array.size, count, replace=False))
+        found = differences(f, x, h, key=key, name=name, elements=elements, diagnose=True, **how)
+        evidence[name] = _evidence(analytic[name], found, elements)
+        evaluations += found.n_evaluations
+        checked += array.size if elements is None else elements.size
+    mode = "every element" if sample is None else f"{checked:,} of {total:,} elements at random"
+    return GradientReport(
+        evidence, n_evaluations=evaluations, seconds=time.perf_counter() - started, mode=mode,
+        deterministic=deterministic, values=arrays, **settings,
+    )  # fmt: skip
+
+
+def _named_arrays(x: Any) -> dict[str, Array]:
+    """The arrays of a container by name: a dict's keys, or x[0], x[1], ..."""
+    if isinstance(x, dict):
+        return {str(key): value for key, value in x.items()}
+    return {f"x[{i}]": value for i, value in enumerate(x)}
+
+
+def _keys(container: Any) -> list[Any]:
+    """What differences takes for each array: its key in the container, None for a single array."""
+    if container is None:
+        return [None]
+    return list(container) if isinstance(container, dict) else list(range(len(container)))
+
+
+def _named_gradients(grad: Any, arrays: Mapping[str, Any], container: Any) -> dict[str, Array]:
+    """The gradient under test by the names of the arrays, each of its array's shape."""
+    if container is None:
+        grads = [grad]
+    else:
+        keys = _keys(container)
+        if len(grad) != len(keys) or (isinstance(container, dict) and any(key not in grad for key in keys)):
+            got = ", ".join(map(str, grad)) if isinstance(grad, Mapping) else f"{len(grad)} arrays"
+            raise ValueError(f"grad has {got}, expected {', '.join(arrays)}")
+        grads = [grad[key] for key in keys]
+    return {
+        name: _checks.floats(
+            _checks.parameter(g, "grad" if container is None else f"grad of {name}", np.shape(a)), "grad"
+        )
+        for g, (name, a) in zip(grads, arrays.items(), strict=True)
+    }
+
+
+def _evidence(analytic: Array, found: Any, elements: NDArray[np.intp] | None) -> Evidence:
+    """What was found, spread over the array when only some elements were asked for."""
+    fields = {name: getattr(found, name) for name in ("truncation", "rounding", "kink", "nonfinite")}
+    fields["numerical"] = found.value
+    checked = np.ones(analytic.shape, bool)
+    if elements is not None:
+        checked = np.isin(np.arange(analytic.size), elements).reshape(analytic.shape)
+        for name, part in fields.items():
+            whole = np.zeros(analytic.size, part.dtype)
+            whole[elements] = part
+            fields[name] = whole.reshape(analytic.shape)
+    return Evidence(analytic=analytic, checked=checked, **fields)
+
+
+def _function_along_directions(
+    f: Any, x: Any, arrays: Mapping[str, Array], analytic: Mapping[str, Array], count: int, h: float | None,
+    rng: np.random.Generator, rtol: float,
+) -> tuple[dict[str, Evidence], str]:  # fmt: skip
+    """_directions over the arrays of a function, which are moved in place."""
+    starts = {name: array.copy() for name, array in arrays.items()}
+    sizes = [array.size for array in arrays.values()]
+
+    def move(offset: Array) -> float:
+        for (name, array), part in zip(arrays.items(), np.split(offset, np.cumsum(sizes)[:-1]), strict=True):
+            array[...] = starts[name] + part.reshape(array.shape)
+        return float(f(x))
+
+    values = np.concatenate([np.ravel(a) for a in starts.values()]).astype(np.float64)
+    flat = np.concatenate([np.ravel(g) for g in analytic.values()]).astype(np.float64)
+    eps = max(float(np.finfo(a.dtype).eps) for a in arrays.values())
+    try:
+        rounding = eps * (1.0 + abs(float(f(x))))
+        return _directions(move, values, flat, _checks.positive_int(count, "directions"), h, eps, rounding, rng, rtol)
+    finally:
+        for name, array in arrays.items():
+            array[...] = starts[name]
 
 
 def check_network(
@@ -54,7 +257,7 @@ def check_network(
     generator = _checks.generator(rng)
     if directions is not None:
         count = _checks.positive_int(directions, "directions")
-        evidence, note = _along_directions(net, rows, targets, tested, count, step, rounding, generator, rtol)
+        evidence, note = _along_directions(net, rows, targets, tested, count, h, rounding, generator, rtol)
         return GradientReport(
             evidence, n_evaluations=4 * count, seconds=time.perf_counter() - started,
             mode=f"{count} random directions", note=note, **settings,
@@ -129,36 +332,54 @@ def _selection(
 
 
 def _along_directions(
-    net: NeuralNetwork, rows: Array, targets: Array, analytic: Array, count: int, h: float, rounding: float,
+    net: NeuralNetwork, rows: Array, targets: Array, analytic: Array, count: int, h: float | None, rounding: float,
     rng: np.random.Generator, rtol: float,
 ) -> tuple[dict[str, Evidence], str]:  # fmt: skip
-    """Slopes along random unit vectors of the parameter space, with half the step as well for the truncation."""
+    """_directions over a network's parameters."""
     params = net.core.params
     start = params.copy()
-    # along a unit vector each of n elements moves by about 1 / sqrt(n) of the step
-    step = h or float(np.finfo(net.dtype).eps) ** (1 / 3) * max(1.0, float(np.linalg.norm(start)))
-    slopes, halved, products = np.empty((3, count))
+
+    def move(offset: Array) -> float:
+        params[:] = start + offset
+        return net.core.loss(rows, targets)
+
+    eps = float(np.finfo(net.dtype).eps)
     try:
-        for i in range(count):
-            v = rng.standard_normal(net.n_params)
-            v /= np.linalg.norm(v)
-            products[i] = np.dot(analytic.astype(np.float64), v)
-            for out, d in ((slopes, step), (halved, step / 2)):
-                params[:] = start + d * v
-                up = net.core.loss(rows, targets)
-                params[:] = start - d * v
-                out[i] = (up - net.core.loss(rows, targets)) / (2 * d)
+        return _directions(move, start, analytic.astype(np.float64), count, h, eps, rounding, rng, rtol)
     finally:
         params[:] = start
-    truncation = np.abs(slopes - halved) * 4 / 3
+
+
+def _directions(
+    move: Any, start: Array, analytic: Array, count: int, h: float | None, eps: float, rounding: float,
+    rng: np.random.Generator, rtol: float,
+) -> tuple[dict[str, Evidence], str]:  # fmt: skip
+    """Slopes along random unit vectors of move(offset), with half the step as well to see the truncation."""
+    # along a unit vector each of n elements moves by about 1 / sqrt(n) of the step
+    step = h or eps ** (1 / 3) * max(1.0, float(np.linalg.norm(start)))
+    slopes, halved, products = np.empty((3, count))
+    for i in range(count):
+        v = rng.standard_normal(start.size)
+        v /= np.linalg.norm(v)
+        products[i] = np.dot(analytic, v)
+        for out, d in ((slopes, step), (halved, step / 2)):
+            out[i] = (move(d * v) - move(-d * v)) / (2 * d)
     no = np.zeros(count, bool)
-    evidence = Evidence(products, slopes, truncation, np.full(count, rounding / step), no, ~np.isfinite(slopes), ~no)
+    evidence = Evidence(
+        products,
+        halved,
+        np.abs(slopes - halved) / 3,
+        np.full(count, 2 * rounding / step),
+        no,
+        ~np.isfinite(halved),
+        ~no,
+    )
     # e.v is about normal with deviation |e| / sqrt(n): |e| such that all directions miss it once in a hundred times
     tolerance = float(np.max(evidence.tolerance(rtol, 0.0)))
     quantile = NormalDist().inv_cdf((1 + 0.01 ** (1 / count)) / 2)
-    missed = tolerance * np.sqrt(net.n_params) / quantile
+    missed = tolerance * np.sqrt(start.size) / quantile
     note = (
-        f"A wrong gradient off by {missed:.1g} or more (2-norm; the gradient's is {np.linalg.norm(analytic):.1g}) "
-        f"would have shown in 99 of 100 such checks; a smaller error, or one element, can pass."
+        f"A gradient off by {missed:.1g} or more (2-norm; its own is {np.linalg.norm(analytic):.1g}) would have shown "
+        f"in 99 of 100 such checks; a smaller error can pass."
     )
     return {"direction": evidence}, note

@@ -1,0 +1,315 @@
+"""Numerical derivatives element by element, with error estimates and kinks.
+
+Evaluations are _evaluation's business, formulas _schemes'. Here points are chosen for many elements at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore import _checks, _kinks
+from nncore._dispatch import numdiff
+from nncore._evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
+from nncore._schemes import (
+    COMPLEX_STEP,
+    FIVE,
+    ONE_SIDED,
+    POWERS,
+    TWO_POINTS,
+    Scheme,
+    relative_step,
+    ridders,
+    scheme_of,
+    slope,
+)  # fmt: skip
+
+Array = NDArray[Any]
+
+# Where all of x is below this, f is asked whether it varies on the scale of x or of 1.
+TINY = 1e-3
+FELT = 1e-2
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Derivatives of one array's elements, and how far to trust them."""
+
+    value: Array
+    truncation: Array  # estimate of what the step's length costs; NaN without diagnose
+    rounding: Array  # estimate of what f's rounding costs; NaN without diagnose, unless a plan has it anyway
+    kink: NDArray[np.bool_]  # one-sided slopes disagree; False without diagnose
+    nonfinite: NDArray[np.bool_]  # f was infinite or NaN beside x
+    n_evaluations: int
+
+
+def differences(
+    f: Any,
+    x: Any,
+    h: float | None = None,
+    method: str = "central",
+    *,
+    order: int = 2,
+    noise: float = 1.0,
+    bounds: Any = None,
+    key: Any = None,
+    name: str = "x",
+    elements: Any = None,
+    arrays: bool = False,
+    diagnose: bool = False,
+    max_memory: int = MAX_MEMORY,
+    **how: Any,
+) -> Differences:
+    """Derivatives of f by the elements of one float array, x or x[key].
+
+    The arrays of the result have its shape, or (len(elements),) where only some are asked for by their index in C
+    order; with arrays=True the shape of what f returns follows. diagnose: estimate the truncation and look for
+    kinks, at five points an element. how: vectorized, n_jobs, n_threads as evaluator has them.
+    """
+    scheme = scheme_of(method, order, h, noise)
+    fn = evaluator(f, x, key, name=name, arrays=arrays, complex_step=method == "complex", max_memory=max_memory, **how)
+    limits = _checks.bounds(bounds, fn.x, name)
+    wanted = np.arange(fn.x.size) if elements is None else np.asarray(elements, dtype=np.intp)
+    shape = fn.x.shape if elements is None else wanted.shape
+    f0 = fn.start() if fn.x.size or arrays else np.zeros(())
+    result = _Result(wanted.size, f0.shape)
+    plain = (
+        type(fn) is PythonFunction
+        and scheme.kind in TWO_POINTS
+        and fn.x.dtype in _checks.FLOATS
+        and fn.x.dtype.isnative
+    )
+    if wanted.size and plain and elements is None and not (diagnose or arrays or limits):
+        _fill_by_two_points(fn, f0, scheme, result)
+    elif wanted.size:
+        with np.errstate(all="ignore"):
+            plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays)
+            # points, values and what is made of them: about 16 numbers a point
+            rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
+            for first in range(0, wanted.size, rows):
+                plan.fill(wanted[first : first + rows], result, first)
+    return result.differences((*shape, *f0.shape), shape, fn.n_evaluations)
+
+
+def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "_Result") -> None:
+    """Differences alone of a Python function, wholly in C; a plan costs more than f where x is small."""
+    error = max(fn.eps, float(np.finfo(fn.x.dtype).eps)) * scheme.noise
+    size = typical_size(fn, f0, error, None, scheme)
+    up, down = TWO_POINTS[scheme.kind]
+    step = relative_step(error, POWERS[scheme.kind])
+    numdiff.two_points(fn.f, fn.argument, fn.x, float(f0), scheme.h, step, size, up, down, result.value, fn.name)
+    fn.n_evaluations += (up + down) * fn.x.size
+    result.nonfinite = ~np.isfinite(result.value)
+
+
+class _Result:
+    """Arrays that are filled block by block."""
+
+    def __init__(self, n: int, shape: tuple[int, ...]):
+        self.value, self.truncation, self.rounding = (np.full((n, *shape), np.nan) for _ in range(3))
+        self.kink, self.nonfinite = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+
+    def differences(self, shape: tuple[int, ...], flags: tuple[int, ...], n_evaluations: int) -> Differences:
+        value, truncation, rounding = (array.reshape(shape) for array in (self.value, self.truncation, self.rounding))
+        kink, nonfinite = self.kink.reshape(flags), self.nonfinite.reshape(flags)
+        return Differences(value, truncation, rounding, kink, nonfinite, n_evaluations)
+
+
+class _Plan:
+    """Steps and sides of every element, and the evaluation of some of them."""
+
+    def __init__(self, fn: Evaluator, f0: Array, scheme: Scheme, limits: tuple[Array, Array] | None, diagnose: bool):
+        self.fn, self.f0, self.scheme, self.diagnose = fn, f0, scheme, diagnose
+        self.x = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
+        self.wide: Any = np.result_type(self.x.dtype, np.float64)
+        self.nodes = FIVE if diagnose and len(scheme.nodes) < len(FIVE) else scheme.nodes
+        self.error = max(fn.eps, float(np.finfo(self.x.dtype).eps)) * scheme.noise  # of f, relative
+        self.low, self.high = _within(limits, self.x)
+        if scheme.method != "complex":
+            size = typical_size(fn, f0, self.error, None if limits is None else (self.low, self.high), scheme)
+            self.scale = np.maximum(np.abs(self.x).astype(np.float64), size)
+            self.h = self._steps(scheme.kind)
+            self.side = self._sides()
+
+    def _steps(self, kind: str) -> Array:
+        if self.scheme.h:
+            return np.full(self.x.size, self.scheme.h)
+        step: Array = relative_step(self.error, POWERS[kind]) * self.scale
+        return step
+
+    def _sides(self) -> Array:
+        """0 where the points fit between the bounds, else the side on which there is more room; sets the step there."""
+        up, down = ((self.high - self.x).astype(np.float64), (self.x - self.low).astype(np.float64))
+        fits = (max(self.nodes) * self.h <= up) & (-min(self.nodes) * self.h <= down)
+        side = np.where(fits, 0.0, np.where(up >= down, 1.0, -1.0))
+        self.h = np.where(fits, self.h, np.minimum(self._steps("central"), np.maximum(up, down)))
+        return side
+
+    def fill(self, elements: NDArray[np.intp], result: _Result, first: int) -> None:
+        """Put the derivatives by these elements into result, from row first on."""
+        rows = np.arange(first, first + len(elements))
+        if self.scheme.method == "complex":
+            self._fill_complex(elements, result, rows)
+            return
+        at_bound = self.side[elements] != 0
+        if not at_bound.any():
+            self._fill_inside(elements, result, rows)
+            return
+        self._fill_inside(elements[~at_bound], result, rows[~at_bound])
+        self._fill_at_bound(elements[at_bound], result, rows[at_bound])
+
+    def _evaluated(self, elements: NDArray[np.intp], nodes: Array) -> tuple[Array, Array]:
+        """The steps taken, after rounding, and the values there: both (rows, n_points, *f_shape)."""
+        x = self.x[elements, None].astype(self.wide)
+        points = np.clip((x + nodes * self.h[elements, None]).astype(self.x.dtype), *self._bounds(elements))
+        values = self.fn.each(elements, points)
+        taken = (points.astype(self.wide) - x).astype(np.float64)
+        return taken.reshape(*taken.shape, *[1] * self.f0.ndim), values
+
+    def _bounds(self, elements: NDArray[np.intp]) -> tuple[Array, Array]:
+        return (
+            self.low[elements, None] if self.low.ndim else self.low,
+            self.high[elements, None] if self.high.ndim else self.high,
+        )
+
+    def _fill_inside(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
+        if not elements.size:
+            return
+        t, values = self._evaluated(elements, np.array(self.nodes))
+        rise = values - self.f0
+        kind = self.scheme.kind
+        truncation: Any = np.nan
+        if kind == "richardson":
+            value, truncation, amplified = ridders(t, rise)
+        elif kind == "order 4":
+            value, amplified = slope(t, rise, (0, 1, 2, 3))
+            finer = np.abs(value - slope(t, rise, (2, 3))[0])
+            # the next term of the series, taken to shrink as the last one did
+            truncation = finer * np.minimum(1, finer / np.abs(value))
+            truncation[finer == 0] = 0
+        else:
+            pairs = {
+                "forward": ((0,), (2,)),
+                "backward": ((1 if self.diagnose else 0,), (3,)),
+                "central": ((0, 1), (2, 3)),
+            }
+            coarse, fine = pairs[kind]
+            value, amplified = slope(t, rise, coarse, through_x=kind != "central")
+            if self.diagnose:
+                finer = np.abs(value - slope(t, rise, fine, through_x=kind != "central")[0])
+                truncation = finer * (4 / 3 if kind == "central" else 2)
+        self._store(result, rows, values, value, truncation, amplified)
+        if self.diagnose:
+            x, h = self.x[elements], self.h[elements]
+            result.kink[rows] = _kinks.kinks(self.fn, self.f0, elements, x, h, self.error, t, values)
+
+    def _fill_at_bound(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
+        """(-3 f(x) + 4 f(x + h/2) - f(x + h)) / h, towards the inside."""
+        nodes = np.array(ONE_SIDED if self.diagnose else ONE_SIDED[:2])
+        t, values = self._evaluated(elements, nodes * self.side[elements, None])
+        rise = values - self.f0
+        value, amplified = slope(t, rise, (0, 1), through_x=True)
+        truncation: Any = np.nan
+        if self.diagnose:
+            truncation = 4 / 3 * np.abs(value - slope(t, rise, (1, 2), through_x=True)[0])
+        self._store(result, rows, values, value, truncation, amplified)
+
+    def _fill_complex(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
+        """Im f(x + ih) / h: W. Squire, G. Trapp, SIAM Review 40 (1998), 110."""
+        x = self.x[elements, None]
+        h = np.full(x.shape, self.scheme.h) if self.scheme.h else COMPLEX_STEP * np.maximum(1, np.abs(x.real))
+        values = self.fn.each(elements, x + 1j * h)
+        value = values[:, 0].imag / h.reshape(len(h), *[1] * self.f0.ndim)
+        # h**2 / 6 of a third derivative that is not known: nothing for the default step
+        truncation = np.nan if self.scheme.h > COMPLEX_STEP else 0.0
+        size = np.maximum(1, np.abs(x.real)).reshape(h.shape[0], *[1] * self.f0.ndim)
+        # what cancels within the derivative is at most about f over x
+        self._store(result, rows, values, value, truncation, np.ones_like(value) / size)
+
+    def _store(
+        self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, truncation: Any, amplified: Array
+    ) -> None:
+        """amplified: the sum of the weights' sizes, by which f's rounding reaches the derivative."""
+        result.value[rows] = value
+        result.truncation[rows] = truncation
+        size = np.maximum(np.abs(values).max(axis=1), np.abs(self.f0))
+        # and what rounding within x costs: a relative eps of it
+        result.rounding[rows] = self.error * (amplified * size + np.abs(value))
+        result.nonfinite[rows] = ~np.isfinite(values).reshape(len(rows), -1).all(axis=1)
+
+
+def typical_size(fn: Evaluator, f0: Array, error: float, limits: tuple[Array, Array] | None, scheme: Scheme) -> float:
+    """The size below which elements get no smaller steps: 1, or that of x where x is tiny and f varies on its scale.
+
+    An x of 1e-8 may be lengths in metres, or weights that are nearly zero: one step along x, with random signs, tells.
+    """
+    largest = float(np.max(np.abs(fn.x)))
+    if scheme.h or not 0 < largest < TINY:
+        return 1.0
+    x, step = fn.x.copy(), relative_step(error, POWERS["central"])
+    along = step * np.random.default_rng(0).choice([-1.0, 1.0], size=x.shape)
+    try:
+        moved = []
+        for factor in (1 + along, 1 - along):
+            point = x * factor
+            fn.x[...] = (
+                point
+                if limits is None
+                else np.clip(point, *(np.broadcast_to(b, x.size).reshape(x.shape) for b in limits))
+            )
+            moved.append(fn.call())
+    finally:
+        fn.x[...] = x
+    felt = np.abs(moved[0] - moved[1]) / (2 * step) >= FELT * np.abs(f0)
+    return largest if bool(np.any(felt & (moved[0] != moved[1]))) else 1.0
+
+
+def _within(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
+    """Bounds in x's type, rounded inwards; without bounds the largest numbers of the type."""
+    if limits is None or np.iscomplexobj(x):
+        largest = np.asarray(np.finfo(x.dtype).max, dtype=x.real.dtype)
+        return -largest, largest
+    low, high = (side.reshape(-1).astype(x.dtype) for side in limits)
+    low = np.where(low < limits[0].reshape(-1), np.nextafter(low, np.inf, dtype=x.dtype), low)
+    high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
+    largest = np.finfo(x.dtype).max
+    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
+
+
+def second_differences(f: Any, x: Any, h: float | None, *, noise: float, **how: Any) -> Array:
+    """The matrix of second derivatives of f by the elements of x in C order, symmetric to the last bit."""
+    scheme = scheme_of("central", 2, h, noise)
+    fn = evaluator(f, x, **how)
+    n = fn.x.size
+    hessian = np.empty((n, n))
+    if n == 0:
+        return hessian
+    f0 = fn.start()
+    with np.errstate(all="ignore"):
+        base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
+        error = max(fn.eps, float(np.finfo(base.dtype).eps)) * scheme.noise
+        size = np.maximum(np.abs(base).astype(np.float64), typical_size(fn, f0, error, None, scheme))
+        step = np.full(n, scheme.h) if scheme.h else relative_step(error, 1 / 4) * size
+        points = (base[:, None] + np.array([1.0, -1.0]) * step[:, None]).astype(base.dtype)
+        t = (points.astype(np.result_type(base.dtype, np.float64)) - base[:, None]).astype(np.float64)
+        width = t[:, 0] - t[:, 1]
+        rise = fn.each(np.arange(n), points) - f0
+        hessian[np.diag_indices(n)] = 2 * (rise[:, 0] / t[:, 0] - rise[:, 1] / t[:, 1]) / width
+        for i in range(n - 1):
+            later = np.arange(i + 1, n)
+            up, down = (_with(fn, i, point, later, points[later]) for point in points[i])
+            hessian[i, later] = ((up[:, 0] - up[:, 1]) - (down[:, 0] - down[:, 1])) / (width[i] * width[later])
+            hessian[later, i] = hessian[i, later]
+    hessian[(width == 0) | (width == 0)[:, None]] = 0.0  # a step that vanished, as everywhere
+    return hessian
+
+
+def _with(fn: Evaluator, i: int, point: Any, elements: NDArray[np.intp], points: Array) -> Array:
+    """Values at these points while element i is moved too."""
+    original = fn.x.flat[i]
+    try:
+        fn.x.flat[i] = point
+        return fn.each(elements, points)
+    finally:
+        fn.x.flat[i] = original
