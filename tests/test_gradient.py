@@ -443,6 +443,9 @@ def test_the_exception_says_which_element(rng):
     with pytest.raises(ZeroDivisionError) as caught:
         numerical_gradient(lambda p: fails(p["W"]), {"W": x})
     assert "x['W'][1, 2]" in caught.value.__notes__[0]
+    with pytest.raises(ZeroDivisionError) as caught:
+        numerical_gradient(lambda v: [fails(one) for one in v], x, vectorized=True)
+    assert "elements 0 to 5 of x" in caught.value.__notes__[0]
     assert not x.any()
 
 

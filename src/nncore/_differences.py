@@ -23,7 +23,7 @@ from nncore._schemes import (
     ridders,
     scheme_of,
     slope,
-)  # fmt: skip
+)
 
 Array = NDArray[Any]
 
