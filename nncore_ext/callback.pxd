@@ -26,26 +26,26 @@ cdef inline void callback_each(
     const Callback *f, const Py_ssize_t *elements, const double *points, double *values, double *copies,
     Py_ssize_t n, Py_ssize_t n_points, Py_ssize_t first, Py_ssize_t last, int n_threads
 ) noexcept nogil:
-    """values[r, j] = f(x with x[elements[r]] = points[r, j]) for first <= r < last
+    """values[q] = f(x with x[elements[q // n_points]] = points[q]) for first <= q < last
 
-    points, values: (rows, n_points); copies: x, n elements, once a thread.
+    points, values: (len(elements), n_points); copies: x, n elements, once a thread.
     """
-    cdef Py_ssize_t block, rows = last - first
+    cdef Py_ssize_t block, length = last - first
     for block in prange(n_threads, num_threads=n_threads, schedule="static"):
-        callback_rows(f, elements, points, values, copies + block * n, n, n_points,
-                      first + block * rows // n_threads, first + (block + 1) * rows // n_threads)
+        callback_block(f, elements, points, values, copies + block * n, n, n_points,
+                       first + block * length // n_threads, first + (block + 1) * length // n_threads)
 
 
-cdef inline void callback_rows(
+cdef inline void callback_block(
     const Callback *f, const Py_ssize_t *elements, const double *points, double *values, double *x,
     Py_ssize_t n, Py_ssize_t n_points, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
     """The same by one thread; x is as before afterwards"""
-    cdef Py_ssize_t r, j
+    cdef Py_ssize_t q, i
     cdef double original
-    for r in range(first, last):
-        original = x[elements[r]]
-        for j in range(n_points):
-            x[elements[r]] = points[r * n_points + j]
-            values[r * n_points + j] = callback_value(f, x, n)
-        x[elements[r]] = original
+    for q in range(first, last):
+        i = elements[q // n_points]
+        original = x[i]
+        x[i] = points[q]
+        values[q] = callback_value(f, x, n)
+        x[i] = original

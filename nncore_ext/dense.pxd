@@ -43,7 +43,7 @@ cdef inline void dense_forward(
             forward_rows(x, W, b, a, block * n_samples // n_blocks, (block + 1) * n_samples // n_blocks,
                          n_in, n_out)
     else:
-        for block in prange(n_blocks, num_threads=n_threads, schedule="static"):
+        for block in prange(n_blocks, num_threads=min(n_threads, <int> n_blocks), schedule="static"):
             forward_rows(x, W, b, a, block * n_samples // n_blocks, (block + 1) * n_samples // n_blocks,
                          n_in, n_out)
 
@@ -79,7 +79,7 @@ cdef inline void dense_backward_params(
             backward_slab(x, da, dW, block * n_in // n_blocks, (block + 1) * n_in // n_blocks,
                           n_samples, n_in, n_out)
     else:
-        for block in prange(n_blocks, num_threads=n_threads, schedule="static"):
+        for block in prange(n_blocks, num_threads=min(n_threads, <int> n_blocks), schedule="static"):
             backward_slab(x, da, dW, block * n_in // n_blocks, (block + 1) * n_in // n_blocks,
                           n_samples, n_in, n_out)
     if db != NULL:
@@ -115,7 +115,7 @@ cdef inline void dense_backward_input(
             backward_rows(da, W, dx, block * n_samples // n_blocks, (block + 1) * n_samples // n_blocks,
                           n_in, n_out)
     else:
-        for block in prange(n_blocks, num_threads=n_threads, schedule="static"):
+        for block in prange(n_blocks, num_threads=min(n_threads, <int> n_blocks), schedule="static"):
             backward_rows(da, W, dx, block * n_samples // n_blocks, (block + 1) * n_samples // n_blocks,
                           n_in, n_out)
 

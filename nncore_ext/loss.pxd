@@ -6,7 +6,7 @@ belong to the caller: a loss kernel sees one row.
 
 from cython cimport floating
 from libc.math cimport log
-from nncore_ext.activation cimport softmax_backward_row, softmax_row
+from nncore_ext.activation cimport softmax_row
 
 cdef enum Loss:
     SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY

@@ -10,6 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
+from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.numdiff cimport (
     Findings, Probe, base_size, prepare_base, probe_units, scratch_size, widest,
@@ -59,12 +60,23 @@ def aligned_zeros(Py_ssize_t n, dtype):
     return raw[start:start + n * dtype.itemsize].view(dtype)
 
 
-cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size) except? NULL:
-    """The memory of an array the kernels may read or write: contiguous, of this type and number of elements."""
+cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size, bint written=False) except? NULL:
+    """The memory of an array the kernels read, or write: contiguous, of this type and number of elements."""
+    if array is None:
+        raise TypeError(f"{name} is None, expected an array")
+    if written and not cnp.PyArray_ISWRITEABLE(array):
+        raise TypeError(f"{name} is read-only, expected an array to write to")
     if not (cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == type_number and array.size == size):
         raise TypeError(f"{name} is a {array.dtype} array of shape {(<object> array).shape}, "
                         f"expected {size} contiguous elements of {np.dtype(cnp.PyArray_DescrFromType(type_number))}")
     return cnp.PyArray_DATA(array)
+
+
+cdef Py_ssize_t n_rows(cnp.ndarray array, str name) except -1:
+    """The length of the first dimension"""
+    if array is None or cnp.PyArray_NDIM(array) == 0:
+        raise TypeError(f"{name} is {array}, expected an array of one dimension or more")
+    return array.shape[0]
 
 
 cdef int element_type(cnp.ndarray x, str name) except -1:
@@ -80,7 +92,7 @@ cdef int element_type(cnp.ndarray x, str name) except -1:
 
 
 cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
-    if cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
+    if x is None or cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
         raise TypeError(f"{name} is an array of shape {np.shape(x)}, expected contiguous rows of {n_features}")
     rows.element = element_type(x, name)
     rows.data = cnp.PyArray_DATA(x)
@@ -105,12 +117,12 @@ cdef int set_compressed(CompressedRows *rows, x, Py_ssize_t n_features, double s
 
 cdef int set_targets(Targets *targets, cnp.ndarray t, Py_ssize_t n_samples, Py_ssize_t n_out) except -1:
     targets.labels = NULL
-    if cnp.PyArray_NDIM(t) == 1:
+    if t is not None and cnp.PyArray_NDIM(t) == 1:
         targets.labels = <const Py_ssize_t *> data_of(t, "labels", cnp.NPY_INTP, n_samples)
         targets.rows.n_features = n_out
         return 0
     set_rows(&targets.rows, t, "t", n_out, 1.0)
-    if t.shape[0] != n_samples:
+    if n_rows(t, "t") != n_samples:
         raise TypeError(f"t has {t.shape[0]} rows, expected {n_samples}")
     return 0
 
@@ -131,6 +143,7 @@ cdef class Network:
     cdef Py_ssize_t kept  # number of samples whose z (and da, dz) the workspace holds, 0: none
     cdef bint kept_backward
     cdef public double input_scale
+    cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return
     cdef readonly cnp.ndarray params
     cdef readonly cnp.ndarray grads
 
@@ -187,6 +200,8 @@ cdef class Network:
 
     def views(self, Py_ssize_t layer, flat=None):
         """W (n_in, n_out) and b (n_out,) or None of one layer, as views of the flat vector (default: params)"""
+        if not 0 <= layer < self.spec.n_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to {self.spec.n_layers - 1}")
         cdef LayerSpec *spec = &self.spec.layers[layer]
         flat = self.params if flat is None else flat
         end = spec.W + spec.n_in * spec.n_out
@@ -196,8 +211,8 @@ cdef class Network:
     def forward(self, cnp.ndarray x, cnp.ndarray out):
         """out (n_samples, n_out) = the network's outputs; safe from several threads at a time"""
         cdef Rows rows
-        cdef Py_ssize_t n = x.shape[0]
-        cdef void *y = data_of(out, "out", self.type_number, n * self.spec.n_out)
+        cdef Py_ssize_t n = n_rows(x, "x")
+        cdef void *y = data_of(out, "out", self.type_number, n * self.spec.n_out, True)
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         if n == 0:
             return
@@ -217,7 +232,7 @@ cdef class Network:
         """The loss, averaged over the samples (by their weights); safe from several threads at a time"""
         cdef Rows rows
         cdef Targets targets
-        cdef Py_ssize_t n = x.shape[0]
+        cdef Py_ssize_t n = n_rows(x, "x")
         cdef const double *w = NULL
         cdef double result
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
@@ -253,17 +268,17 @@ cdef class Network:
         """grads (n_params,) and, unless None, dx (n_samples, n_in) of the mean loss, which is returned"""
         cdef Rows rows
         cdef Targets targets
-        cdef Py_ssize_t m = x.shape[0]
+        cdef Py_ssize_t m = n_rows(x, "x")
         cdef const double *w = NULL
         cdef void *dx_data = NULL
-        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
         cdef double result
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         set_targets(&targets, t, m, self.spec.n_out)
         if weights is not None:
             w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, m)
         if dx is not None:
-            dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in)
+            dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in, True)
         self.acquire(self.gradient_workspace(m))
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef const void *params = cnp.PyArray_DATA(self.params)
@@ -293,7 +308,7 @@ cdef class Network:
 
     def update(self, cnp.ndarray grads, double lr):
         """params -= lr * grads, but for biases that are not trainable"""
-        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
         if self.single:
             kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, lr, 0)
         else:
@@ -302,8 +317,8 @@ cdef class Network:
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""
         cdef Rows rows
-        cdef Py_ssize_t m = x.shape[0]
-        cdef void *y = data_of(out, "out", self.type_number, m * self.spec.n_out)
+        cdef Py_ssize_t m = n_rows(x, "x")
+        cdef void *y = data_of(out, "out", self.type_number, m * self.spec.n_out, True)
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         self.acquire(self.gradient_workspace(m))
         cdef void *work = cnp.PyArray_DATA(self.workspace)
@@ -324,8 +339,8 @@ cdef class Network:
         if m == 0 or self.kept_backward:
             raise RuntimeError("backward was called without a forward before it, expected forward(x) first")
         cdef void *source = data_of(dy, "dy", self.type_number, m * self.spec.n_out)
-        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params)
-        cdef void *dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in)
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
+        cdef void *dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in, True)
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef const void *params = cnp.PyArray_DATA(self.params)
         if self.busy:
@@ -351,7 +366,7 @@ cdef class Network:
         how many are finite: fewer than all when it stopped at one that is not.
         """
         cdef Plan plan
-        cdef Py_ssize_t n = t.shape[0], steps, size
+        cdef Py_ssize_t n = n_rows(t, "t"), steps, size
         cdef double *w = NULL
         cdef int *columns = NULL
         if not (1 <= batch_size <= epoch_size and position >= 0 and position % epoch_size % batch_size == 0):
@@ -361,7 +376,7 @@ cdef class Network:
         plan.compressed.indptr = NULL
         if isinstance(x, np.ndarray):
             set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
-            rows = x.shape[0]
+            rows = n_rows(x, "x")
             size += batch_size * self.spec.n_in
         else:
             set_compressed(&plan.compressed, x, self.spec.n_in, self.input_scale)
@@ -381,7 +396,7 @@ cdef class Network:
             plan.weights = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
             batch_weights = np.empty(batch_size)
             w = <double *> cnp.PyArray_DATA(batch_weights)
-        plan.n_index = index.shape[0]
+        plan.n_index = n_rows(index, "index")
         plan.index = <const Py_ssize_t *> data_of(index, "index", cnp.NPY_INTP, plan.n_index)
         plan.position = position
         plan.epoch_size = epoch_size
@@ -389,7 +404,7 @@ cdef class Network:
         plan.lr = lr
         cdef Py_ssize_t n_batches = (batches_before(position + plan.n_index, epoch_size, batch_size)
                                      - batches_before(position, epoch_size, batch_size))
-        cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches)
+        cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches, True)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
         self.acquire(size)
@@ -404,6 +419,7 @@ cdef class Network:
                 else:
                     steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w,
                                         columns, &plan, loss_data)
+            self.steps_done = steps
             return steps
         finally:
             self.busy = False
@@ -422,17 +438,17 @@ cdef class Network:
         cdef Targets targets
         cdef Findings found
         cdef Probe probe
-        cdef Py_ssize_t n = x.shape[0], start, k, j, threads = self.spec.n_threads
+        cdef Py_ssize_t n = n_rows(x, "x"), start, k, j, threads = self.spec.n_threads
         cdef const double *w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
         cdef const void *params = cnp.PyArray_DATA(self.params)
-        found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params)
-        found.kink = <unsigned char *> data_of(kink, "kink", cnp.NPY_UINT8, self.spec.n_params)
+        found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params, True)
+        found.kink = <unsigned char *> data_of(kink, "kink", cnp.NPY_UINT8, self.spec.n_params, True)
         found.wanted = NULL
         if wanted is not None:
             found.wanted = <const unsigned char *> data_of(wanted, "wanted", cnp.NPY_UINT8, self.spec.n_params)
         found.truncation = NULL
         if truncation is not None:
-            found.truncation = <double *> data_of(truncation, "truncation", cnp.NPY_FLOAT64, self.spec.n_params)
+            found.truncation = <double *> data_of(truncation, "truncation", cnp.NPY_FLOAT64, self.spec.n_params, True)
             truncation[:] = 0
         slope[:] = 0
         kink[:] = 0
@@ -465,6 +481,8 @@ cdef class Network:
 
         Of the last layer dz is not kept.
         """
+        if not 0 <= layer < self.spec.n_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to {self.spec.n_layers - 1}")
         cdef LayerSpec *spec = &self.spec.layers[layer]
         if self.kept == 0 or (what != "z" and not self.kept_backward):
             return None
@@ -534,6 +552,9 @@ cdef double gradient_kept(const NetworkSpec *net, const floating *params, const 
     kernel.network_forward(net, params, x, workspace, m, 0)
     loss = kernel.network_loss(net, workspace, t, weights, m)
     kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out)
+    if net.loss == SOFTMAX_CROSS_ENTROPY:
+        # a softmax layer's logits become what it yields; with another loss they already are
+        kernel.network_output(net, workspace, kernel.layer_z(net, workspace, m, net.n_layers - 1), m)
     return loss
 
 

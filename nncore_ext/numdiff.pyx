@@ -211,8 +211,8 @@ def c_evaluate(uintptr_t address, uintptr_t user_data, bint takes_user_data, con
     try:
         for t in range(n_threads):
             memcpy(copies + t * n, &x[0], n * sizeof(double))
-        while first < rows:
-            last = min(rows, first + chunk)
+        while first < rows * n_points:
+            last = min(rows * n_points, first + chunk)
             started = perf_counter()
             with nogil:
                 callback_each(&f, &elements[0], &points[0, 0], &values[0, 0], copies, n, n_points, first, last,

@@ -36,11 +36,11 @@ def compress(x, double max_density):
     columns = np.empty(total + 1, np.uint16 if x.shape[1] <= 2**16 else np.int32)
     values = np.empty(total + 1, x.dtype)
     if x.dtype == np.uint8:
-        fill_rows[cnp.uint8_t](x, columns, values)
+        fill_rows[cnp.uint8_t](x, indptr, columns, values)
     elif x.dtype == np.float32:
-        fill_rows[float](x, columns, values)
+        fill_rows[float](x, indptr, columns, values)
     else:
-        fill_rows[double](x, columns, values)
+        fill_rows[double](x, indptr, columns, values)
     return CompressedRows(indptr, columns[:total], values[:total], x.shape[1], int(counts.max()))
 
 
@@ -55,27 +55,34 @@ cdef int count_nonzeros(const element_t[:, ::1] x, Py_ssize_t[::1] counts) excep
     return 0
 
 
-cdef int fill_rows(const element_t[:, ::1] x, columns, element_t[::1] values) except -1:
+cdef int fill_rows(const element_t[:, ::1] x, const Py_ssize_t[::1] indptr, columns, element_t[::1] values) except -1:
     cdef unsigned short[::1] narrow
     cdef int[::1] wide
     if columns.dtype == np.uint16:
         narrow = columns
         with nogil:
-            fill(&x[0, 0], x.shape[0], x.shape[1], &narrow[0], &values[0])
+            fill(&x[0, 0], &indptr[0], x.shape[0], x.shape[1], &narrow[0], &values[0])
     else:
         wide = columns
         with nogil:
-            fill(&x[0, 0], x.shape[0], x.shape[1], &wide[0], &values[0])
+            fill(&x[0, 0], &indptr[0], x.shape[0], x.shape[1], &wide[0], &values[0])
     return 0
 
 
-cdef void fill(const element_t *x, Py_ssize_t n_samples, Py_ssize_t n_features, column_t *columns,
-               element_t *values) noexcept nogil:
-    """Without a branch: every element is written, and kept by moving on if it is not zero"""
-    cdef Py_ssize_t _, j, k = 0
-    for _ in range(n_samples):
+cdef void fill(const element_t *x, const Py_ssize_t *indptr, Py_ssize_t n_samples, Py_ssize_t n_features,
+               column_t *columns, element_t *values) noexcept nogil:
+    """Without a branch: every element is written, and kept by moving on if it is not zero
+
+    No row goes beyond the place that was counted for it, even if another thread writes to x meanwhile.
+    """
+    cdef Py_ssize_t s, j, k = 0, end
+    for s in range(n_samples):
+        end = indptr[s + 1]
         for j in range(n_features):
             columns[k] = <column_t> j
             values[k] = x[j]
-            k += x[j] != 0
+            k += (x[j] != 0) & (k < end)
+        while k < end:
+            columns[k], values[k] = 0, 0
+            k += 1
         x += n_features

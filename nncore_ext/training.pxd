@@ -84,14 +84,19 @@ cdef inline void gather_rows(
 cdef inline void gather_targets(
     const Targets *t, const Py_ssize_t *index, Py_ssize_t first, floating *out, Py_ssize_t m
 ) noexcept nogil:
-    """out (m, n_out) = the targets of these samples, labels as one-hot rows"""
-    cdef Py_ssize_t s, n = t.rows.n_features
+    """out (m, n_out) = the targets of these samples, labels as one-hot rows
+
+    A label is compared with n_out each time: the caller's array may have changed since it was checked.
+    """
+    cdef Py_ssize_t s, label, n = t.rows.n_features
     if t.labels == NULL:
         gather_rows(&t.rows, index, first, out, m)
         return
     memset(out, 0, m * n * sizeof(floating))
     for s in range(m):
-        out[s * n + t.labels[first + s if index == NULL else index[s]]] = 1
+        label = t.labels[first + s if index == NULL else index[s]]
+        if 0 <= label < n:
+            out[s * n + label] = 1
 
 
 cdef inline void gather_compressed(

@@ -213,7 +213,7 @@ BROKEN = {
     "header.csv": (b"a,b\n", "has a header only"),
     "ragged.csv": (b"1,2,0\n1,2\n", "line 2 has 2 columns, expected 3"),
     "text.csv": (b"1,2,0\n1,x,1\n", "line 2 has 'x', expected numbers"),
-    "nan.csv": (b"1,2,0\n1,nan,1\n3,4,0\n5,6,1\n", "is nan, expected finite numbers"),
+    "nan.csv": (b"1,2,0\n1,nan,1\n3,4,0\n5,6,1\n", "line 2 has nan, expected finite numbers"),
     "bytes.csv": (b"\xff\xfe\x00", "not a readable .csv file"),
     "one.csv": (b"1\n2\n", "has one column"),
     "cut.npz": (b"PK\x03\x04rest", "not a readable .npz file"),

@@ -40,7 +40,7 @@ PYTHON = {
     "report": {"_checks", "_diagnosis", "plotting"},  # plotting on first use
     "plotting": {"_checks", "gradient", "report", "training"},
     "gradcheck": {"_checks", "_differences", "book", "layers", "network", "report"},
-    "testing": {"gradcheck"},
+    "testing": {"gradcheck", "report"},
     "sources": {"_checks", "datasets"},
     "cli": {"*"},
 }

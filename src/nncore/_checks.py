@@ -59,7 +59,7 @@ def numbers(x: ArrayLike, name: str) -> Array:
         array = np.asarray(x)
     except ValueError:
         raise ValueError(f"{name} is a ragged list, expected rows of equal length") from None
-    if array.dtype.kind not in "fiub":
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise TypeError(f"{name} is an array of dtype {array.dtype}, expected real numbers")
     return array
 
@@ -198,3 +198,22 @@ def array_keys(x: Any, name: str) -> list[Any]:
             f"{name} is a {type(x).__name__}, expected an array of floats, or a dict, list or tuple of arrays"
         )
     return keys
+
+
+def callables(values: Any, name: str) -> tuple[Any, ...]:
+    """A sequence of functions."""
+    if callable(values) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is {values!r}, expected a list of functions")
+    functions = tuple(values)
+    for value in functions:
+        if not callable(value):
+            raise TypeError(f"{name} holds {value!r}, expected functions")
+    return functions
+
+
+def pair(values: Any, name: str) -> tuple[Any, Any]:
+    """X and y."""
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        got = f"{len(values)} items" if isinstance(values, (tuple, list)) else f"a {type(values).__name__}"
+        raise TypeError(f"{name} is {got}, expected a pair (X, y)")
+    return values[0], values[1]

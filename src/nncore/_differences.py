@@ -23,7 +23,11 @@ from nncore._schemes import (
     ridders,
     scheme_of,
     slope,
+<<<<<<< HEAD
 )  # fmt: skip
+=======
+)
+>>>>>>> 873cc970896185f18a3e298703a766e7317ed412
 
 Array = NDArray[Any]
 
@@ -74,13 +78,8 @@ def differences(
     shape = fn.x.shape if elements is None else wanted.shape
     f0 = fn.start() if fn.x.size or arrays else np.zeros(())
     result = _Result(wanted.size, f0.shape)
-    plain = (
-        type(fn) is PythonFunction
-        and scheme.kind in TWO_POINTS
-        and fn.x.dtype in _checks.FLOATS
-        and fn.x.dtype.isnative
-    )
-    if wanted.size and plain and elements is None and not (diagnose or arrays or limits):
+    short = scheme.kind in TWO_POINTS and elements is None and not (diagnose or arrays or limits)
+    if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in _checks.FLOATS and fn.x.dtype.isnative:
         _fill_by_two_points(fn, f0, scheme, result)
     elif wanted.size:
         with np.errstate(all="ignore"):
@@ -186,7 +185,7 @@ class _Plan:
             value, amplified = slope(t, rise, (0, 1, 2, 3))
             finer = np.abs(value - slope(t, rise, (2, 3))[0])
             # the next term of the series, taken to shrink as the last one did
-            truncation = finer * np.minimum(1, finer / np.abs(value))
+            truncation = finer * np.minimum(1, finer / np.abs(rise / t).max(axis=1))
             truncation[finer == 0] = 0
         else:
             pairs = {
@@ -220,10 +219,10 @@ class _Plan:
         x = self.x[elements, None]
         h = np.full(x.shape, self.scheme.h) if self.scheme.h else COMPLEX_STEP * np.maximum(1, np.abs(x.real))
         values = self.fn.each(elements, x + 1j * h)
-        value = values[:, 0].imag / h.reshape(len(h), *[1] * self.f0.ndim)
+        value = values[:, 0].imag / h.reshape(h.shape[:1] + (1,) * self.f0.ndim)
         # h**2 / 6 of a third derivative that is not known: nothing for the default step
         truncation = np.nan if self.scheme.h > COMPLEX_STEP else 0.0
-        size = np.maximum(1, np.abs(x.real)).reshape(h.shape[0], *[1] * self.f0.ndim)
+        size = np.maximum(1, np.abs(x.real)).reshape(h.shape[:1] + (1,) * self.f0.ndim)
         # what cancels within the derivative is at most about f over x
         self._store(result, rows, values, value, truncation, np.ones_like(value) / size)
 

@@ -167,7 +167,12 @@ class VectorizedFunction(Evaluator):
             stack = np.empty((m, self.x.size), self.x.dtype)  # new each time: f may keep or change it
             stack[:] = self.x.reshape(-1)
             stack[np.arange(m), elements[part]] = flat_points[part]
-            result = self._of(stack.reshape(m, *self.x.shape))
+            try:
+                result = self._of(stack.reshape(m, *self.x.shape))
+            except BaseException as error:
+                changed = f"{elements[part][0]} to {elements[part][-1]}" if m > 1 else f"{elements[part][0]}"
+                error.add_note(f"while f was evaluated with elements {changed} of x, in C order, changed")
+                raise
             if result.shape[1:] != self.shape or result.dtype.kind == "c":
                 raise TypeError(
                     f"f returned {result.dtype} of shape {result.shape}, expected {(m, *self.shape)} as before"

@@ -18,7 +18,7 @@ UNEVEN = 0.1  # of the largest change of slope: below, the changes are those of 
 STRAIGHT = 0.02  # of the largest change of slope: a side that changes less is straight
 SMALLEST = 1e-4  # of the slope: a kink below this costs less than the check resolves
 NOISE = 100.0  # times f's rounding over the step: changes of slope below are noise
-CONFIRM = (0.125, 0.75)  # the points, in steps, of the second look
+CONFIRM = (0.125, 0.375, 0.75)  # the points, in steps, of the second look
 
 
 def kinks(
@@ -44,7 +44,7 @@ def kinks(
     noise = error * np.abs(f).max(axis=1) / h
     uneven = np.abs(change - change.mean(axis=1, keepdims=True)).max(axis=1) > UNEVEN * largest
     clear = (largest > SMALLEST * np.abs(slopes).max(axis=1)) & (largest > NOISE * noise)
-    small = STRAIGHT * largest + 10 * noise
+    small = STRAIGHT * largest + 4 * noise
     left, right = np.abs(change[:, 0]) <= small, np.abs(change[:, 2]) <= small
     found: NDArray[np.bool_] = np.isfinite(f).all(axis=1) & uneven & clear & (left | right)
     if found.any():
@@ -58,7 +58,7 @@ def kinks(
 def _straight(
     fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, h: Array, slope: Array, small: Array, noise: Array
 ) -> NDArray[np.bool_]:
-    """Whether f keeps this slope at two more points of the side to which h leads."""
+    """Whether f keeps this slope at more points of the side to which h leads."""
     points = (x[:, None] + np.array(CONFIRM) * h[:, None]).astype(x.dtype)
     taken = (points - x[:, None]).astype(np.float64)
     rise = fn.each(elements, points) - f0

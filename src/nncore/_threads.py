@@ -12,6 +12,8 @@ from nncore._dispatch import network
 
 # Multiply-adds of one step below which waking a second thread costs more than it gives.
 MACS_PER_THREAD = 1 << 20
+# More than this are never started: the system may refuse them, which ends the process.
+MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
 BLAS_THREADED_MACS = 1 << 18
 
@@ -41,7 +43,7 @@ def available() -> int:
     if forced:
         if not forced.isdigit() or int(forced) < 1:
             raise ValueError(f"NNCORE_NUM_THREADS is {forced!r}, expected a whole number of 1 or more")
-        return int(forced)
+        return min(int(forced), MAX_THREADS)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -55,8 +57,18 @@ def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
     if n_threads == "auto":
         shared = min(available(), macs // MACS_PER_THREAD)
         return (1, shared) if shared > 1 else (1,)
-    wanted = _checks.positive_int(n_threads, "n_threads")
+    wanted = min(_checks.positive_int(n_threads, "n_threads"), MAX_THREADS)
     return (1,) if _forked or not network.has_openmp() else (wanted,)
+
+
+@contextlib.contextmanager
+def shared(core: network.Network, n_threads: int) -> Iterator[None]:
+    """Let a network use so many threads within: outside, a fork may happen at any time."""
+    core.n_threads = 1 if _forked else n_threads
+    try:
+        yield
+    finally:
+        core.n_threads = 1
 
 
 @cache

@@ -1,12 +1,13 @@
 """The nncore command: train, predict, info."""
 
 import argparse
+import csv
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,10 @@ def _add_train(commands: Any) -> None:
     files = train.add_argument_group("files")
     files.add_argument("--test-size", type=float, default=0.2, metavar="X", help="fraction of a file kept for testing")
     files.add_argument(
+        "--task", default="auto", metavar="NAME",
+        help="classes or numbers: what the labels of a file are; auto takes whole numbers and words for classes",
+    )  # fmt: skip
+    files.add_argument(
         "--label", metavar="COLUMN", default=argparse.SUPPRESS,
         help="label column of a .csv file with a header (default: the last)",
     )  # fmt: skip
@@ -112,8 +117,11 @@ def _train(args: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     given = vars(args)
-    threads = args.threads if not args.threads.isdigit() else int(args.threads)
-    source = sources.load(args.dataset, test_size=args.test_size, label=given.get("label"), seed=args.seed)
+    optimizer = optimizers.SGD(args.lr)
+    threads = int(args.threads) if args.threads.isascii() and args.threads.isdigit() else args.threads
+    source = sources.load(
+        args.dataset, test_size=args.test_size, label=given.get("label"), task=args.task, seed=args.seed
+    )
     net = _network(args, source)
     out = Path(given.get("out") or f"nncore-{Path(args.dataset).stem}")
     _make_writable(out)
@@ -121,7 +129,7 @@ def _train(args: argparse.Namespace) -> int:
     batch_size = given.get("batch_size", min(100, len(source.x_train)))
     quiet = given.get("quiet", False)
     history = net.fit(
-        source.x_train, source.t_train, optimizer=optimizers.SGD(args.lr), batch_size=batch_size,
+        source.x_train, source.t_train, optimizer=optimizer, batch_size=batch_size,
         sampling=args.sampling, validation_data=(source.x_test, source.t_test), n_threads=threads, rng=args.seed,
         progress=False if quiet else "auto", **length,
     )  # fmt: skip
@@ -171,7 +179,10 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
     matplotlib.use("Agg")
     from nncore import persistence, plotting
 
-    metadata = {"dataset": source.name, "classes": json.dumps(source.classes)}
+    metadata = {
+        "dataset": source.name, "classes": json.dumps(source.classes), "label": source.label or "",
+        "input": str(source.x_train.dtype),
+    }  # fmt: skip
     persistence.save(net, out / "model.safetensors", metadata)
     persistence.write_atomically(out / "history.csv", history.to_csv().encode())
     figures = {"curves.png": plotting.plot_curves(history)}
@@ -190,7 +201,7 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
 def _png(figure: "Figure") -> bytes:
     import matplotlib.pyplot as plt
 
-    buffer = BytesIO()
+    buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     plt.close(figure)
     return buffer.getvalue()
@@ -230,19 +241,25 @@ def _predict(args: argparse.Namespace) -> int:
     from nncore.network import NeuralNetwork
 
     net = NeuralNetwork.load(args.model)
-    classes = json.loads(persistence.read_metadata(args.model).get("classes", "[]"))
-    x, y = _rows_to_predict(args, net)
+    metadata = persistence.read_metadata(args.model)
+    classes = json.loads(metadata.get("classes", "[]"))
+    x, y = _rows_to_predict(args, net, metadata)
     outputs = net.predict_proba(x) if net.is_classifier else net.predict(x)
     if classes:
         predicted = outputs.argmax(axis=1)
-        lines = ["prediction,score", *(f"{classes[k]},{row[k]:.6g}" for k, row in zip(predicted, outputs, strict=True))]
+        rows = [
+            ["prediction", "score"],
+            *([classes[k], f"{row[k]:.6g}"] for k, row in zip(predicted, outputs, strict=True)),
+        ]
         if y is not None:
             right = sum(classes[k] == label for k, label in zip(predicted, y, strict=True))
             print(f"accuracy {right / len(y):.4f} on {len(y):,} rows", file=sys.stderr)
     else:
-        header = ",".join(f"prediction{k + 1}" for k in range(net.n_out)) if net.n_out > 1 else "prediction"
-        lines = [header, *(",".join(f"{v:.9g}" for v in row) for row in outputs)]
-    text = "\n".join(lines) + "\n"
+        header = [f"prediction{k + 1}" for k in range(net.n_out)] if net.n_out > 1 else ["prediction"]
+        rows = [header, *([f"{v:.9g}" for v in row] for row in outputs)]
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    text = buffer.getvalue()
     if args.out:
         persistence.write_atomically(args.out, text.encode())
     else:
@@ -250,15 +267,17 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _rows_to_predict(args: argparse.Namespace, net: "NeuralNetwork") -> tuple[Any, list[str] | None]:
-    """The rows of DATA, and the names of their true classes where it tells them."""
+def _rows_to_predict(
+    args: argparse.Namespace, net: "NeuralNetwork", metadata: dict[str, str]
+) -> tuple[Any, list[str] | None]:
+    """The rows of DATA in the form the model was trained on, and the names of their true classes if it has them."""
     import numpy as np
 
     from nncore import sources
 
     path = Path(args.data)
     if path.suffix == ".csv":
-        x, y = sources.read_csv(path, args.label, n_features=net.n_in)
+        x, y = sources.read_csv(path, args.label, n_features=net.n_in, trained_label=metadata.get("label"))
     elif path.suffix == ".npz":
         arrays = sources.read_npz(path)
         if "X" not in arrays:
@@ -267,6 +286,12 @@ def _rows_to_predict(args: argparse.Namespace, net: "NeuralNetwork") -> tuple[An
     else:
         source = sources.load(args.data)
         return source.x_test, [source.classes[k] for k in source.t_test]
+    if metadata.get("input") == "uint8" and x.dtype != np.uint8:
+        if not ((x >= 0) & (x <= 255) & (x == np.round(x))).all():
+            raise ValueError(
+                f"{path} has values from {x.min():g} to {x.max():g}, expected bytes: whole numbers 0 to 255"
+            )
+        x = x.astype(np.uint8)
     if y is None or y.ndim != 1:
         return x, None
     whole = y.dtype.kind == "f" and bool((y == np.round(y)).all())

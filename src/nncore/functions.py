@@ -205,9 +205,12 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     if n_classes is None:
         if array.size == 0:
             raise ValueError("labels is empty, expected n_classes to be given")
-        n_classes = int(array.max()) + 1
+        n_classes = max(1, int(_checks.finite(array, "labels").max()) + 1)
     n_classes = _checks.positive_int(n_classes, "n_classes")
-    return np.eye(n_classes)[_checks.labels(array, "labels", n_classes)]
+    numbers = _checks.labels(array, "labels", n_classes)
+    rows = np.zeros((*numbers.shape, n_classes))
+    np.put_along_axis(rows, numbers[..., None], 1.0, axis=-1)
+    return rows
 
 
 def _like(t: ArrayLike, y: Array) -> Array:
@@ -280,6 +283,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike, delta: float = 1e-7) -> floa
         delta = _checks.positive_float(delta, "delta")
     n_classes = probabilities.shape[-1]
     if np.ndim(t) == probabilities.ndim - 1:
+        if np.shape(t) != probabilities.shape[:-1]:
+            raise ValueError(f"t has shape {np.shape(t)}, expected {probabilities.shape[:-1]} labels to match y")
         t = one_hot(t, n_classes)
     expected = _like(t, probabilities)
     rows, n_samples = probabilities.reshape(-1, n_classes), probabilities.size // n_classes
@@ -350,7 +355,7 @@ def binary_cross_entropy(y: ArrayLike, t: ArrayLike, eps: float = 1e-7) -> float
         raise ValueError(f"eps is {eps}, expected a number between 0 and 0.5")
     if outputs.size == 0:
         raise ValueError(f"y is empty, shape {outputs.shape}, expected at least one probability")
-    p = np.clip(outputs, eps, 1 - eps)
+    p = np.clip(outputs.astype(np.float64), eps, 1 - eps)  # in float32 1 - eps may be 1
     expected = _like(t, outputs)
     return float(np.mean(-(expected * np.log(p) + (1 - expected) * np.log(1 - p))))
 

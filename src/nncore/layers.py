@@ -120,9 +120,17 @@ class Layer:
         return ACTIVATIONS[self.activation or "identity"]
 
     def join(self, network: "NeuralNetwork") -> None:
-        """Belong to this network, whose generator draws what was not given unless the layer has its own."""
+        """Belong to this network, whose generator draws what was not given unless the layer has its own.
+
+        At once: the order in which weights are first looked at must not matter.
+        """
         self._network = network
         self._rng = self._rng or network.rng
+        self._initialise()
+
+    def leave(self) -> None:
+        """Belong to no network again."""
+        self._network = None
 
     def _initialise(self) -> None:
         """Draw what was not given."""

@@ -1,5 +1,6 @@
 """class NeuralNetwork: layers over one flat parameter vector, computed by the compiled engine."""
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
@@ -45,6 +46,14 @@ class Params(MutableMapping[str, Array]):
 
     def __repr__(self) -> str:
         return f"Params({', '.join(f'{name}: {view.shape}' for name, view in self._views.items())})"
+
+
+def _classes(y: ArrayLike) -> Array:
+    """Labels, from labels or scores."""
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0] if array.dtype.kind in "iub" else (array[:, 0] > 0.5).astype(int)
+    return array.argmax(axis=1) if array.ndim == 2 else array
 
 
 class NeuralNetwork:
@@ -103,8 +112,13 @@ class NeuralNetwork:
         self._core: core_network.Network | None = None
         self._params: Params | None = None
         self._single_sample = False
-        for layer in layers:
-            self.add_layer(layer)
+        try:
+            for layer in layers:
+                self.add_layer(layer)
+        except BaseException:
+            for layer in self._layers:
+                layer.leave()
+            raise
 
     def __repr__(self) -> str:
         return f"NeuralNetwork({list(self._layers)}, loss={self.loss_name!r}, dtype={self.dtype})"
@@ -138,6 +152,10 @@ class NeuralNetwork:
         layer.join(self)
         self._layers.append(layer)
         self._core = self._params = None
+
+    def __copy__(self) -> "NeuralNetwork":
+        """A copy has parameters of its own."""
+        return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers hold the values; a copy lays them out in a vector of its own."""
@@ -200,7 +218,7 @@ class NeuralNetwork:
     @property
     def is_classifier(self) -> bool:
         """Whether the outputs are probabilities or logits of classes."""
-        return self.loss_name == "softmax_cross_entropy" or self._layers[-1].activation == "softmax"
+        return self.loss_name == "softmax_cross_entropy" or self._layer(-1).activation == "softmax"
 
     def _samples(self, x: ArrayLike, name: str = "x") -> tuple[Array, bool]:
         """Rows for the engine, and whether it was a single sample."""
@@ -273,7 +291,8 @@ class NeuralNetwork:
         Parameters
         ----------
         y_pred, y_true : array_like
-            Labels (n_samples,), or one row of scores (or one-hot) a sample, whose largest is the class.
+            Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the
+            class; of a single score a sample, above 0.5 is class 1.
 
         Returns
         -------
@@ -289,7 +308,7 @@ class NeuralNetwork:
         >>> NeuralNetwork.accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
         0.5
         """
-        predicted, true = (a.argmax(axis=1) if a.ndim == 2 else a for a in map(np.asarray, (y_pred, y_true)))
+        predicted, true = map(_classes, (y_pred, y_true))
         if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
             raise ValueError(
                 f"y_pred has shape {np.shape(y_pred)} and y_true {np.shape(y_true)}, "
@@ -465,21 +484,17 @@ class NeuralNetwork:
         if self._core is None:
             return None
         index = self._layers.index(layer)
-        is_last = index == len(self._layers) - 1
-        if what == "dz" and is_last:
-            if layer.activation == "softmax" or self.loss_name == "softmax_cross_entropy":
-                what = "da"  # softmax and cross-entropy are one: its error is t - y
-            else:
-                t, z = self.core.last("t", index), self.core.last("z", index)
+        if what == "dz" and index == len(self._layers) - 1:
+            if self.loss_name == "squared_error":
+                t, z = self._core.last("t", index), self._core.last("z", index)
                 return None if t is None else (t - z)[0 if self._single_sample else slice(None)]
-        values = self.core.last(what, index)
+            what = "da"  # softmax and cross-entropy are one step: its error is t - y
+        values = self._core.last(what, index)
         if values is None:
             return None
         if what != "z":
             values = values * -len(values)  # the article's sign, and each sample's own loss instead of the mean
-        elif is_last and layer.activation == "softmax":
-            values = softmax(values)
-        return values[0] if self._single_sample else values
+        return np.asarray(values[0] if self._single_sample else values)
 
     def train(
         self,
@@ -535,7 +550,7 @@ class NeuralNetwork:
         y: ArrayLike,
         *,
         optimizer: SGD | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
         sampling: str = "shuffle",
@@ -551,13 +566,15 @@ class NeuralNetwork:
         Parameters
         ----------
         X : array_like of shape (n_samples, n_in)
-            float32, float64 or uint8 (times input_scale) are read in place, never copied as a whole.
+            float32, float64 or uint8 (times input_scale) are read as they are, without a copy in the network's type.
+            Rows with many zeros are compressed first, which copies their non-zeros.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
         optimizer : SGD, optional
             By default SGD(lr=0.01).
-        batch_size : int
-            Samples an update; more than there are is an error. The last batch of an epoch takes what is left.
+        batch_size : int, optional
+            Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
+            last batch of an epoch takes what is left.
         epochs, iterations : int, optional
             How long, by one of the two; 10 epochs if neither is given.
         sampling : {"shuffle", "replacement", "sequential"}
@@ -598,9 +615,9 @@ class NeuralNetwork:
         True
         """
         return training.fit(
-            self, X, y, optimizer=optimizer or SGD(), batch_size=batch_size, epochs=epochs, iterations=iterations,
-            sampling=sampling, validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks,
-            progress=progress, n_threads=n_threads, rng=rng,
+            self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
+            iterations=iterations, sampling=sampling, validation_data=validation_data, sample_weight=sample_weight,
+            callbacks=callbacks, progress=progress, n_threads=n_threads, rng=rng,
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks
@@ -38,6 +39,11 @@ class SGD:
 
     def update(self, params: Mapping[str, NDArray[Any]], grads: Mapping[str, NDArray[Any]]) -> None:
         """Change the arrays of params in place by those of grads: the book's call for own loops."""
-        for key in params:
-            param = params[key]
+        missing = [key for key in params if key not in grads]
+        if missing:
+            raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
+        for key, param in params.items():
+            if not isinstance(param, np.ndarray):
+                raise TypeError(f"params[{key!r}] is a {type(param).__name__}, expected an array to change in place")
+        for key, param in params.items():
             param -= self.lr * grads[key]

@@ -31,14 +31,17 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     OSError
         If it cannot be written (missing folder, no permission, full disk); the temporary file is removed.
     """
-    target = Path(path)
+    target = Path(path).resolve()  # a link stays one
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, mode)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -102,7 +105,12 @@ def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, s
     }
     data = to_bytes(dict(net.params), entries)
     digest = hashlib.sha256(data).hexdigest()
-    write_atomically(path, data.replace(NO_DIGEST.encode(), digest.encode(), 1))
+    write_atomically(path, _with_digest(data, NO_DIGEST, digest))
+
+
+def _with_digest(data: bytes, old: str, new: str) -> bytes:
+    """Exchange the digest in its place in the header: within another value the quotes would be escaped."""
+    return data.replace(f'"sha256":"{old}"'.encode(), f'"sha256":"{new}"'.encode(), 1)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -127,14 +135,13 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, "Array"], dict[str, s
     try:
         tensors = from_bytes(data)
         length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
     if "nncore_format" not in metadata or "architecture" not in metadata:
         raise ValueError(f"{path} is a safetensors file without an nncore architecture, expected one that save wrote")
     digest = metadata.get("sha256", "")
-    found = hashlib.sha256(data.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest() if digest else ""
-    if not digest or digest != found:
+    if digest != hashlib.sha256(_with_digest(data, digest, NO_DIGEST)).hexdigest():
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
     if metadata["nncore_format"] != FORMAT:
         raise ValueError(f"{path} has format {metadata['nncore_format']!r}, expected {FORMAT!r}: use a newer nncore")

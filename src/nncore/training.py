@@ -25,7 +25,7 @@ MAX_DENSITY = 0.3
 MIN_FEATURES = 64
 
 
-@dataclass
+@dataclass(eq=False)
 class History:
     """What a training run was like.
 
@@ -94,7 +94,7 @@ def fit(
     y: ArrayLike,
     *,
     optimizer: SGD,
-    batch_size: int,
+    batch_size: int | None,
     epochs: int | None,
     iterations: int | None,
     sampling: str,
@@ -108,16 +108,19 @@ def fit(
     """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
     x, t, _ = net._batch(X, y, "X", "y")
     n = len(x)
-    batch_size = _checks.positive_int(batch_size, "batch_size")
+    batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
         raise ValueError(f"batch_size is {batch_size}, expected at most {n}, the number of samples")
     if epochs is not None and iterations is not None:
         raise ValueError(f"epochs is {epochs} and iterations is {iterations}, expected only one of them")
     _checks.choice(sampling, "sampling", SAMPLINGS)
+    callbacks = _checks.callables(callbacks, "callbacks")
     if not isinstance(optimizer, SGD):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer such as SGD(lr=0.1)")
     weights = _checks.sample_weights(sample_weight, n)
-    test = None if validation_data is None else net._batch(*validation_data, "validation X", "validation y")[:2]
+    test = None
+    if validation_data is not None:
+        test = net._batch(*_checks.pair(validation_data, "validation_data"), "validation X", "validation y")[:2]
     plan = _Plan(n, batch_size, sampling, net.rng if rng is None else _checks.generator(rng))
     if iterations is None:
         total = plan.steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
@@ -146,7 +149,6 @@ def fit(
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
-            net.core.n_threads = 1
             history.seconds = time.perf_counter() - started
     return history
 
@@ -224,28 +226,37 @@ class _Run:
         """Run the updates of this many epochs, as far as the total reaches."""
         index = np.concatenate([self.plan.epoch() for _ in range(count)])
         steps = min(count * self.plan.steps, len(self.losses) - self.history.iterations)
-        self.history.epochs += count
         first = 0
         while first < steps:
             threads, chunk = self._next()
             last = min(first + chunk, steps)
-            self.net.core.n_threads = threads
-            self._chunk(index, first, last, bar)
+            self._chunk(index, first, last, threads, bar)
             first = last
 
-    def _chunk(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
+    def _chunk(self, index: NDArray[np.intp], first: int, last: int, threads: int, bar: Any) -> None:
         """The updates first to last of these epochs: one call of the core."""
         plan, history = self.plan, self.history
         begin, end = plan.sample_at(first), plan.sample_at(last)
         n_steps = last - first
         losses = self.losses[history.iterations : history.iterations + n_steps]
-        before = time.perf_counter()
-        done = self.net.core.train(
-            *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, self.lr, losses
-        )
-        elapsed = time.perf_counter() - before
-        history.train_seconds += elapsed
-        history.loss = self.losses[: history.iterations + done]
+        core = self.net.core
+        core.steps_done = 0
+        before, done_before = time.perf_counter(), history.iterations
+        try:
+            with _threads.shared(core, threads):
+                core.train(*self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, self.lr, losses)
+        finally:
+            # Ctrl-C is raised when the core returns: what it did counts
+            done = core.steps_done
+            elapsed = time.perf_counter() - before
+            history.train_seconds += elapsed
+            history.loss = self.losses[: done_before + done]
+            history.epochs = -(-history.iterations // plan.steps)
+        if done == n_steps and not np.isfinite(core.params).all():
+            raise FloatingPointError(
+                f"a parameter is not finite after iteration {history.iterations} with learning rate {self.lr}, "
+                f"expected finite ones: try a smaller learning rate"
+            )
         if done < n_steps:
             raise FloatingPointError(
                 f"the loss became {losses[done]} at iteration {history.iterations + 1} with learning rate "
@@ -255,7 +266,7 @@ class _Run:
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
         bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
         self.chunks += 1
-        self.seconds_per_step[self.net.core.n_threads] = elapsed / done
+        self.seconds_per_step[threads] = elapsed / done
         # at most 8 times more than last time: the first chunks are too short to be measured well
         per_step = max(min(filter(None, self.seconds_per_step.values())), 1e-9)
         self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / per_step)))
@@ -272,12 +283,12 @@ def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> 
     classes = are_classes(train[1]) and are_classes(test[1])
 
     def record() -> None:
+        with _threads.shared(net.core, history.n_threads):
+            values = [net.accuracy(net._outputs(x), t) if classes else net.core.loss(x, t) for x, t in (train, test)]
+        # all at once: Ctrl-C may come while they are computed
         history.epoch_ends.append(history.iterations)
-        for name, (x, t) in (("train", train), ("test", test)):
-            if classes:
-                getattr(history, f"{name}_accuracy").append(net.accuracy(net._outputs(x), t))
-            else:
-                getattr(history, f"{name}_loss").append(net.core.loss(x, t))
+        for name, value in zip(("train", "test"), values, strict=True):
+            getattr(history, f"{name}_accuracy" if classes else f"{name}_loss").append(value)
 
     return record
 

@@ -13,6 +13,7 @@ class Network:
     grads: NDArray[Any]
     input_scale: float
     n_threads: int
+    steps_done: int
     @property
     def n_kept(self) -> int: ...
     def __init__(
