@@ -60,6 +60,9 @@ def numbers(x: ArrayLike, name: str) -> Array:
     except ValueError:
         raise ValueError(f"{name} is a ragged list, expected rows of equal length") from None
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        count = int(np.ma.getmaskarray(x).sum())
+        raise TypeError(f"{name} is a masked array with {count} masked elements, expected none: fill them")
+    if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} is an array of dtype {array.dtype}, expected real numbers")
     return array
 

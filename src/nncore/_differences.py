@@ -23,11 +23,7 @@ from nncore._schemes import (
     ridders,
     scheme_of,
     slope,
-<<<<<<< HEAD
-)  # fmt: skip
-=======
 )
->>>>>>> 873cc970896185f18a3e298703a766e7317ed412
 
 Array = NDArray[Any]
 
