@@ -84,8 +84,9 @@ def two_points(f, argument, cnp.ndarray x, double f0, double h, double relative_
     cdef Py_ssize_t i = 0, j
     cdef bint single = x.dtype == np.float32
     cdef char *target = NULL
-    cdef double original = 0, step, taken[2]
-    cdef double rise[2]
+    cdef double original = 0, step
+    cdef double[2] taken
+    cdef double[2] rise
     if slopes.shape[0] != x.size or not (single or x.dtype == np.float64):
         raise ValueError("slopes does not fit x")
     try:

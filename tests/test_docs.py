@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-MODULES = ["_dispatch", "book", "datasets", "functions", "gradient", "layers", "network", "optimizers"]
+MODULES = [
+    "_dispatch",
+    "book",
+    "datasets",
+    "functions",
+    "gradcheck",
+    "gradient",
+    "layers",
+    "network",
+    "optimizers",
+    "report",
+    "testing",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -35,7 +47,7 @@ def test_readme_commands_exist():
     """Every nncore command that README shows parses."""
     from nncore.cli import _parser
 
-    commands = re.findall(r"^(?:\S+=\S+ )?nncore ((?:train|predict|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE)
+    commands = re.findall(r"^(?:\S+=\S+ )?nncore ((?:train|predict|check|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE)
     assert len(commands) >= 4
     for command in commands:
         if "--help" not in command:

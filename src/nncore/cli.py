@@ -1,4 +1,4 @@
-"""The nncore command: train, predict, info."""
+"""The nncore command: train, predict, check, info."""
 
 import argparse
 import csv
@@ -41,7 +41,7 @@ def _fail(error: object, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="nncore", description="Train dense neural networks on a CPU, predict with them, show what runs."
+        prog="nncore", description="Train dense neural networks on a CPU, predict with them, check their gradients."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
@@ -53,6 +53,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--label", metavar="COLUMN", help="label column of a .csv file with a header (default: last)")
     predict.add_argument("--out", metavar="FILE", help="write the .csv there instead of to the terminal")
     predict.set_defaults(run=_predict)
+    check = commands.add_parser(
+        "check", help="check a model's gradient element by element",
+        description="Compare the back-propagation of MODEL on rows of DATA with central differences of its loss.",
+    )  # fmt: skip
+    check.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
+    check.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
+    check.add_argument("--samples", type=int, default=100, metavar="N", help="rows of DATA to use (default: 100)")
+    check.add_argument("--sample", type=int, metavar="K", help="check only K parameters, drawn at random")
+    check.add_argument("--label", metavar="COLUMN", help="label column of a .csv file with a header (default: last)")
+    check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
+    check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
+    check.set_defaults(run=_check)
     info = commands.add_parser(
         "info", help="show what is installed and runs, or what a model holds", description="Show the configuration."
     )
@@ -174,11 +186,9 @@ def _make_writable(folder: Path) -> None:
 
 def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path) -> list[str]:
     """Model, history and pictures; returns the names of the files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from nncore import persistence, plotting
 
+    _use_agg()
     metadata = {
         "dataset": source.name, "classes": json.dumps(source.classes), "label": source.label or "",
         "input": str(source.x_train.dtype),
@@ -196,6 +206,13 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
     for name, figure in figures.items():
         persistence.write_atomically(out / name, _png(figure))
     return [str(out / name) for name in ("model.safetensors", "history.csv", *figures)]
+
+
+def _use_agg() -> None:
+    """Pictures go to files: no window system is asked for."""
+    import matplotlib
+
+    matplotlib.use("Agg")
 
 
 def _png(figure: "Figure") -> bytes:
@@ -296,6 +313,33 @@ def _rows_to_predict(
         return x, None
     whole = y.dtype.kind == "f" and bool((y == np.round(y)).all())
     return x, [str(v) for v in (y.astype(np.int64) if whole else y)]
+
+
+def _check(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from nncore import _checks, check_gradient, persistence
+    from nncore.network import NeuralNetwork
+
+    count = _checks.positive_int(args.samples, "--samples")
+    net = NeuralNetwork.load(args.model)
+    metadata = persistence.read_metadata(args.model)
+    classes = json.loads(metadata.get("classes", "[]"))
+    x, y = _rows_to_predict(args, net, metadata)
+    if y is None:
+        raise ValueError(f"DATA is {args.data!r}, which has no labels, expected a data set with them")
+    unknown = sorted({label for label in y if classes and label not in classes})
+    if unknown:
+        raise ValueError(f"{args.data} has the label {unknown[0]!r}, expected one of {', '.join(classes)}")
+    t = [classes.index(label) for label in y] if classes else np.array(y, dtype=np.float64)
+    report = check_gradient(net, x[:count], t[:count], sample=args.sample)
+    if args.json:
+        persistence.write_atomically(args.json, report.to_json().encode())
+    if args.plot:
+        _use_agg()
+        persistence.write_atomically(args.plot, _png(report.plot()))
+    print(report)
+    return 0 if report.passed else 1
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -1,0 +1,316 @@
+"""check_gradient: right gradients pass, planted faults are caught and named, hard functions get the right verdict."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import NETWORKS
+
+from nncore import GradientMismatch, Layer, NeuralNetwork, SimpleNet, TwoLayerNet, check_gradient
+from nncore.testing import assert_gradient
+
+
+def network(name, dtype="float64"):
+    sizes, activations, loss, delta, bias = NETWORKS[name]
+    layers = [
+        Layer(m, n, a, use_bias=bias, init="xavier") for m, n, a in zip(sizes[:-1], sizes[1:], activations, strict=True)
+    ]
+    net = NeuralNetwork(layers, loss=loss, delta=delta, dtype=dtype, rng=0)
+    for key, value in net.params.items():
+        if key.startswith("b"):
+            value[:] = np.random.default_rng(1).normal(scale=0.5, size=value.shape)
+    return net
+
+
+def batch(net, n=20):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(n, net.n_in))
+    if net.loss_name == "squared_error":
+        return x, rng.normal(size=(n, net.n_out))
+    return x, rng.integers(net.n_out, size=n)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_network_passes(name, dtype):
+    net = network(name, dtype)
+    before = net.core.params.copy()
+    report = check_gradient(net, *batch(net))
+    assert report.passed, str(report)
+    assert report.counts["ok"] > 0.9 * net.n_params
+    assert report.n_evaluations == 2 * net.n_params
+    assert set(report.numerical) == set(net.params)
+    np.testing.assert_array_equal(net.core.params, before)
+
+
+@pytest.mark.parametrize("name", ["moons", "mnist", "regression"])
+def test_float32_as_it_is_passes_with_its_own_tolerance(name):
+    net = network(name, "float32")
+    report = check_gradient(net, *batch(net), dtype="network")
+    assert report.passed, str(report)
+    assert 1e-7 < report.max_abs_error < 1e-2
+
+
+FAULTS = {
+    "sign": (lambda g, p: {**g, "W1": -g["W1"]}, "sign"),
+    "sum instead of mean": (lambda g, p: {**g, "b1": 20 * g["b1"]}, "all elements of b1 are 20 times too large"),
+    "missing factor": (lambda g, p: {**g, "W2": 0.5 * g["W2"]}, "W2 are 2 times too small"),
+    "bias forgotten": (lambda g, p: {**g, "b2": 0 * g["b2"]}, "b2 is missing"),
+    "one element": (
+        lambda g, p: {**g, "W1": g["W1"] + 0.1 * (np.arange(g["W1"].size) == 7).reshape(g["W1"].shape)},
+        "1 of ",
+    ),
+    "penalty": (lambda g, p: {k: g[k] + 0.01 * p[k] * (k[0] == "W") for k in g}, "regularisation"),
+    "transposed": (lambda g, p: {**g, "W2": g["W2"].T}, "transpose"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_caught_and_named(fault):
+    net = NeuralNetwork([Layer(5, 6, "tanh"), Layer(6, 6, "sigmoid"), Layer(6, 2)], rng=0)
+    x, t = batch(net)
+    change, words = FAULTS[fault]
+    wrong = change(net.gradient(x, t), dict(net.params))
+    report = check_gradient(net, x, t, grad=wrong)
+    assert not report.passed
+    assert words in " ".join(report.hints) + str(report), str(report)
+    with pytest.raises(GradientMismatch, match=r"^[Wb]\d\["):
+        assert_gradient(net, x, t, grad=wrong)
+
+
+def test_relu_at_zero_is_a_kink_and_no_failure_unless_asked():
+    net = NeuralNetwork([Layer(1, 1, "relu", weights=[[1.0]], bias=[0.0]), Layer(1, 1, weights=[[1.0]], bias=[0.5])])
+    x, t = np.array([[0.0], [1.0]]), np.zeros((2, 1))
+    report = check_gradient(net, x, t)
+    assert report.verdict["b1"][0] == "kink"
+    assert report.passed
+    assert not check_gradient(net, x, t, kinks="fail").passed
+    # the wrong choice of relu'(0) = 1 shows at the kink as well
+    wrong = net.gradient(x, t)
+    wrong["b1"] = wrong["b1"] + 0.25
+    assert check_gradient(net, x, t, grad=wrong).verdict["b1"][0] == "kink"
+
+
+def test_the_books_classes_are_networks():
+    rng = np.random.default_rng(0)
+    assert check_gradient(TwoLayerNet(6, 4, 3, rng=0), rng.random((5, 6)), [0, 1, 2, 1, 0]).passed
+    assert check_gradient(SimpleNet(rng=0), np.array([0.6, 0.9]), 2).passed
+
+
+def test_same_bits_for_any_number_of_threads():
+    net = network("deep")
+    reports = [check_gradient(net, *batch(net), n_threads=n) for n in (1, 2, 4)]
+    for report in reports[1:]:
+        for key, value in reports[0].numerical.items():
+            np.testing.assert_array_equal(report.numerical[key], value)
+
+
+def test_a_sample_checks_some_of_every_parameter():
+    net = network("moons")
+    report = check_gradient(net, *batch(net), sample=60)
+    assert report.passed
+    assert 50 <= report.n_evaluations / 2 <= 80
+    assert re.search(r"\d+ of 2,702 elements at random", str(report))
+    full, again = check_gradient(net, *batch(net)), check_gradient(net, *batch(net), sample=60)
+    for key, verdict in report.verdict.items():
+        chosen = verdict != "unchecked"
+        assert chosen.any()
+        np.testing.assert_array_equal(report.numerical[key][chosen], full.numerical[key][chosen])
+        np.testing.assert_array_equal(again.verdict[key], verdict)
+
+
+def test_directions_find_a_wrong_gradient_and_say_what_they_could_miss():
+    net = network("moons")
+    x, t = batch(net)
+    before = net.core.params.copy()
+    report = check_gradient(net, x, t, directions=10)
+    assert report.passed
+    assert "would have shown in 99 of 100" in str(report)
+    wrong = {key: 1.01 * value for key, value in net.gradient(x, t).items()}
+    assert not check_gradient(net, x, t, grad=wrong, directions=10).passed
+    np.testing.assert_array_equal(net.core.params, before)
+
+
+def rosenbrock(x):
+    return float(np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2))
+
+
+def rosenbrock_grad(x):
+    grad = np.zeros_like(x)
+    grad[:-1] = -400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+    grad[1:] += 200 * (x[1:] - x[:-1] ** 2)
+    return grad
+
+
+def test_functions_pass_and_fail():
+    x = np.array([-1.2, 1.0, 0.3])
+    report = check_gradient(rosenbrock, x, grad=rosenbrock_grad)
+    assert report.passed
+    assert list(report.numerical) == ["x"]
+    np.testing.assert_array_equal(x, [-1.2, 1.0, 0.3])
+    wrong = rosenbrock_grad(x)
+    wrong[1] *= 1.001
+    report = check_gradient(rosenbrock, x, grad=wrong)
+    assert report.counts["mismatch"] == 1
+    assert report.worst(1)[0].index == (1,)
+
+
+def test_containers_keep_their_names():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    params = {"weights": rng.normal(size=(3, 2)), "bias": rng.normal(size=2)}
+
+    def loss(p):
+        return 0.5 * float(np.sum((x @ p["weights"] + p["bias"] - t) ** 2)) / len(x)
+
+    def grad(p, factor=1):
+        da = (x @ p["weights"] + p["bias"] - t) / len(x)
+        return {"weights": x.T @ da, "bias": da.sum(axis=0) * factor}
+
+    assert check_gradient(loss, params, grad=grad).passed
+    report = check_gradient(loss, params, grad=lambda p: grad(p, factor=8))
+    assert not report.passed
+    assert "all elements of bias are 8 times too large: sum instead of mean over 8 samples?" in str(report)
+    sequence = [params["weights"], params["bias"]]
+    both = check_gradient(lambda s: loss({"weights": s[0], "bias": s[1]}), sequence, grad=list(grad(params).values()))
+    assert both.passed
+    assert list(both.numerical) == ["x[0]", "x[1]"]
+    assert check_gradient(loss, params, grad=grad, sample=3).counts["unchecked"] == 5
+    assert check_gradient(loss, params, grad=grad, directions=4).passed
+
+
+def noisy(seed):
+    rng = np.random.default_rng(seed)
+    return lambda x: float(np.sum(x**2)) + 1e-10 * rng.standard_normal()
+
+
+VERDICTS = {
+    "abs at 0, slope of one side": (lambda x: float(abs(x[0])), [0.0], [1.0], "kink"),
+    "max of equal inputs": (lambda x: float(max(x[0], x[1])), [1.0, 1.0], [1.0, 0.0], "kink"),
+    "step function": (lambda x: float(np.floor(x[0])), [0.5], [0.0], "ok"),
+    "small scale": (lambda x: float(x[0] ** 2), [1e-8], [2e-8], "ok"),
+    "large scale": (lambda x: float(x[0] ** 2), [1e8], [2e8], "ok"),
+    "wrong at a large scale": (lambda x: float(x[0] ** 2), [1e8], [2.01e8], "mismatch"),
+    "overflow beside": (lambda x: float(np.exp(x[0])), [709.78], [np.exp(709.78)], "nonfinite"),
+    "analytic NaN": (lambda x: float(x[0]), [1.0], [np.nan], "nonfinite"),
+    "two values": (noisy(0), [0.3], [0.6], "nondeterministic"),
+    "constant": (lambda x: 1.0, [0.3], [0.0], "ok"),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_hard_cases_get_the_right_verdict(name):
+    f, x, grad, verdict = VERDICTS[name]
+    with np.errstate(over="ignore"):
+        report = check_gradient(f, np.array(x), grad=grad)
+    assert verdict in report.verdict["x"], str(report)
+
+
+def test_a_wiggle_faster_than_the_step_is_not_called_right():
+    report = check_gradient(lambda x: float(np.sin(1e6 * x[0])), np.array([0.7]), grad=[1e6 * np.cos(0.7e6)])
+    assert report.verdict["x"][0] in ("ok", "noise", "mismatch")
+    wrong = check_gradient(lambda x: float(np.sin(1e6 * x[0])), np.array([0.7]), grad=[5.0])
+    assert wrong.verdict["x"][0] in ("noise", "mismatch")
+
+
+BAD = {
+    "t missing": (lambda net, x, t: check_gradient(net, x), TypeError, "t is missing"),
+    "t with a function": (
+        lambda net, x, t: check_gradient(np.sum, x, t, grad=x),
+        TypeError,
+        "t is given with a function",
+    ),
+    "grad shape": (
+        lambda net, x, t: check_gradient(np.sum, x, grad=x[0]),
+        ValueError,
+        r"grad has shape \(3,\), expected \(20, 3\)",
+    ),
+    "grad names": (
+        lambda net, x, t: check_gradient(net, x, t, grad={"W1": 1}),
+        ValueError,
+        "grad has W1, expected W1, b1",
+    ),
+    "h": (lambda net, x, t: check_gradient(net, x, t, h=0), ValueError, "h is 0"),
+    "dtype": (lambda net, x, t: check_gradient(net, x, t, dtype="half"), ValueError, "dtype is 'half'"),
+    "both modes": (lambda net, x, t: check_gradient(net, x, t, sample=3, directions=3), ValueError, "only one of them"),
+    "sample": (lambda net, x, t: check_gradient(net, x, t, sample=0), ValueError, "sample is 0"),
+    "not finite": (lambda net, x, t: check_gradient(np.sum, x * np.nan, grad=x), ValueError, r"x\[0, 0\] is nan"),
+    "no layer": (lambda net, x, t: check_gradient(NeuralNetwork(), x, t), ValueError, "no layer"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, error, message = BAD[name]
+    net = network("regression")
+    with pytest.raises(error, match=message):
+        call(net, *batch(net))
+
+
+def test_a_loss_that_is_not_finite_is_said_before_any_work():
+    net = network("regression")
+    net.params["W1"][:] = np.nan
+    with pytest.raises(ValueError, match="the loss of this network at x and t is nan"):
+        check_gradient(net, *batch(net))
+
+
+def test_pytest_shows_the_table(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "import numpy as np\nfrom nncore.testing import assert_gradient\n"
+        "def test_gradient():\n    x = np.ones(3)\n    assert_gradient(lambda x: float(np.sum(x**2)), x, grad=-2 * x)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "sign flipped" in done.stdout
+    assert "parameter" in done.stdout
+    assert "> " in done.stdout
+    assert "assert_gradient(lambda x" in done.stdout
+
+
+def test_the_command(tmp_path, capsys):
+    from nncore import cli
+
+    out = tmp_path / "run"
+    assert cli.main(["train", "digits", "--hidden", "8", "--iterations", "50", "--quiet", "--out", str(out)]) == 0
+    model = str(out / "model.safetensors")
+    files = ["--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "r.json")]
+    assert cli.main(["check", model, "digits", "--samples", "30", *files]) == 0
+    assert "Gradient check PASSED" in capsys.readouterr().out
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "r.json").read_text())["passed"] is True
+    assert cli.main(["check", model, "digits", "--sample", "40"]) == 0
+    assert "elements at random" in capsys.readouterr().out
+    (tmp_path / "bare.csv").write_text(",".join("1" * 64) + "\n")
+    assert cli.main(["check", model, str(tmp_path / "bare.csv")]) == 2
+    assert "has no labels" in capsys.readouterr().err
+
+
+def test_the_command_exits_1_for_a_wrong_gradient(tmp_path, capsys, monkeypatch):
+    from nncore import cli
+
+    cli.main(["train", "moons", "--iterations", "50", "--quiet", "--out", str(tmp_path)])
+    right = NeuralNetwork.core.fget
+
+    class Wrong:
+        def __init__(self, core):
+            self.core = core
+
+        def __getattr__(self, name):
+            return getattr(self.core, name)
+
+        def gradient(self, x, t, weights, grads):
+            loss = self.core.gradient(x, t, weights, grads)
+            grads *= 2
+            return loss
+
+    monkeypatch.setattr(NeuralNetwork, "core", property(lambda net: Wrong(right(net))))
+    assert cli.main(["check", str(tmp_path / "model.safetensors"), "moons"]) == 1
+    assert "2 times too large" in capsys.readouterr().out
