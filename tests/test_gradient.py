@@ -400,6 +400,23 @@ def test_what_wiggles_faster_than_the_step_is_no_kink(rng):
     assert not any(one.kink[0] for one in one_by_one)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_kinks_of_a_layer(smooth, dtype, rng):
+    """No kink is seen where no pre-activation changes its sign within the step; of those that are, most are found."""
+    X, W, V = (rng.normal(size=shape).astype(dtype) for shape in [(10, 30), (30, 40), (40, 3)])
+    W *= dtype(0.05)
+    h = 2.0 ** round(np.log2(np.finfo(dtype).eps) / 3)
+    activation = np.tanh if smooth else lambda a: np.maximum(a, 0)
+    if dtype == np.float64 and not smooth:
+        W[:, 7] -= X[3] * (X[3] @ W[:, 7] - 0.2 * h) / (X[3] @ X[3])  # a pre-activation within the step
+    found = differences(lambda w: np.mean((activation(X @ w) @ V) ** 2), W, diagnose=True)
+    changes = (np.abs(X @ W)[:, None, :] < h * np.abs(X)[:, :, None]).any(axis=0) & (not smooth)
+    assert not (found.kink & ~changes).any()
+    assert found.kink.sum() >= 0.6 * changes.sum()
+    assert smooth or changes.sum() > 10
+
+
 @pytest.mark.parametrize("x", [0.0, 1e-9, 1e-7])
 def test_cube_root_near_0_is_not_resolved(x):
     found = differences(lambda v: float(np.cbrt(v[0] + x)), np.array([0.0]), diagnose=True)

@@ -1,35 +1,27 @@
 """Kinks of a function, found by its values at five points: x, and half a step and a whole step on both sides.
 
-A curve's slope changes evenly from one interval to the next, a kink changes it in one interval, or two neighbours if it
-lies between the points, and leaves one side of x straight. A function that wiggles faster than the step (sin(1e6 x))
-changes everywhere. What looks like a kink is looked at again at other points of the straight side.
+The slope of a parabola changes by the same amount from each of the four intervals to the next, that of a cubic by
+amounts on a line. A kink adds a change at one place, or at two neighbours if it lies between the points, and leaves one
+side of x smooth. So: one side gives the curvature, what the changes on the other side have beyond it is the kink, and
+the smooth side must be that parabola at more points than it was drawn through. A function that wiggles faster than the
+step (sin(1e6 x)) is a parabola on neither side.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore._evaluation import Evaluator
+from nncore._evaluation import Array, Evaluator
 
-Array = NDArray[Any]
-
-UNEVEN = 0.1  # of the largest change of slope: below, the changes are those of a parabola
-STRAIGHT = 0.02  # of the largest change of slope: a side that changes less is straight
 SMALLEST = 1e-4  # of the slope: a kink below this costs less than the check resolves
+UNEVEN = 0.1  # of the curvature's change of slope
+CUBIC = 0.3  # changes of slope this near to a line are those of a cubic
+SMOOTH = 0.001  # of the kink: how far the smooth side may be from its parabola
 NOISE = 100.0  # times f's rounding over the step: changes of slope below are noise
-CONFIRM = (0.125, 0.375, 0.75)  # the points, in steps, of the second look
+SECOND_LOOK = np.array([0.125, 0.375, 0.75])  # in steps
 
 
 def kinks(
-    fn: Evaluator,
-    f0: Array,
-    elements: NDArray[np.intp],
-    x: Array,
-    h: Array,
-    error: float,
-    t: Array,
-    values: Array,
+    fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, h: Array, error: float, t: Array, values: Array
 ) -> NDArray[np.bool_]:
     """Whether f has a kink within h of x, by element.
 
@@ -38,30 +30,32 @@ def kinks(
     order = [1, 3, 2, 0]
     at = np.insert(t[:, order], 2, 0.0, axis=1)
     f = np.insert(values[:, order], 2, float(f0), axis=1)
-    slopes = np.diff(f, axis=1) / np.diff(at, axis=1)
-    change = np.diff(slopes, axis=1)
-    largest = np.abs(change).max(axis=1)
     noise = error * np.abs(f).max(axis=1) / h
-    uneven = np.abs(change - change.mean(axis=1, keepdims=True)).max(axis=1) > UNEVEN * largest
-    clear = (largest > SMALLEST * np.abs(slopes).max(axis=1)) & (largest > NOISE * noise)
-    small = STRAIGHT * largest + 4 * noise
-    left, right = np.abs(change[:, 0]) <= small, np.abs(change[:, 2]) <= small
-    found: NDArray[np.bool_] = np.isfinite(f).all(axis=1) & uneven & clear & (left | right)
-    if found.any():
-        i = np.flatnonzero(found)
-        found[i] = (left[i] & _straight(fn, f0, elements[i], x[i], -h[i], slopes[i, 1], small[i], noise[i])) | (
-            right[i] & _straight(fn, f0, elements[i], x[i], h[i], slopes[i, 2], small[i], noise[i])
-        )
+    found = np.zeros(len(x), dtype=bool)
+    # the right side smooth, then, read from right to left, the left one
+    for side, points, heights in ((1.0, at, f), (-1.0, at[:, ::-1], f[:, ::-1])):
+        slopes = np.diff(heights, axis=1) / np.diff(points, axis=1)
+        change = np.diff(slopes, axis=1)
+        far, near = change[:, 0] - change[:, 2], change[:, 1] - change[:, 2]
+        kink = np.maximum(np.abs(far), np.abs(near))
+        clear = (kink > SMALLEST * np.abs(slopes).max(axis=1)) & (kink > NOISE * noise)
+        looks = np.isfinite(heights).all(axis=1) & clear & (kink > UNEVEN * np.abs(change[:, 2]))
+        looks &= (np.abs(far - 2 * near) > CUBIC * kink) & ~found
+        i = np.flatnonzero(looks)
+        if i.size:
+            allowed = SMOOTH * kink[i, None] + 2 * noise[i, None] / SECOND_LOOK
+            found[i] = _parabola(fn, f0, elements[i], x[i], side * h[i], points[i, 3:], heights[i, 3:], allowed)
     return found
 
 
-def _straight(
-    fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, h: Array, slope: Array, small: Array, noise: Array
+def _parabola(
+    fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, h: Array, t: Array, f: Array, allowed: Array
 ) -> NDArray[np.bool_]:
-    """Whether f keeps this slope at more points of the side to which h leads."""
-    points = (x[:, None] + np.array(CONFIRM) * h[:, None]).astype(x.dtype)
+    """Whether slopes from x to more points of this side are those of the parabola through x and the points t."""
+    points = (x[:, None] + SECOND_LOOK * h[:, None]).astype(x.dtype)
     taken = (points - x[:, None]).astype(np.float64)
-    rise = fn.each(elements, points) - f0
-    off = np.abs(rise / taken - slope[:, None])
-    result: NDArray[np.bool_] = (off <= small[:, None] + 2 * noise[:, None] / np.array(CONFIRM)).all(axis=1)
+    slopes = (fn.each(elements, points) - f0) / taken
+    at_half, at_one = ((f - f0) / t).T
+    drawn = at_half[:, None] + (at_one - at_half)[:, None] * (taken - t[:, :1]) / (t[:, 1:] - t[:, :1])
+    result: NDArray[np.bool_] = (np.abs(slopes - drawn) <= allowed).all(axis=1)
     return result
