@@ -1,4 +1,4 @@
-"""User input to kernel arrays. Every error message about input lives here.
+"""User input to kernel arrays: the checks that modules share.
 
 Each function returns what the kernels take, or raises one sentence: the argument, what was given, what was expected.
 """
