@@ -431,8 +431,8 @@ cdef class Network:
 
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
         (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
-        where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation. Works on blocks
-        of samples, with about max_memory bytes of workspace; looks for Ctrl-C between groups of units.
+        where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation. Works on
+        blocks of samples, with about max_memory bytes of workspace; looks for Ctrl-C between groups of units.
         """
         cdef Rows rows
         cdef Targets targets
