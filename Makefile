@@ -44,7 +44,7 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 
 bench: $(VENV)/.built
-	$(BIN)/python -m benchmarks moons mnist
+	$(BIN)/python -m benchmarks moons mnist gradcheck
 
 # Installed with build isolation and editable: the Python sources are the ones in src, the core is compiled once.
 $(VENV)/.built: $(SOURCES)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks import report
-from benchmarks.harness import DTYPES, Row, Settings, measure
-from benchmarks.jobs import JOBS
+from benchmarks.harness import Row, Settings, measure
+from benchmarks.jobs import DTYPES, JOBS
 from benchmarks.peers import PEERS
 
 DESCRIPTION = """\
 Measure nncore beside its peers, in one run and by turns.
 
-Every peer first trains for an epoch from the same start on the same samples. One that
-ends elsewhere than NumPy in float64 is shown as "differs" and gets no time. Times of a
-busy machine are noise; what counts is the ratio of two of them from one run.
+Every peer first trains for an epoch from the same start on the same samples, or finds
+the slopes there. One that ends elsewhere than NumPy in float64 is shown as "differs" and
+gets no time. Times of a busy machine are noise; what counts is the ratio of two of them
+from one run.
 """
 EXAMPLES = """\
 examples:
@@ -65,7 +66,7 @@ def at_least(smallest: float, kind: type, what: str) -> Callable[[str], Any]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked."""
-    jobs = "\n".join(f"  {job.name:<7} {job.title}" for job in JOBS.values())
+    jobs = "\n".join(f"  {job.name:<9} {job.title}" for job in JOBS.values())
     parser = Parser(
         prog="python -m benchmarks",
         description=f"{DESCRIPTION}\njobs:\n{jobs}",

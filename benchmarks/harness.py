@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jobs import Job, Problem
+from benchmarks.jobs import DTYPES, Job, Problem
 from benchmarks.peers import PEERS, Entry, Outcome, Peer, Run, load, numpy_reference
-
-DTYPES = ("float32", "float64")
 
 # How far loss and parameters may be from NumPy's in float64 after an epoch, relative to the largest of their array.
 # A step rounds a parameter by up to u of it, 6e-8 in float32 and 1.1e-16 in float64; what the update itself has lost is
@@ -39,9 +37,12 @@ class Row:
     reason : str
         Why not "ok".
     deviation : float or None
-        From the reference, relative; None where it cannot be compared, or is not finite.
+        From the reference, relative, or absolute if the peer's entry has a limit; None where it cannot be compared, or
+        is not finite.
     steps : int
         A repeat.
+    part : float
+        Of the work of a step that was done; the times are scaled to all of it.
     times_us : list of float
         Microseconds a step, of each repeat.
     ratio : float or None
@@ -57,6 +58,7 @@ class Row:
     note: str = ""
     deviation: float | None = None
     steps: int = 0
+    part: float = 1.0
     times_us: list[float] = field(default_factory=list)
     ratio: float | None = None
 
@@ -87,13 +89,16 @@ def measure(job: Job, settings: Settings) -> list[Row]:
     Raises
     ------
     OSError, ValueError
-        If its data cannot be had.
+        If its data cannot be had, or it has none of the float types.
     """
+    dtypes = [dtype for dtype in settings.dtypes if dtype in job.dtypes]
+    if not dtypes:
+        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
     raw, labels = job.load()
     labels = labels.astype(np.intp)
     reference = _reference(Problem(job, raw, labels, np.dtype(np.float64)))
     rows: list[Row] = []
-    for dtype in settings.dtypes:
+    for dtype in dtypes:
         # a Problem a type, so that the float copy of one type is gone before that of the next is made
         rows += _measure_dtype(Problem(job, raw, labels, np.dtype(dtype)), settings, reference)
     return rows
@@ -116,7 +121,8 @@ def _measure_dtype(problem: Problem, settings: Settings, reference: Outcome) -> 
     for _ in range(settings.repeats):
         for row, run in timed:
             time.sleep(SETTLE_SECONDS)
-            row.times_us.append(_seconds(row, run, row.steps) / row.steps * 1e6)
+            seconds = _seconds(row, run, row.steps)
+            row.times_us.append(seconds / (row.steps * row.part) * 1e6)
     _compare(rows)
     return rows
 
@@ -147,30 +153,31 @@ def _verified(row: Row, entry: Entry, problem: Problem, reference: Outcome) -> R
         row.status, row.reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         return None
     row.threads = outcome.threads
-    if entry.comparable and not _agrees(row, deviation(outcome, reference)):
+    if entry.comparable and not _agrees(row, deviation(outcome, reference, relative=entry.limit is None), entry.limit):
         return None
     return run
 
 
-def _agrees(row: Row, distance: float) -> bool:
-    """Whether the distance from the reference is rounding; the row says if not."""
-    limit = TOLERANCE[row.dtype]
+def _agrees(row: Row, distance: float, limit: float | None) -> bool:
+    """Whether the distance from the reference is rounding, or within the entry's limit; the row says if not."""
+    if limit is None:
+        limit = TOLERANCE[row.dtype]
     row.deviation = distance if math.isfinite(distance) else None
     if distance <= limit:
         return True
     row.status = "differs"
-    row.reason = f"{distance:.1e} from the reference after an epoch, at most {limit:.0e} is rounding"
+    row.reason = f"{distance:.1e} from the reference after an epoch, expected at most {limit:.0e}"
     return False
 
 
-def deviation(outcome: Outcome, reference: Outcome) -> float:
-    """Largest relative difference of the loss and of each parameter array; inf for other shapes or NaN."""
+def deviation(outcome: Outcome, reference: Outcome, *, relative: bool = True) -> float:
+    """Largest difference of the loss and of each array, or relative to its largest; inf for other shapes or NaN."""
     if [a.shape for a in outcome.params] != [b.shape for b in reference.params]:
         return math.inf
     pairs: list[tuple[Any, Any]] = [(outcome.loss, reference.loss)]
     pairs += zip(outcome.params, reference.params, strict=True)
     # np.max and not max: a NaN must come through
-    worst = float(np.max([np.max(np.abs(a - b)) / np.max(np.abs(b)) for a, b in pairs]))
+    worst = float(np.max([np.max(np.abs(a - b)) / (np.max(np.abs(b)) if relative else 1.0) for a, b in pairs]))
     return worst if math.isfinite(worst) else math.inf
 
 
@@ -178,7 +185,7 @@ def _seconds(row: Row, run: Run, steps: int) -> float:
     started = time.perf_counter()
     outcome = run(steps)
     elapsed = time.perf_counter() - started
-    row.threads = outcome.threads  # a peer may choose anew in every run
+    row.threads, row.part = outcome.threads, outcome.part  # a peer may choose anew in every run
     return elapsed
 
 

@@ -14,6 +14,9 @@ Array: TypeAlias = NDArray[Any]
 Layers: TypeAlias = list[tuple[Array, Array]]
 
 SEED = 0
+DTYPES = ("float32", "float64")
+H = 1e-4  # the book's step for differences
+MICROSECONDS = {"µs": 1.0, "ms": 1e3}
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Job:
         Returns training samples as they come, and their labels.
     draw : callable
         (rng, n_in, n_out) to the initial weights and bias of one layer.
+    dtypes : tuple of str
+        Float types in which it makes sense.
+    prefix : {"µs", "ms"}
+        In what the table gives the time of a unit.
     """
 
     name: str
@@ -45,6 +52,8 @@ class Job:
     sampling: str
     load: Callable[[], tuple[Array, Array]]
     draw: Callable[[np.random.Generator, int, int], tuple[Array, Array]]
+    dtypes: tuple[str, ...] = DTYPES
+    prefix: str = "µs"
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,12 @@ class Problem:
         drawn = [self.job.draw(rng, *shape) for shape in zip(self.job.sizes, self.job.sizes[1:], strict=False)]
         return [tuple(a.astype(np.float32).astype(self.dtype) for a in layer) for layer in drawn]  # type: ignore[misc]
 
+    def sample(self) -> list[NDArray[np.intp]]:
+        """Up to 100 elements of W1, b1, W2, b2, ..., as flat indices: of all of them a slow peer would take minutes."""
+        rng = np.random.default_rng(SEED)
+        sizes = [a.size for layer in self.start() for a in layer]
+        return [np.sort(rng.choice(size, min(size, 100), replace=False)) for size in sizes]
+
     def batches(self, steps: int) -> NDArray[np.intp]:
         """Samples of the first so many steps, (steps, batch_size): those that nncore's ``fit`` takes with SEED."""
         n, shape = len(self.labels), (steps, self.job.batch_size)
@@ -96,6 +111,12 @@ def _moons() -> tuple[Array, Array]:
 
 def _mnist() -> tuple[Array, Array]:
     return nncore.load_mnist(normalize=False)[0]
+
+
+def _dense() -> tuple[Array, Array]:
+    """As many samples as the book's batch has, with no pixel that is 0 and so makes its weights cheap."""
+    rng = np.random.default_rng(SEED)
+    return rng.random((100, 784)), rng.integers(10, size=100)
 
 
 def _article_start(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[Array, Array]:
@@ -131,6 +152,20 @@ JOBS = {
             sampling="replacement",
             load=_mnist,
             draw=_book_start,
+        ),
+        Job(
+            name="gradcheck",
+            title="784-50-10, sigmoid, softmax cross-entropy, 100 dense samples, the slope of the loss by each of "
+            "39,760 parameters by differences, h 1e-4",
+            unit="gradient",
+            sizes=(784, 50, 10),
+            batch_size=100,
+            lr=0.0,
+            sampling="sequential",
+            load=_dense,
+            draw=_book_start,
+            dtypes=("float64",),  # differences of float32 losses show rounding
+            prefix="ms",
         ),
     )
 }

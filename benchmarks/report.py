@@ -9,7 +9,7 @@ from typing import Any
 
 import nncore
 from benchmarks.harness import Row, Settings
-from benchmarks.jobs import Job
+from benchmarks.jobs import MICROSECONDS, Job
 from benchmarks.peers import load
 
 HEADINGS = ("peer", "dtype", "threads", "min", "median", "x slower than nncore")
@@ -48,34 +48,35 @@ def heading(env: dict[str, Any]) -> str:
 
 
 def table(job: Job, rows: Sequence[Row], settings: Settings) -> str:
-    """A job's table: times in µs a unit, then notes."""
+    """A job's table: times a unit, then notes."""
     notes = list(dict.fromkeys(row.note for row in rows if row.note))
-    lines = [HEADINGS, *(_cells(row, notes) for row in rows)]
+    lines = [HEADINGS, *(_cells(row, notes, MICROSECONDS[job.prefix]) for row in rows)]
     widths = [max(len(line[k]) for line in lines if len(line) > k + 1 or k == 0) for k in range(len(HEADINGS) - 1)]
     return "\n".join(
         [
             f"{job.name}: {job.title}",
-            f"µs per {job.unit}, {settings.repeats} interleaved repeats",
+            f"{job.prefix} per {job.unit}, {settings.repeats} interleaved repeats",
             *(_line(line, widths) for line in lines),
             *(f"[{k}] {note}" for k, note in enumerate(notes, start=1)),
         ]
     )
 
 
-def _cells(row: Row, notes: Sequence[str]) -> tuple[str, ...]:
+def _cells(row: Row, notes: Sequence[str], us: float) -> tuple[str, ...]:
     peer = f"{row.peer} [{notes.index(row.note) + 1}]" if row.note else row.peer
     if row.status != "ok":
         return peer, row.dtype, f"{row.status}: {row.reason}"
     ratio = "-" if row.ratio is None else f"{row.ratio:.3g}"
     threads = f"{row.threads} default" if row.threads_asked is None else str(row.threads)
-    return peer, row.dtype, threads, _number(row.min_us), _number(row.median_us), ratio
+    return peer, row.dtype, threads, _number(row.min_us, us), _number(row.median_us, us), ratio
 
 
-def _number(us: float | None) -> str:
-    """Three digits that count, more for large numbers."""
-    if us is None:
+def _number(time_us: float | None, us: float) -> str:
+    """A time in units of so many µs: three digits that count, more for large numbers."""
+    if time_us is None:
         return "-"
-    return f"{us:.0f}" if us >= 100 else f"{us:.3g}"
+    number = time_us / us
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -85,7 +86,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def job_as_dict(job: Job, rows: Iterable[Row]) -> dict[str, Any]:
-    """A job and its rows for JSON, in the units of the table."""
+    """A job and its rows for JSON, always in µs."""
     return {
         "job": job.name,
         "title": job.title,

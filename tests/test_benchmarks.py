@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +119,79 @@ def test_real_mnist_as_command(mnist_dir):
     assert (done.returncode, done.stderr) == (0, "")
     assert "differs" not in done.stdout
     assert done.stdout.count("float32") == 3
+
+
+@pytest.fixture
+def small_gradcheck(monkeypatch):
+    """A network of 265 parameters on 12 samples."""
+    rng = np.random.default_rng(0)
+    data = rng.random((12, 40)), rng.integers(10, size=12)
+    small = replace(JOBS["gradcheck"], sizes=(40, 5, 10), batch_size=12, load=lambda: data)
+    monkeypatch.setitem(JOBS, "gradcheck", small)
+
+
+def test_gradcheck_agrees_and_scales_what_is_sampled(small_gradcheck, tmp_path, capsys):
+    code, content = measured(tmp_path, "gradcheck", "--peers", "nncore", "numpy", "scipy")
+    assert code == 0
+    (job,) = content["jobs"]
+    rows = job["rows"]
+    assert [(row["peer"], row["dtype"], row["threads_asked"]) for row in rows] == [
+        ("nncore", "float64", None), ("nncore", "float64", 1), ("numpy", "float64", None), ("scipy", "float64", None)
+    ]  # fmt: skip
+    sampled = (100 + 5 + 50 + 10) / 265
+    assert [row["part"] for row in rows] == [1, 1, sampled, sampled]
+    for row in rows:
+        assert row["status"] == "ok", row
+        assert row["deviation"] <= (1e-5 if row["peer"] == "scipy" else 1e-9)
+        assert len(row["times_us"]) == 2
+        assert row["ratio"] == pytest.approx(row["median_us"] / rows[0]["median_us"])
+    assert rows[-1]["deviation"] > 1e-9, "forward differences are that far off"
+    printed = capsys.readouterr().out
+    assert "ms per gradient" in printed
+    assert "extrapolated" in printed
+
+
+def test_gradcheck_of_torch_agrees(small_gradcheck, tmp_path):
+    pytest.importorskip("torch")
+    code, content = measured(tmp_path, "gradcheck", "--peers", "nncore", "torch")
+    assert code == 0
+    assert [row["part"] for row in content["jobs"][0]["rows"]] == [1, 1, 65 / 265, 65 / 265]
+
+
+def test_part_of_the_work_is_scaled_to_all_of_it(monkeypatch, tmp_path):
+    def entry(part):
+        def prepare(problem, threads):
+            return lambda steps: time.sleep(0.01) or Outcome(0.0, [], 1, part)
+
+        return {"gradcheck": Entry(prepare, comparable=False)}
+
+    add_peer(monkeypatch, "sampled", entry(1 / 1000))
+    _, content = measured(tmp_path, "gradcheck", "--peers", "sampled")
+    assert content["jobs"][0]["rows"][0]["min_us"] >= 1000 * 0.01 * 1e6
+
+
+def test_slopes_off_by_more_than_the_limit_differ(small_gradcheck, monkeypatch, tmp_path):
+    def prepare(problem, threads):
+        run = numpy_reference.gradcheck(problem, threads)
+
+        def spoiled_run(steps):
+            outcome = run(steps)
+            outcome.params[1][2] += 2e-9
+            return outcome
+
+        return spoiled_run
+
+    add_peer(monkeypatch, "wrong", {"gradcheck": Entry(prepare, limit=1e-9)})
+    code, content = measured(tmp_path, "gradcheck", "--peers", "wrong")
+    (row,) = content["jobs"][0]["rows"]
+    assert (code, row["status"], row["times_us"]) == (1, "differs", [])
+    assert row["deviation"] == pytest.approx(2e-9)
+
+
+def test_job_without_the_float_type_says_so(tmp_path, capsys):
+    code, content = measured(tmp_path, "gradcheck", "--dtype", "float32", "--peers", "nncore")
+    assert (code, content["jobs"]) == (1, [])
+    assert capsys.readouterr().err == "gradcheck: is measured in float64, not in float32\n"
 
 
 def bias_kept(outcome, problem):

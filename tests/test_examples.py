@@ -16,6 +16,16 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # Script -> options for a short run, pictures, what it prints among other things.
 SCRIPTS = {
     "activations": ([], ["activations"], ["tanh: f(-1, 0, 1) = [-0.7616  0.      0.7616]"]),
+    "check_gradients": (
+        [],
+        ["check_gradients"],
+        [
+            "all elements of b are 32 times too large: sum instead of mean over 32 samples?",
+            "LogisticRegression:\nGradient check PASSED",
+            "corrected:\nGradient check PASSED",
+            "PyTorch, module.grad:",
+        ],
+    ),
     "cross_entropy": (
         [],
         ["cross_entropy"],

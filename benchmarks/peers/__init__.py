@@ -26,14 +26,18 @@ class Outcome(NamedTuple):
     loss : float
         Of the last batch, before its update.
     params : list of ndarray
-        W1, b1, W2, b2, ..., with weights (n_in, n_out); empty for a peer that takes no common start.
+        W1, b1, W2, b2, ..., with weights (n_in, n_out); empty for a peer that takes no common start. Of gradcheck the
+        slopes by the elements in ``Problem.sample``.
     threads : int
         That the peer could use.
+    part : float
+        Of the work of each step that was done, if a peer would take too long for all of it.
     """
 
     loss: float
     params: list[NDArray[Any]]
     threads: int
+    part: float = 1.0
 
 
 # Trains on from where it is, for so many steps over the problem's batches from the first one on.
@@ -55,12 +59,15 @@ class Entry:
         Whether it starts and samples as the others do, so that its result must be theirs.
     note : str
         What a reader of the figure has to know.
+    limit : float, optional
+        Absolute difference from the reference that its method explains; by default what rounding does to a training.
     """
 
     prepare: Callable[[Problem, int | None], Run]
     threads: tuple[int | None, ...] = (None,)
     comparable: bool = True
     note: str = ""
+    limit: float | None = None
 
 
 class Peer(Protocol):
@@ -80,6 +87,7 @@ PEERS = {
     "jax": "jax_scan",
     "sklearn": "sklearn_mlp",
     "numba": "numba_loops",
+    "scipy": "scipy_differences",
 }
 
 

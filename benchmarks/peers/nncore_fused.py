@@ -1,7 +1,7 @@
-"""nncore: NeuralNetwork.fit, whose steps run in the compiled core."""
+"""nncore: NeuralNetwork.fit and numerical_gradient, which run in the compiled core."""
 
 import nncore
-from benchmarks.jobs import SEED, Array, Problem
+from benchmarks.jobs import SEED, Array, H, Problem
 from benchmarks.peers import Entry, Outcome, Run
 
 
@@ -53,7 +53,25 @@ def mnist(problem: Problem, threads: int | None) -> Run:
     return _run(net, problem.raw, problem, threads)
 
 
+def gradcheck(problem: Problem, threads: int | None) -> Run:
+    """All parameters; the layers of TwoLayerNet without its 1e-7, as above."""
+    net = nncore.NeuralNetwork(
+        _layers(problem, ("sigmoid", "softmax")), loss="softmax_cross_entropy", dtype=problem.dtype
+    )
+    sample, x = problem.sample(), problem.x
+    used = threads or nncore.show_config("dicts")["threads"]
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps):
+            grads = net.numerical_gradient(x, problem.labels, H, n_threads=threads or "auto")
+        slopes = [grad.reshape(-1)[k] for grad, k in zip(grads.values(), sample, strict=True)]
+        return Outcome(net.loss(x, problem.labels), slopes, used)
+
+    return run
+
+
 JOBS = {
     "moons": Entry(moons),
     "mnist": Entry(mnist, threads=(None, 1), note="reads the images as bytes"),
+    "gradcheck": Entry(gradcheck, threads=(None, 1), limit=1e-9, note="numerical_gradient, all parameters"),
 }

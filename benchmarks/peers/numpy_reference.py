@@ -1,11 +1,13 @@
 """NumPy: the article's and the book's loops. In float64 they say what every peer has to compute."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from benchmarks.jobs import Array, Problem
+from benchmarks.jobs import Array, H, Problem
 from benchmarks.peers import Entry, Outcome, Run
 
 
@@ -124,8 +126,7 @@ class TwoLayerNet:
 
 def mnist(problem: Problem, threads: int | None) -> Run:
     """The book's loop; the loss is taken before the update as everyone else's, a forward pass of its own as there."""
-    names = ("W1", "b1", "W2", "b2")
-    net = TwoLayerNet(dict(zip(names, (a for layer in problem.start() for a in layer), strict=True)))
+    net = TwoLayerNet(named(problem))
     x, targets, lr = problem.x, problem.targets, problem.job.lr
 
     def run(steps: int) -> Outcome:
@@ -134,9 +135,45 @@ def mnist(problem: Problem, threads: int | None) -> Run:
             x_batch, t_batch = x[batch], targets[batch]
             grad = net.gradient(x_batch, t_batch)
             losses.append(net.loss(x_batch, t_batch))
-            for key in names:
+            for key in grad:
                 net.params[key] -= lr * grad[key]
         return Outcome(losses[-1], list(net.params.values()), blas_threads())
+
+    return run
+
+
+def named(problem: Problem) -> dict[str, Array]:
+    """The start as W1, b1, W2, b2."""
+    return dict(zip(("W1", "b1", "W2", "b2"), (a for layer in problem.start() for a in layer), strict=True))
+
+
+def numerical_gradient(f: Callable[[Array], float], x: Array, elements: NDArray[np.intp]) -> Array:
+    """The book's loop, over some of the elements."""
+    grad = np.zeros(len(elements))
+    for k, idx in enumerate(zip(*np.unravel_index(elements, x.shape), strict=True)):
+        tmp_val = x[idx]
+        x[idx] = tmp_val + H
+        fxh1 = f(x)
+        x[idx] = tmp_val - H
+        fxh2 = f(x)
+        grad[k] = (fxh1 - fxh2) / (2 * H)
+        x[idx] = tmp_val
+    return grad
+
+
+def gradcheck(problem: Problem, threads: int | None) -> Run:
+    """The sampled elements; each costs the same, two losses, whichever array it is of."""
+    net = TwoLayerNet(named(problem))
+    x, targets, sample = problem.x, problem.targets, problem.sample()
+    part = sum(map(len, sample)) / sum(a.size for a in net.params.values())
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps):
+            slopes = [
+                numerical_gradient(lambda _: net.loss(x, targets), param, elements)
+                for param, elements in zip(net.params.values(), sample, strict=True)
+            ]
+        return Outcome(net.loss(x, targets), slopes, blas_threads(), part)
 
     return run
 
@@ -144,4 +181,7 @@ def mnist(problem: Problem, threads: int | None) -> Run:
 JOBS = {
     "moons": Entry(moons, note="the article's loop"),
     "mnist": Entry(mnist, note="the book's loop: gradient and loss, two forward passes"),
+    "gradcheck": Entry(
+        gradcheck, limit=1e-9, note="the book's loop, extrapolated from up to 100 elements of each of W1, b1, W2, b2"
+    ),
 }

@@ -1,10 +1,11 @@
-"""PyTorch in eager mode: nn.Linear, optim.SGD and the ordinary loop."""
+"""PyTorch in eager mode: nn.Linear, optim.SGD and the ordinary loop; torch.autograd.gradcheck."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.jobs import Problem
+from benchmarks.jobs import H, Problem
 from benchmarks.peers import Entry, Outcome, Run
 
 DEFAULT_THREADS = torch.get_num_threads()
@@ -69,7 +70,49 @@ def mnist(problem: Problem, threads: int | None) -> Run:
     return run
 
 
+def gradcheck(problem: Problem, threads: int | None) -> Run:
+    """gradcheck in its slow mode, the default, of b1, W2 and b2; each element costs the same, two losses."""
+    # what gradcheck itself calls, as that returns no values; not public, so no other job should need it
+    from torch.autograd.gradcheck import _get_numerical_jacobian
+
+    params = [torch.from_numpy(a) for layer in problem.start() for a in layer]
+    sizes = [p.numel() for p in params]
+    x, labels = torch.from_numpy(problem.x), torch.from_numpy(problem.labels)
+    W1, *others = params
+    others = [p.requires_grad_() for p in others]
+
+    def loss(W1: torch.Tensor, b1: torch.Tensor, W2: torch.Tensor, b2: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(torch.addmm(b2, torch.sigmoid(torch.addmm(b1, x, W1)), W2), labels)
+
+    flat = torch.cat([p.detach().flatten() for p in params])
+    sample, offsets = problem.sample(), np.cumsum([0, *sizes[:-1]])
+    places = torch.from_numpy(np.concatenate([k + offset for k, offset in zip(sample, offsets, strict=True)]))
+
+    def sampled_loss(values: torch.Tensor) -> torch.Tensor:
+        parts = flat.index_put((places,), values).split(sizes)
+        return loss(*(part.view(p.shape) for part, p in zip(parts, params, strict=True)))
+
+    values = flat[places].requires_grad_()
+    ((jacobian,),) = _get_numerical_jacobian(sampled_loss, (values,), (sampled_loss(values),), eps=H)
+    slopes = np.split(jacobian.detach().numpy().reshape(-1), np.cumsum([len(k) for k in sample])[:-1])
+
+    def run(steps: int) -> Outcome:
+        torch.set_num_threads(threads or DEFAULT_THREADS)
+        for _ in range(steps):
+            torch.autograd.gradcheck(lambda *others: loss(W1, *others), others, eps=H)  # raises if they differ
+        part = sum(sizes[1:]) / sum(sizes)
+        return Outcome(loss(W1, *others).item(), slopes, torch.get_num_threads(), part)
+
+    return run
+
+
 JOBS = {
     "moons": Entry(moons, threads=(1,)),
     "mnist": Entry(mnist, threads=(None, 1)),
+    "gradcheck": Entry(
+        gradcheck,
+        threads=(None, 1),
+        limit=1e-9,
+        note="torch.autograd.gradcheck, slow mode, with its own back-propagation; extrapolated from b1, W2 and b2",
+    ),
 }
