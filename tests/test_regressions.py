@@ -198,7 +198,7 @@ def test_a_network_in_use_says_so(rng):
     """A long call of the core in one thread; another one asks meanwhile."""
     net = classifier()
     x, t = rng.normal(size=(100, 8)), rng.integers(3, size=100)
-    index, losses = rng.integers(100, size=3_000_000), np.empty(3_000_000)
+    index, losses = rng.integers(100, size=300_000), np.empty(300_000)
     started = net.core.params.copy()
     thread = threading.Thread(target=net.core.train, args=(x, t, None, index, 0, len(index), 1, 0.01, losses))
     thread.start()
