@@ -340,7 +340,7 @@ cdef inline void probe_unit(
     cdef double[64] halved
     cdef unsigned char[64] kinks
     cdef double factor = 0, scale, step, excess
-    cdef Py_ssize_t n_wanted = 0
+    cdef Py_ssize_t n_wanted = 0, wanted = 0
     cdef floating *t_W = scratch + scratch_size(net, m, probe.n_pairs) - m
     cdef const floating *t = base_t(net, base, m)
     if k + 2 == net.n_layers:
@@ -352,7 +352,9 @@ cdef inline void probe_unit(
         n_wanted += is_wanted(found, layer, j, i)
     i = 0
     while i < n_inputs:
-        n = next_inputs(found, layer, j, &i, 1, probe.n_pairs, inputs)
+        n = next_inputs(found, layer, j, &i, &wanted, 1, probe.n_pairs, inputs)
+        if n == 0:
+            break
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         for q in range(n):
@@ -363,9 +365,11 @@ cdef inline void probe_unit(
         return
     # the error of slope is step^2 / 6 times a third derivative, which is a sum over samples of z_in^3 times a factor of
     # the unit: slope(step) - slope(step / 2), 3 / 4 of it, is looked at for some inputs, the largest factor kept
-    i = 0
+    i, wanted = 0, 0
     while i < n_inputs:
-        n = next_inputs(found, layer, j, &i, max(1, n_wanted // TRUNCATION_INPUTS), probe.n_pairs, inputs)
+        n = next_inputs(found, layer, j, &i, &wanted, max(1, n_wanted // TRUNCATION_INPUTS), probe.n_pairs, inputs)
+        if n == 0:
+            break
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 0.5, halved, kinks)
@@ -389,17 +393,20 @@ cdef inline bint is_wanted(
 
 
 cdef inline Py_ssize_t next_inputs(
-    const Findings *found, const LayerSpec *layer, Py_ssize_t j, Py_ssize_t *i, Py_ssize_t stride, Py_ssize_t most,
-    Py_ssize_t *inputs
+    const Findings *found, const LayerSpec *layer, Py_ssize_t j, Py_ssize_t *i, Py_ssize_t *wanted, Py_ssize_t stride,
+    Py_ssize_t most, Py_ssize_t *inputs
 ) noexcept nogil:
-    """The next wanted inputs of unit j from i on, every stride-th of them, at most so many; i moves on"""
-    cdef Py_ssize_t n = 0, skip = 0, n_inputs = layer.n_in + (layer.b >= 0)
+    """The next wanted inputs of unit j from i on, every stride-th of them, at most so many
+
+    i, and the number of wanted ones before it, move on.
+    """
+    cdef Py_ssize_t n = 0, n_inputs = layer.n_in + (layer.b >= 0)
     while n < most and i[0] < n_inputs:
         if is_wanted(found, layer, j, i[0]):
-            if skip == 0:
+            if wanted[0] % stride == 0:
                 inputs[n] = i[0]
                 n += 1
-            skip = (skip + 1) % stride
+            wanted[0] += 1
         i[0] += 1
     return n
 

@@ -290,3 +290,19 @@ def test_log_error_in_ulp(core, dtype, rng):
         expected = np.outer(row, p - [1, 0]).ravel()
         bound = 40 * np.finfo(dtype).eps ** (2 / 3) * (1 + np.abs(row).max()) ** 2
         np.testing.assert_allclose(slope, expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("max_memory", [1 << 26, 40000])
+def test_a_sample_has_the_slopes_of_the_whole(core, max_memory, rng):
+    """Any number of wanted parameters, also none of a unit, with one and with several perturbations at a time."""
+    net, _, _, _ = make_network(core, "mnist", np.float64, rng)
+    x, t = make_batch("mnist", rng, 9)
+    weights, n = np.full(9, 1 / 9), net.params.size
+    whole, truncation, kink = np.empty(n), np.empty(n), np.empty(n, np.uint8)
+    net.numerical_gradient(x, t, weights, 0.0, whole, truncation, kink, max_memory)
+    for share in (0.0, 0.01, 0.5, 1.0):
+        wanted = (rng.random(n) < share).astype(np.uint8)
+        slope, estimate = np.full(n, np.nan), np.full(n, np.nan)
+        net.numerical_gradient(x, t, weights, 0.0, slope, estimate, kink, max_memory, wanted)
+        np.testing.assert_array_equal(slope, np.where(wanted, whole, 0.0))
+        assert np.all(np.isfinite(estimate))
