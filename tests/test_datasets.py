@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pooch
@@ -23,7 +22,6 @@ from hypothesis.extra import numpy as hnp
 
 from nncore import datasets
 
-REAL_DATA = Path(os.environ.get("NNCORE_DATA") or Path(__file__).resolve().parents[1] / ".." / "shared" / "data")
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -89,15 +87,8 @@ def assert_is_small(result, arrays):
 
 
 @pytest.fixture(scope="module")
-def mnist_folder():
-    if not REAL_DATA.is_dir():
-        pytest.skip(f"the real MNIST (four IDX files in a folder named by NNCORE_DATA) is not in {REAL_DATA}")
-    return REAL_DATA
-
-
-@pytest.fixture(scope="module")
-def raw_mnist(mnist_folder):
-    return datasets.load_mnist(normalize=False, data_dir=mnist_folder)
+def raw_mnist(mnist_dir):
+    return datasets.load_mnist(normalize=False, data_dir=mnist_dir)
 
 
 def test_mnist_raw_is_the_known_data(raw_mnist):
@@ -114,8 +105,8 @@ def test_mnist_raw_is_the_known_data(raw_mnist):
     assert abs(np.mean(x_train == 0) - 0.81) < 0.005
 
 
-def test_mnist_default_is_the_book_s(raw_mnist, mnist_folder, monkeypatch):
-    monkeypatch.setenv("NNCORE_DATA", str(mnist_folder))
+def test_mnist_default_is_the_book_s(raw_mnist, mnist_dir, monkeypatch):
+    monkeypatch.setenv("NNCORE_DATA", str(mnist_dir))
     (x_train, t_train), (x_test, t_test) = datasets.load_mnist()
     assert x_train.dtype == x_test.dtype == np.float32
     assert x_train.min() == 0.0
@@ -126,8 +117,8 @@ def test_mnist_default_is_the_book_s(raw_mnist, mnist_folder, monkeypatch):
     assert t_test.flags.writeable
 
 
-def test_mnist_images_and_one_hot_labels(raw_mnist, mnist_folder):
-    (x_train, t_train), (x_test, t_test) = datasets.load_mnist(False, False, True, data_dir=mnist_folder)
+def test_mnist_images_and_one_hot_labels(raw_mnist, mnist_dir):
+    (x_train, t_train), (x_test, t_test) = datasets.load_mnist(False, False, True, data_dir=mnist_dir)
     assert x_train.shape == (60000, 1, 28, 28)
     assert x_test.shape == (10000, 1, 28, 28)
     assert t_train.shape == (60000, 10)

@@ -4,6 +4,7 @@ A Python function in place, the same in several processes, a vectorised one on s
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 MAX_MEMORY = 64 << 20
 
 
-class Evaluator:
+class Evaluator(ABC):
     """f(x), and f with one element of x replaced.
 
     x is what the points replace elements of. After start: shape and dtype of f's values, eps of its float type.
@@ -29,13 +30,13 @@ class Evaluator:
     eps: float = float(np.finfo(np.float64).eps)
     n_evaluations: int = 0
 
+    @abstractmethod
     def call(self) -> Array:
         """f at self.x as it is now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
-        raise NotImplementedError
 
     def start(self) -> Array:
         """f(x), which must be finite; fixes what later values must look like."""

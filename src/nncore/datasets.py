@@ -376,10 +376,12 @@ def _download(idx_set: _IdxSet) -> dict[str, Path]:
                 failures[mirror] = error
     finally:
         logger.setLevel(level)
+    named = os.environ.get("NNCORE_DATA")
+    searched = f" (it names {named}, which has none of them)" if named else ""
     tried = " or ".join(f"{mirror} ({type(error).__name__})" for mirror, error in failures.items())
     raise ConnectionError(
-        f"{idx_set.name} could not be downloaded from {tried}; connect to the network, or set NNCORE_DATA or "
-        f"data_dir= to a folder that holds {', '.join(_FILES)} (plain or .gz)"
+        f"{idx_set.name} could not be downloaded from {tried}; connect to the network, or set NNCORE_DATA"
+        f"{searched} or data_dir= to a folder that holds {', '.join(_FILES)} (plain or .gz)"
     ) from failures[mirror]
 
 
