@@ -20,6 +20,8 @@ MODULES = ("activation", "dense", "loss", "network", "numdiff", "sparse")
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64") and os.name == "posix":
     LEVELS["x86_64_v3"] = ["-march=x86-64-v3"]
+    # Full-width registers, which compilers avoid unless told: numerical gradient of 784-50-10 in 29 instead of 43 ms.
+    LEVELS["x86_64_v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
 
 # No -ffast-math. errno and floating-point traps are never read; a * b + c may become one rounding.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]

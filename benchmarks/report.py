@@ -26,7 +26,7 @@ def environment(names: Iterable[str]) -> dict[str, Any]:
     config = nncore.show_config("dicts")
     assert config is not None  # a dict in this mode
     machine = {"cpu": _cpu(), "cpus": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
-    nncore_keys = {key: config[key] for key in ("level", "threads", "compiler", "flags", "OpenMP", "BLAS")}
+    nncore_keys = {key: config[key] for key in ("level", "threads", "compiler", "flags", "OpenMP", "products")}
     return {"machine": machine, "nncore": nncore_keys, "versions": versions}
 
 

@@ -15,6 +15,7 @@ from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.numdiff cimport (
     Findings, Probe, base_size, prepare_base, probe_units, scratch_size, widest,
 )
+from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.training cimport (
     FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
 )
@@ -46,6 +47,11 @@ cdef enum:
 def has_openmp():
     """Whether this build can use more than one thread."""
     return NN_HAS_OPENMP != 0
+
+
+def uses_blas():
+    """Whether this level leaves large products to BLAS."""
+    return NN_USES_BLAS != 0
 
 
 def build_flags():

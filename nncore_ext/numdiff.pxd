@@ -17,9 +17,9 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport RELU, SOFTMAX, activation_forward
-from nncore_ext.blas cimport gemm
 from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport LayerSpec, NetworkSpec
+from nncore_ext.product cimport product
 from nncore_ext.vmath cimport axpby, vcrosses, vdot, vexp, vlog
 
 cdef enum:
@@ -89,9 +89,7 @@ cdef inline void columns_forward(
         bias = params[layer.b + r] if layer.b >= 0 else 0
         for c in range(r * n_columns, (r + 1) * n_columns):
             a[c] = bias
-    # a += W.T @ z
-    gemm(True, False, params + layer.W, z, <floating> 1, a, layer.n_out, n_columns, layer.n_in,
-         layer.n_out, n_columns)
+    product(True, False, params + layer.W, z, a, n_columns, a, layer.n_out, n_columns, layer.n_in, 1)
 
 
 cdef inline void prepare_base(

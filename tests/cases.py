@@ -12,6 +12,7 @@ import reference as ref
 # rows, columns: 0, 1, odd, not a multiple of 8, larger than a vector register and than a BLAS block
 SHAPES_2D = [(0, 3), (1, 1), (1, 7), (2, 8), (3, 9), (5, 33), (17, 10)]
 SIZES_DENSE = [(1, 1, 1), (1, 2, 25), (1, 25, 50), (3, 5, 7), (2, 50, 25), (16, 24, 40), (100, 784, 50), (65, 130, 67)]
+SIZES_DENSE += [(40, 600, 103), (33, 70, 300), (600, 99, 150)]  # several copied strips, depths and blocks
 
 
 @dataclass

@@ -24,6 +24,19 @@ def test_kernel_equals_reference(core, case, shape, dtype, rng):
         assert np.all(error <= bound), f"{key}: error {np.max(error / bound):.2g} times the bound"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_of_every_width(core, dtype, rng):
+    """Whatever rest of rows and columns a product's tiles leave: whole numbers, so that every sum is exact."""
+    for n in range(1, 70):
+        x, W, da = (rng.integers(-9, 9, s).astype(dtype) for s in ((n % 23 + 2, 11), (11, n), (n % 23 + 2, n)))
+        a, dW, db, dx = (np.full_like(like, np.nan) for like in (da, W, W[0], x))
+        core.dense.forward(x, W, W[0], a)
+        core.dense.backward(x, W, da, dW, db, dx)
+        np.testing.assert_array_equal(a, x @ W + W[0])
+        np.testing.assert_array_equal(dW, x.T @ da)
+        np.testing.assert_array_equal(dx, da @ W.T)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_samples", [1, 3, 40])

@@ -10,7 +10,7 @@ import numpy as np
 
 from nncore import _cpu
 
-LEVELS = ("x86_64_v3", "baseline")
+LEVELS = ("x86_64_v4", "x86_64_v3", "baseline")
 
 
 def _pick_level() -> str:
@@ -45,7 +45,7 @@ else:
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Show what was built and what runs: level, compiler, flags, BLAS, threads, versions.
+    """Show what was built and what runs: level, compiler, flags, products, threads, versions.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "flags": network.build_flags(),
         "OpenMP": "yes" if network.has_openmp() else "no: one thread",
         "threads": _threads.available(),
-        "BLAS": _threads.blas_name(),
+        "products": _threads.products(),
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "SciPy": scipy.__version__,

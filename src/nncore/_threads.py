@@ -78,8 +78,10 @@ def _blas_libraries() -> list[Any]:
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-def blas_name() -> str:
-    """The BLAS libraries loaded in this process, with versions."""
+def products() -> str:
+    """What multiplies matrices: our own loops, or the BLAS libraries loaded in this process, with versions."""
+    if not network.uses_blas():
+        return "nncore's own"
     names = {f"{lib.internal_api} {lib.version or ''}".strip() for lib in _blas_libraries()}
     return ", ".join(sorted(names)) or "unknown"
 
@@ -88,10 +90,11 @@ def blas_name() -> str:
 def single_threaded_blas(macs: int) -> Iterator[None]:
     """Hold BLAS to one thread within, restored when the last of the calls that overlap ends.
 
-    Our own threads share the work already, and the bits must not depend on BLAS's number of threads.
+    Our own threads share the work already, and the bits must not depend on BLAS's number of threads. Nothing to do
+    where products are our own.
     """
     global _depth, _saved
-    if macs < BLAS_THREADED_MACS:
+    if macs < BLAS_THREADED_MACS or not network.uses_blas():
         yield
         return
     with _lock:

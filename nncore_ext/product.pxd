@@ -1,0 +1,95 @@
+"""Row-major matrix products, shared by threads: product.h, or SciPy's BLAS where that has the wider vectors."""
+
+from cython cimport floating
+from cython.parallel cimport prange
+from libc.string cimport memcpy
+from scipy.linalg.cython_blas cimport dgemm, sgemm
+
+cdef extern from "product.h" nogil:
+    const bint NN_USES_BLAS
+    void nn_product_f32(
+        const float *A, Py_ssize_t a_row, Py_ssize_t a_col, const float *B, Py_ssize_t b_row, Py_ssize_t b_col,
+        const float *start, Py_ssize_t start_row, float *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k)
+    void nn_product_f64(
+        const double *A, Py_ssize_t a_row, Py_ssize_t a_col, const double *B, Py_ssize_t b_row, Py_ssize_t b_col,
+        const double *start, Py_ssize_t start_row, double *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n,
+        Py_ssize_t k)
+
+cdef enum:
+    # A call of BLAS costs about as much as this many multiply-adds.
+    BLAS_MIN_MACS = 6144
+    # One block; waking a second thread pays from about two of them.
+    BLOCK_MACS = 1 << 20
+    MAX_BLOCKS = 16
+    # A block has at least so many rows or columns: fewer would each copy the whole other matrix.
+    BLOCK_ROWS = 32
+    BLOCK_COLUMNS = 48
+
+
+cdef inline void product(
+    bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads
+) noexcept nogil:
+    """C = start + op(A) @ op(B): op(A) (m, k), op(B) (k, n), C (m, n), A and B contiguous
+
+    start: row i at start + i * start_row (0: the same for all rows), or NULL. C is cut into blocks by the sizes alone
+    and each block is computed by one thread: the same bits for any n_threads. Sizes below 2^31 (Network checks them).
+    """
+    cdef Py_ssize_t most = min(m * n * k // BLOCK_MACS, MAX_BLOCKS), n_rows = 1, n_cols = 1, block
+    # powers of two, so that 2, 4, 8 threads share evenly; columns first: each strip of B is then copied once
+    while 2 * n_cols * n_rows <= most and n // (2 * n_cols) >= BLOCK_COLUMNS:
+        n_cols *= 2
+    while 2 * n_cols * n_rows <= most and m // (2 * n_rows) >= BLOCK_ROWS:
+        n_rows *= 2
+    if n_threads == 1 or n_rows * n_cols == 1:
+        for block in range(n_rows * n_cols):
+            product_block(trans_A, trans_B, A, B, start, start_row, C, m, n, k, block // n_cols, n_rows,
+                          block % n_cols, n_cols)
+    else:
+        for block in prange(n_rows * n_cols, num_threads=min(n_threads, <int> (n_rows * n_cols)), schedule="static"):
+            product_block(trans_A, trans_B, A, B, start, start_row, C, m, n, k, block // n_cols, n_rows,
+                          block % n_cols, n_cols)
+
+
+cdef inline void product_block(
+    bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t row_block, Py_ssize_t n_row_blocks,
+    Py_ssize_t col_block, Py_ssize_t n_col_blocks
+) noexcept nogil:
+    """One block of C; its columns begin at whole tiles"""
+    cdef Py_ssize_t a_row = 1 if trans_A else k, a_col = m if trans_A else 1
+    cdef Py_ssize_t b_row = 1 if trans_B else n, b_col = k if trans_B else 1
+    cdef Py_ssize_t i = m * row_block // n_row_blocks, i_stop = m * (row_block + 1) // n_row_blocks
+    cdef Py_ssize_t strips = (n + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
+    cdef Py_ssize_t j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
+    cdef Py_ssize_t j_stop = min(n, strips * (col_block + 1) // n_col_blocks * BLOCK_COLUMNS)
+    if NN_USES_BLAS and (i_stop - i) * (j_stop - j) * k >= BLAS_MIN_MACS:
+        blas_product(trans_A, trans_B, A + i * a_row, B + j * b_col, start + i * start_row + j if start else start,
+                     start_row, C + i * n + j, i_stop - i, j_stop - j, k, m if trans_A else k, k if trans_B else n, n)
+    elif floating is float:
+        nn_product_f32(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
+                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
+                       i_stop - i, j_stop - j, k)
+    else:
+        nn_product_f64(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
+                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
+                       i_stop - i, j_stop - j, k)
+
+
+cdef inline void blas_product(
+    bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t ld_A, Py_ssize_t ld_B, Py_ssize_t ld_C
+) noexcept nogil:
+    """The same by BLAS, to which a row-major matrix is its own transpose: C.T = op(B).T @ op(A).T asks for no copy"""
+    cdef char op_A = c'T' if trans_A else c'N'
+    cdef char op_B = c'T' if trans_B else c'N'
+    cdef int rows = <int> m, cols = <int> n, depth = <int> k, lda = <int> ld_A, ldb = <int> ld_B, ldc = <int> ld_C
+    cdef floating one = 1, beta = 1 if start else 0
+    cdef Py_ssize_t i
+    if start and start != C:
+        for i in range(m):
+            memcpy(C + i * ld_C, start + i * start_row, n * sizeof(floating))
+    if floating is float:
+        sgemm(&op_B, &op_A, &cols, &rows, &depth, &one, <float *> B, &ldb, <float *> A, &lda, &beta, C, &ldc)
+    else:
+        dgemm(&op_B, &op_A, &cols, &rows, &depth, &one, <double *> B, &ldb, <double *> A, &lda, &beta, C, &ldc)
