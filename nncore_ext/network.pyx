@@ -6,14 +6,13 @@ what memory safety needs: types, layouts, sizes.
 
 cimport numpy as cnp
 from cython cimport floating
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.numdiff cimport (
-    Findings, Probe, base_size, prepare_base, probe_units, scratch_size, widest,
+    Findings, Probe, Watch, base_size, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.training cimport (
@@ -42,6 +41,9 @@ cdef enum:
     # Perturbations evaluated at a time, at most, and the elements of a layer's columns that stay in the cache.
     MAX_PAIRS = 16
     PAIR_ELEMENTS = 1 << 15
+    # An activation costs as much as so many multiply-adds; those of one call, at most: 40 ms or less.
+    UNIT_WORK = 20
+    MAX_WORK = 1 << 30
 
 
 def has_openmp():
@@ -438,13 +440,15 @@ cdef class Network:
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
         (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
         where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation. Works on
-        blocks of samples, with about max_memory bytes of workspace; looks for Ctrl-C between groups of units.
+        blocks of samples, with about max_memory bytes of workspace; looks for Ctrl-C all the while.
         """
         cdef Rows rows
         cdef Targets targets
         cdef Findings found
         cdef Probe probe
-        cdef Py_ssize_t n = n_rows(x, "x"), start, k, j, threads = self.spec.n_threads
+        cdef Watch watch
+        cdef Py_ssize_t n = n_rows(x, "x"), start, k, base_elements, threads = self.spec.n_threads
+        cdef list raised = []
         cdef const double *w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
         cdef const void *params = cnp.PyArray_DATA(self.params)
         found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params, True)
@@ -460,6 +464,8 @@ cdef class Network:
         kink[:] = 0
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         set_targets(&targets, t, n, self.spec.n_out)
+        watch.work, watch.stop, watch.raised = 0, False, <void *> raised
+        probe.watch = &watch
         probe.h = h
         probe.rounding = rounding
         plan_probe(&self.spec, &probe, n, max_memory // self.params.itemsize)
@@ -473,14 +479,16 @@ cdef class Network:
                     probe_block(&self.spec, <const float *> params, &probe, &rows, &targets, w, start, <float *> base)
                 else:
                     probe_block(&self.spec, <const double *> params, &probe, &rows, &targets, w, start, <double *> base)
-            for k in range(self.spec.n_layers):
-                for j in range(0, self.spec.layers[k].n_out, 4 * threads):
-                    with nogil:
-                        if self.single:
-                            probe_group(&self.spec, <const float *> params, &probe, <float *> base, k, j, &found)
-                        else:
-                            probe_group(&self.spec, <const double *> params, &probe, <double *> base, k, j, &found)
-                    PyErr_CheckSignals()
+            with nogil:
+                for k in range(self.spec.n_layers):
+                    if self.single:
+                        probe_units(&self.spec, <const float *> params, &probe, <float *> base,
+                                    <float *> base + base_elements, k, &found)
+                    else:
+                        probe_units(&self.spec, <const double *> params, &probe, <double *> base,
+                                    <double *> base + base_elements, k, &found)
+            if raised:
+                raise raised[0]
 
     def last(self, str what, Py_ssize_t layer):
         """A copy of "z", "da", "dz" or, of the last layer, "t" (n_samples, n_out) from the last gradient, else None
@@ -584,9 +592,11 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
 cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:
     """Samples a block and pairs at a time: pairs while the columns of a layer stay in the cache, all in the memory"""
     cdef Py_ssize_t per_sample
+    probe.work = 2 * (net.n_params + UNIT_WORK * net.n_units)
     probe.n_pairs = max(1, min(MAX_PAIRS, PAIR_ELEMENTS // (2 * min(n, BLOCK) * widest(net))))
     per_sample = base_size(net, 1) + net.n_in + net.n_out + net.n_threads * scratch_size(net, 1, probe.n_pairs)
-    probe.m = max(1, min(n, max_elements // per_sample))
+    # and the time between two looks for Ctrl-C short
+    probe.m = max(1, min(n, max_elements // per_sample, MAX_WORK // (probe.n_pairs * probe.work)))
 
 
 cdef void probe_block(const NetworkSpec *net, const floating *params, Probe *probe, const Rows *rows,
@@ -607,12 +617,3 @@ cdef void probe_block(const NetworkSpec *net, const floating *params, Probe *pro
             probe.one_hot &= t[r] == 0 or t[r] == 1
         probe.one_hot &= ones == 1
     prepare_base(net, params, x, t, weights + start, buffer, m)
-
-
-cdef void probe_group(const NetworkSpec *net, const floating *params, const Probe *probe, floating *buffer,
-                      Py_ssize_t k, Py_ssize_t first, const Findings *found) noexcept nogil:
-    """4 units a thread of layer k"""
-    cdef Py_ssize_t m = probe.m
-    cdef floating *scratch = buffer + base_size(net, m) + m * (net.n_in + net.n_out)
-    probe_units(net, params, probe, buffer, scratch, k, first,
-                min(first + 4 * net.n_threads, net.layers[k].n_out), found)

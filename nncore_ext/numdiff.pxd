@@ -13,6 +13,7 @@ base, fixed for a block of samples, each (rows, m):
 """
 
 from cython cimport floating
+from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
 from libc.string cimport memcpy, memset
@@ -25,6 +26,8 @@ from nncore_ext.vmath cimport axpby, vcrosses, vdot, vexp, vlog
 cdef enum:
     # About this many inputs of a unit are also differenced with half the step, to see the truncation error.
     TRUNCATION_INPUTS = 32
+    # Multiply-adds between two looks for Ctrl-C: 10 ms or less.
+    WATCH_WORK = 1 << 27
 
 # What was found of each parameter, all by its place in the parameter vector.
 cdef struct Findings:
@@ -33,9 +36,17 @@ cdef struct Findings:
     unsigned char *kink  # a relu changes sides between the two points
     const unsigned char *wanted  # which parameters are asked for; NULL: all
 
+# Lets the thread that holds a signal's handlers look for them, and the others stop.
+cdef struct Watch:
+    Py_ssize_t work  # multiply-adds since the last look
+    bint stop
+    void *raised  # a list for the exception of a handler
+
 cdef struct Probe:
     Py_ssize_t m  # samples of the block
     Py_ssize_t n_pairs  # perturbations (up and down) evaluated at a time
+    Py_ssize_t work  # about the multiply-adds of one pair and one sample
+    Watch *watch
     bint one_hot  # every target row has one 1
     double h  # 0: default_step
     double rounding  # how far rounding moves a loss
@@ -90,6 +101,22 @@ cdef inline void columns_forward(
         for c in range(r * n_columns, (r + 1) * n_columns):
             a[c] = bias
     product(True, False, params + layer.W, z, a, n_columns, a, layer.n_out, n_columns, layer.n_in, 1)
+
+
+cdef inline bint interrupted(const Probe *probe, Py_ssize_t n_pairs) noexcept nogil:
+    """Whether to stop, before so many pairs are evaluated: Ctrl-C, seen by the thread that called"""
+    cdef Watch *watch = probe.watch
+    if threadid() == 0 and not watch.stop:
+        watch.work += n_pairs * probe.m * probe.work
+        if watch.work > WATCH_WORK:
+            watch.work = 0
+            with gil:
+                try:
+                    PyErr_CheckSignals()
+                except BaseException as error:
+                    (<list> watch.raised).append(error)
+                    watch.stop = True
+    return watch.stop
 
 
 cdef inline void prepare_base(
@@ -353,6 +380,8 @@ cdef inline void probe_unit(
         n = next_inputs(found, layer, j, &i, &wanted, 1, probe.n_pairs, inputs)
         if n == 0:
             break
+        if interrupted(probe, n):
+            return
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         for q in range(n):
@@ -368,6 +397,8 @@ cdef inline void probe_unit(
         n = next_inputs(found, layer, j, &i, &wanted, max(1, n_wanted // TRUNCATION_INPUTS), probe.n_pairs, inputs)
         if n == 0:
             break
+        if interrupted(probe, 2 * n):
+            return
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 0.5, halved, kinks)
@@ -438,13 +469,13 @@ cdef inline double error_scale(
 
 cdef inline void probe_units(
     const NetworkSpec *net, const floating *params, const Probe *probe, floating *base, floating *scratch,
-    Py_ssize_t k, Py_ssize_t first, Py_ssize_t stop, const Findings *found
+    Py_ssize_t k, const Findings *found
 ) noexcept nogil:
-    """probe_unit of units first to stop of layer k, shared by the threads: each parameter is found by one of them"""
+    """probe_unit of every unit of layer k, shared by the threads: each parameter is found by one of them"""
     cdef Py_ssize_t j, size = scratch_size(net, probe.m, probe.n_pairs)
     if net.n_threads == 1:
-        for j in range(first, stop):
+        for j in range(net.layers[k].n_out):
             probe_unit(net, params, probe, base, scratch, k, j, found)
     else:
-        for j in prange(first, stop, num_threads=net.n_threads, schedule="dynamic"):
+        for j in prange(net.layers[k].n_out, num_threads=net.n_threads, schedule="dynamic"):
             probe_unit(net, params, probe, base, scratch + threadid() * size, k, j, found)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -79,6 +80,105 @@ def test_planted_faults_are_caught_and_named(fault):
     assert words in " ".join(report.hints) + str(report), str(report)
     with pytest.raises(GradientMismatch, match=r"^[Wb]\d\["):
         assert_gradient(net, x, t, grad=wrong)
+
+
+class HandWritten:
+    """A network of NumPy with a mistake in its backward pass."""
+
+    def __init__(self, mistake):
+        rng = np.random.default_rng(0)
+        self.mistake = mistake
+        self.params = {name: rng.normal(size=s) for name, s in {"W1": (4, 5), "b1": 5, "W2": (5, 3), "b2": 3}.items()}
+        self.x, self.t = rng.normal(size=(7, 4)), rng.normal(size=(7, 3))
+        self.kept = rng.normal(size=(7, 5))
+
+    def loss(self, p):
+        self.z = np.tanh(self.x @ p["W1"] + p["b1"])
+        return 0.5 * float(np.sum((self.z @ p["W2"] + p["b2"] - self.t) ** 2)) / 7
+
+    def grad(self, p):
+        self.loss(p)
+        da2 = (self.z @ p["W2"] + p["b2"] - self.t) / 7
+        z = self.kept if self.mistake == "stale" else self.z
+        da1 = da2 @ p["W2"].T * (1 - self.z if self.mistake == "derivative" else 1 - self.z**2)
+        if self.mistake == "state":
+            self.kept, da1 = da1 * np.arange(5), self.kept
+        return {"W1": self.x.T @ da1, "b1": da1.sum(axis=0), "W2": z.T @ da2, "b2": da2.sum(axis=0)}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("stale", "b2 is right and W2 is not: are the inputs kept for W2 those of this evaluation, or stale"),
+        ("derivative", "everything up to b1 is wrong and everything from W2 on is right: does the gradient pass from"),
+        ("state", "grad(x) returned another gradient when called again"),
+        (None, ""),
+    ],
+)
+def test_mistakes_between_layers_are_named(mistake, words):
+    net = HandWritten(mistake)
+    report = check_gradient(net.loss, net.params, grad=net.grad)
+    assert report.passed == (mistake is None)
+    assert words in " ".join(report.hints + report.notes), str(report)
+
+
+def test_weights_of_the_samples():
+    net = network("mnist")
+    x, t = batch(net)
+    weights = np.random.default_rng(3).random(20)
+    assert check_gradient(net, x, t, sample_weight=weights).passed
+    assert not check_gradient(net, x, t, sample_weight=weights, grad=net.gradient(x, t)).passed
+    weights[5:] = 0
+    assert net.loss(x, t, sample_weight=np.ones(20) * 0.3) == pytest.approx(net.loss(x, t), rel=1e-14)
+    for name, slope in net.numerical_gradient(x, t, sample_weight=weights * (weights > 0)).items():
+        expected = net.gradient(x[:5], t[:5], sample_weight=weights[:5])[name]
+        np.testing.assert_allclose(slope, expected, rtol=0, atol=1e-8)
+
+
+def test_agrees_with_the_books_loop_on_thousands_of_elements():
+    """The book's numerical gradient, h = 1e-4: 2,000 elements of W1 and all of the others."""
+    rng = np.random.default_rng(0)
+    net = TwoLayerNet(784, 50, 10, rng=0)
+    for value in net.params.values():
+        value[...] = rng.normal(scale=0.1, size=value.shape)
+    x, labels = rng.random((100, 784)), rng.integers(10, size=100)
+    p = {name: value.copy() for name, value in net.params.items()}
+
+    def loss():
+        z = 1 / (1 + np.exp(-(x @ p["W1"] + p["b1"])))
+        a = z @ p["W2"] + p["b2"]
+        a -= a.max(axis=1, keepdims=True)
+        y = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+        return -np.sum(np.log(y[np.arange(100), labels] + 1e-7)) / 100
+
+    slopes = net.network.numerical_gradient(x, labels, h=1e-4)
+    for name, value in p.items():
+        for i in rng.choice(value.size, min(value.size, 2000), replace=False):
+            start = value.flat[i]
+            value.flat[i] = start + 1e-4
+            up = loss()
+            value.flat[i] = start - 1e-4
+            difference = (up - loss()) / 2e-4
+            value.flat[i] = start
+            assert abs(slopes[name].flat[i] - difference) < 1e-9
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers on this system")
+def test_ctrl_c_ends_the_check_of_a_large_network():
+    """One perturbation of this network takes seconds: only looks within a unit end it."""
+    net = NeuralNetwork([Layer(300, 500, "tanh"), Layer(500, 500, "tanh"), Layer(500, 3)], rng=0)
+    rng = np.random.default_rng(0)
+    x, t = rng.random((2000, 300)), rng.integers(3, size=2000)
+    before, handler = net.core.params.copy(), signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(KeyboardInterrupt):
+            check_gradient(net, x, t)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    np.testing.assert_array_equal(net.core.params, before)
+    assert check_gradient(net, x[:2], t[:2], sample=50).passed
 
 
 def test_relu_at_zero_is_a_kink_and_no_failure_unless_asked():
@@ -187,6 +287,10 @@ def noisy(seed):
     return lambda x: float(np.sum(x**2)) + 1e-10 * rng.standard_normal()
 
 
+def wiggle(x):
+    return float(np.sin(1e6 * x[0]))
+
+
 VERDICTS = {
     "abs at 0, slope of one side": (lambda x: float(abs(x[0])), [0.0], [1.0], "kink"),
     "max of equal inputs": (lambda x: float(max(x[0], x[1])), [1.0, 1.0], [1.0, 0.0], "kink"),
@@ -198,6 +302,10 @@ VERDICTS = {
     "analytic NaN": (lambda x: float(x[0]), [1.0], [np.nan], "nonfinite"),
     "two values": (noisy(0), [0.3], [0.6], "nondeterministic"),
     "constant": (lambda x: 1.0, [0.3], [0.0], "ok"),
+    "a wiggle faster than the step": (wiggle, [0.7], [1e6 * np.cos(0.7e6)], "ok"),
+    "wrong at a wiggle": (wiggle, [0.7], [5.0], "mismatch"),
+    "cube root at 0": (lambda x: float(np.cbrt(x[0])), [0.0], [0.0], "noise"),
+    "cube root, infinite": (lambda x: float(np.cbrt(x[0])), [0.0], [np.inf], "nonfinite"),
 }
 
 
@@ -209,11 +317,10 @@ def test_hard_cases_get_the_right_verdict(name):
     assert verdict in report.verdict["x"], str(report)
 
 
-def test_a_wiggle_faster_than_the_step_is_not_called_right():
-    report = check_gradient(lambda x: float(np.sin(1e6 * x[0])), np.array([0.7]), grad=[1e6 * np.cos(0.7e6)])
-    assert report.verdict["x"][0] in ("ok", "noise", "mismatch")
-    wrong = check_gradient(lambda x: float(np.sin(1e6 * x[0])), np.array([0.7]), grad=[5.0])
-    assert wrong.verdict["x"][0] in ("noise", "mismatch")
+@pytest.mark.parametrize(("slope", "verdict"), [(-1.0, "ok"), (1.0, "mismatch")])
+def test_a_kink_beside_a_bound_is_passed_by_a_finer_step(slope, verdict):
+    report = check_gradient(lambda x: float(abs(x[0] - 1e-6)), np.array([0.0]), grad=[slope], bounds=(0, 1))
+    assert report.verdict["x"][0] == verdict, str(report)
 
 
 BAD = {

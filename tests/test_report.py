@@ -301,7 +301,8 @@ FAULTS = {
     ),
     "one row": ("W2", lambda g, v: changed(g["W2"], 1, 9.0), "all 4 errors of W2 are in W2[1, :]"),
     "last column": ("W1", lambda g, v: changed(g["W1"], (slice(None), 3), 9.0), "all 6 errors of W1 are in W1[:, 3]"),
-    "no pattern": ("W1", lambda g, v: v["W1"] ** 2 - g["W1"], ""),
+    "no pattern": ("b1", lambda g, v: v["b1"] ** 2 - g["b1"], ""),
+    "no pattern, bias right": ("W1", lambda g, v: v["W1"] ** 2 - g["W1"], "b1 is right and W1 is not: are the inputs"),
 }  # fmt: skip
 
 

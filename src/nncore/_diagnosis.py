@@ -8,6 +8,7 @@ is described by its place: one element, one row.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,10 @@ class Case:
     wrong: Mask
     values: Array | None = None
 
+    def right(self) -> bool:
+        """Whether elements that the difference knows well are there, and none is wrong."""
+        return bool(self.sure.any() and not self.wrong.any())
+
     def agrees(self, corrected: Array, but: Any = False) -> bool:
         """Whether this gradient equals the difference wherever it can be told, but for some elements."""
         told = self.told & np.logical_not(but)
@@ -112,8 +117,9 @@ def diagnose(cases: Sequence[Case]) -> list[str]:
                 explanations = (explain(case, cases) for explain in (missing, factor, rearranged, decayed, placed))
                 sentence = next(filter(None, explanations), "")
                 found.setdefault(sentence, []).append(case.name)
-    found.pop("", None)
-    return [sentence.replace("{}", _join(names, len(cases))) for sentence, names in found.items()]
+    unexplained = found.pop("", [])
+    sentences = [sentence.replace("{}", _join(names, len(cases))) for sentence, names in found.items()]
+    return sentences + [s for s in (kept_inputs(cases, unexplained), upstream(cases, unexplained)) if s]
 
 
 def missing(case: Case, _: Sequence[Case]) -> str:
@@ -204,6 +210,30 @@ def placed(case: Case, _: Sequence[Case]) -> str:
         places = ", ".join(where(case.name, index) for index in indices.tolist())
         return f"{count} of {n_told:,} elements of {{}} differ{'s' if count == 1 else ''}: {places}"
     return ""
+
+
+def kept_inputs(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
+    """A bias that is right beside weights that are not: of da and the layer's inputs, only the inputs can be wrong."""
+    for weights, bias in pairwise(cases):
+        fits = weights.analytic.ndim == 2 and bias.analytic.ndim == 1 and bias.analytic.size in weights.analytic.shape
+        if fits and weights.name in unexplained and bias.right():
+            return (
+                f"{bias.name} is right and {weights.name} is not: are the inputs kept for {weights.name} those of this "
+                f"evaluation, or stale (of an earlier batch) or overwritten?"
+            )
+    return ""
+
+
+def upstream(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
+    """Wrong in all parameters up to one, right in all after it: the gradient goes wrong on its way back."""
+    wrong = [case.name in unexplained for case in cases]
+    first = wrong.index(False) if False in wrong else len(wrong)
+    if not 1 < first < len(cases) or not all(case.right() for case in cases[first:]):
+        return ""
+    return (
+        f"everything up to {cases[first - 1].name} is wrong and everything from {cases[first].name} on is right: does "
+        f"the gradient pass from {cases[first].name} to {cases[first - 1].name} by the right weights and derivative?"
+    )
 
 
 def _rounded(value: float, relative: float, most: int) -> str:

@@ -58,6 +58,7 @@ def differences(
     elements: Any = None,
     arrays: bool = False,
     diagnose: bool = False,
+    finer: float = 1.0,
     max_memory: int = MAX_MEMORY,
     **how: Any,
 ) -> Differences:
@@ -65,7 +66,8 @@ def differences(
 
     The arrays of the result have its shape, or (len(elements),) where only some are asked for by their index in C
     order; with arrays=True the shape of what f returns follows. diagnose: estimate the truncation and look for
-    kinks, at five points an element. how: vectorized, n_jobs, n_threads as evaluator has them.
+    kinks, at five points an element; finer: with it, a factor of the step. how: vectorized, n_jobs, n_threads as
+    evaluator has them.
     """
     scheme = scheme_of(method, order, h, noise)
     fn = evaluator(f, x, key, name=name, arrays=arrays, complex_step=method == "complex", max_memory=max_memory, **how)
@@ -79,7 +81,7 @@ def differences(
         _fill_by_two_points(fn, f0, scheme, result)
     elif wanted.size:
         with np.errstate(all="ignore"):
-            plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays)
+            plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays, finer)
             # points, values and what is made of them: about 16 numbers a point
             rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
             for first in range(0, wanted.size, rows):
@@ -114,8 +116,10 @@ class _Result:
 class _Plan:
     """Steps and sides of every element, and the evaluation of some of them."""
 
-    def __init__(self, fn: Evaluator, f0: Array, scheme: Scheme, limits: tuple[Array, Array] | None, diagnose: bool):
-        self.fn, self.f0, self.scheme, self.diagnose = fn, f0, scheme, diagnose
+    def __init__(
+        self, fn: Evaluator, f0: Array, scheme: Scheme, limits: tuple[Array, Array] | None, diagnose: bool, finer: float
+    ):
+        self.fn, self.f0, self.scheme, self.diagnose, self.finer = fn, f0, scheme, diagnose, finer
         self.x = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
         self.wide: Any = np.result_type(self.x.dtype, np.float64)
         self.nodes = FIVE if diagnose and len(scheme.nodes) < len(FIVE) else scheme.nodes
@@ -129,8 +133,8 @@ class _Plan:
 
     def _steps(self, kind: str) -> Array:
         if self.scheme.h:
-            return np.full(self.x.size, self.scheme.h)
-        step: Array = relative_step(self.error, POWERS[kind]) * self.scale
+            return np.full(self.x.size, self.finer * self.scheme.h)
+        step: Array = self.finer * relative_step(self.error, POWERS[kind]) * self.scale
         return step
 
     def _sides(self) -> Array:

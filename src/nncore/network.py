@@ -316,7 +316,7 @@ class NeuralNetwork:
             )
         return float(np.mean(predicted == true))
 
-    def loss(self, X: ArrayLike, t: ArrayLike) -> float:
+    def loss(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss averaged over the samples.
 
         Parameters
@@ -324,6 +324,8 @@ class NeuralNetwork:
         X : array_like of shape (n_samples, n_in) or (n_in,)
         t : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
+        sample_weight : array_like of shape (n_samples,), optional
+            sum(weight * loss) / sum(weight) instead of the mean.
 
         Returns
         -------
@@ -335,15 +337,16 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, _ = self._batch(X, t)
+        weights = _checks.sample_weights(sample_weight, len(rows))
         with _threads.single_threaded_blas(self._macs(len(rows))):
-            return float(self.core.loss(rows, targets))
+            return float(self.core.loss(rows, targets, weights))
 
-    def gradient(self, X: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+    def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
         """Return the gradient of the loss, by back-propagation.
 
         Parameters
         ----------
-        X, t : array_like
+        X, t, sample_weight : array_like
             As in loss.
 
         Returns
@@ -357,21 +360,23 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, self._single_sample = self._batch(X, t)
+        weights = _checks.sample_weights(sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
-            self.core.gradient(rows, targets, None, grads)
+            self.core.gradient(rows, targets, weights, grads)
         return self._named(grads)
 
     def numerical_gradient(
-        self, X: ArrayLike, t: ArrayLike, h: float | None = None, *, n_threads: int | str = "auto"
-    ) -> dict[str, Array]:
+        self, X: ArrayLike, t: ArrayLike, h: float | None = None, *, sample_weight: ArrayLike | None = None,
+        n_threads: int | str = "auto",
+    ) -> dict[str, Array]:  # fmt: skip
         """Return the gradient of the loss by central differences of every parameter.
 
         The loss is evaluated anew for each parameter, from the layer on that it changes; no derivative is used.
 
         Parameters
         ----------
-        X, t : array_like
+        X, t, sample_weight : array_like
             As in loss.
         h : float, optional
             Step; by default eps**(1/3) * max(1, abs(p)) for each parameter p.
@@ -391,7 +396,9 @@ class NeuralNetwork:
         rows, targets, _ = self._batch(X, t)
         step = 0.0 if h is None else _checks.positive_float(h, "h")
         slope = np.empty(self.n_params)
-        self._differences(rows, targets, step, n_threads, slope)
+        self._differences(
+            rows, targets, step, n_threads, slope, weights=_checks.sample_weights(sample_weight, len(rows))
+        )
         return self._named(slope.astype(self.dtype, copy=False))
 
     def _differences(
@@ -403,18 +410,19 @@ class NeuralNetwork:
         slope: NDArray[np.float64],
         truncation: NDArray[np.float64] | None = None,
         *,
+        weights: NDArray[np.float64] | None = None,
         wanted: NDArray[np.uint8] | None = None,
         rounding: float = 0.0,
         max_memory: int = 64 << 20,
     ) -> NDArray[np.uint8]:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
-        weights = np.full(len(rows), 1 / len(rows))
+        weights = np.ones(len(rows)) if weights is None else weights
         self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
                 self.core.numerical_gradient(
-                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding
+                    rows, targets, weights / weights.sum(), h, slope, truncation, kink, max_memory, wanted, rounding
                 )
         finally:
             self.core.n_threads = 1
