@@ -14,9 +14,11 @@ from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.numdiff cimport (
     Findings, Probe, Watch, base_size, prepare_base, probe_units, scratch_size, widest,
 )
+from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.training cimport (
-    FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_steps,
+    FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_online,
+    train_steps,
 )
 
 import numpy as np
@@ -374,6 +376,7 @@ cdef class Network:
         how many are finite: fewer than all when it stopped at one that is not.
         """
         cdef Plan plan
+        cdef PackedNetwork packed
         cdef Py_ssize_t n = n_rows(t, "t"), steps, size
         cdef double *w = NULL
         cdef int *columns = NULL
@@ -415,13 +418,21 @@ cdef class Network:
         cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches, True)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
+        packed.size = 0
+        if batch_size == 1 and plan.compressed.indptr == NULL:
+            plan_packed(&self.spec, &packed, self.params.itemsize)
+            size = max(size, packed.size + NN_VECTOR // self.params.itemsize)
         self.acquire(size)
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef void *params = cnp.PyArray_DATA(self.params)
         cdef void *grads = cnp.PyArray_DATA(self.grads)
         try:
             with nogil:
-                if self.single:
+                if packed.size and self.single:
+                    steps = train_online(&self.spec, &packed, <float *> params, <float *> work, &plan, loss_data)
+                elif packed.size:
+                    steps = train_online(&self.spec, &packed, <double *> params, <double *> work, &plan, loss_data)
+                elif self.single:
                     steps = train_steps(&self.spec, <float *> params, <float *> grads, <float *> work, w,
                                         columns, &plan, loss_data)
                 else:

@@ -2,11 +2,13 @@
 
 from cython cimport floating
 from libc.math cimport isfinite
+from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 from nncore_ext.activation cimport activation_forward
 from nncore_ext.network cimport (
     LayerSpec, NetworkSpec, layer_da, network_backward, network_forward, network_loss, network_update,
 )
+from nncore_ext.online cimport NN_VECTOR, PackedNetwork, pack, packed_step, unpack
 from nncore_ext.sparse cimport by_columns, sparse_add_outer, sparse_forward
 from nncore_ext.vmath cimport axpby
 
@@ -168,6 +170,27 @@ cdef inline Py_ssize_t train_steps(
         begin += m
         step += 1
     return step
+
+
+cdef inline Py_ssize_t train_online(
+    const NetworkSpec *net, PackedNetwork *packed, floating *params, floating *workspace, const Plan *plan,
+    double *losses
+) noexcept nogil:
+    """train_steps for one sample a step; workspace: packed.size elements and those of a vector, to start at one"""
+    cdef floating *p = <floating *> ((<uintptr_t> workspace + NN_VECTOR - 1) // NN_VECTOR * NN_VECTOR)
+    cdef Py_ssize_t step, done = plan.n_index
+    pack(net, packed, params, p)
+    for step in range(plan.n_index):
+        gather_rows(&plan.x, plan.index + step, 0, p + packed.x, 1)
+        gather_targets(&plan.t, plan.index + step, 0, p + packed.t, 1)
+        losses[step] = 0
+        if plan.weights == NULL or plan.weights[plan.index[step]] > 0:
+            losses[step] = packed_step(net, packed, p, plan.lr)
+        if not isfinite(losses[step]):
+            done = step
+            break
+    unpack(net, packed, p, params)
+    return done
 
 
 cdef inline void first_forward(

@@ -178,11 +178,11 @@ NETWORKS = {
 }
 
 
-def make_network(core, name, dtype, rng):
+def make_network(core, name, dtype, rng, trainable_bias=True):
     """The engine and the reference's layers with the same parameters."""
     sizes, activations, loss, delta, bias = NETWORKS[name]
     specs = [
-        (m, n, core.activation.ACTIVATIONS[a], bias, True)
+        (m, n, core.activation.ACTIVATIONS[a], bias, trainable_bias)
         for m, n, a in zip(sizes, sizes[1:], activations, strict=False)
     ]
     net = core.network.Network(specs, core.loss.LOSSES[loss], delta, np.dtype(dtype))

@@ -54,7 +54,8 @@ PXD = {
     "loss": {"activation"},
     "network": {"activation", "dense", "loss", "optimizer"},
     "sparse": {"vmath"},
-    "training": {"activation", "network", "sparse", "vmath"},
+    "online": {"activation", "network"},
+    "training": {"activation", "network", "online", "sparse", "vmath"},
     "numdiff": {"activation", "loss", "network", "product", "vmath"},
     "callback": set(),
 }

@@ -58,6 +58,37 @@ def test_network_gradient_equals_reference(core, name, dtype, n_samples, rng):
         np.testing.assert_allclose(dx, expected_dx, rtol=tolerance, atol=tolerance * np.abs(expected_dx).max())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("trainable", [True, False])
+def test_packed_steps_equal_plain_ones(core, name, dtype, trainable, rng):
+    """One sample a step, which train does in memory of its own; a sample of weight 0 changes nothing."""
+    nets = []
+    for _ in range(2):
+        net, *_ = make_network(core, name, dtype, np.random.default_rng(5), trainable)
+        nets.append(net)
+    x, t = make_batch(name, rng, 20, dtype)
+    weights, index, losses = np.ones(20), rng.integers(20, size=60), np.full(60, np.nan)
+    weights[3:6] = 0
+    assert nets[0].train(x, t, weights, index, 0, 20, 1, 0.05, losses) == 60
+    expected = [nets[1].step(x[i : i + 1], t[i : i + 1], 0.05) if weights[i] else 0.0 for i in index]
+    tolerance = 2000 * np.finfo(dtype).eps
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=0, atol=tolerance)
+
+
+def test_packed_steps_stop_at_a_loss_that_is_not_finite(core, rng):
+    net, *_ = make_network(core, "moons", np.float64, rng)
+    x, t = make_batch("moons", rng, 4)
+    x[2] = np.nan
+    losses = np.zeros(4)
+    before = [net.params.copy()]
+    assert net.train(x, t, None, np.arange(4), 0, 4, 1, 0.1, losses) == 2
+    assert np.isnan(losses[2])
+    assert np.isfinite(net.params).all()
+    assert np.any(net.params != before)
+
+
 def gradient_and_bound(core, name, rng):
     """Analytic and numerical gradient (float64) with the error bound of the latter, by elements."""
     net, _, _, _ = make_network(core, name, np.float64, rng)
