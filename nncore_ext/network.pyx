@@ -16,10 +16,8 @@ from nncore_ext.numdiff cimport (
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.product cimport NN_USES_BLAS
-from nncore_ext.training cimport (
-    FLOAT32, FLOAT64, UINT8, CompressedRows, Plan, Rows, Targets, gather_rows, gather_targets, train_online,
-    train_steps,
-)
+from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
+from nncore_ext.training cimport Plan, sparse_workspace, train_online, train_sparse, train_steps
 
 import numpy as np
 
@@ -396,8 +394,8 @@ cdef class Network:
             if nonzeros >= 2**31:
                 raise ValueError(f"batch_size is {batch_size} with up to {x.max_row} non-zeros a row, "
                                  f"expected fewer than 2**31 in a batch")
-            size += 2 * nonzeros
-            scratch = np.empty(batch_size + 1 + 2 * nonzeros + self.spec.n_in + 2, np.int32)
+            size = sparse_workspace(&self.spec, batch_size, nonzeros, self.params.itemsize)
+            scratch = np.empty(batch_size + 1 + nonzeros, np.int32)
             columns = <int *> cnp.PyArray_DATA(scratch)
         if rows != n:
             raise TypeError(f"t has {n} rows, expected {rows}")
@@ -432,12 +430,18 @@ cdef class Network:
                     steps = train_online(&self.spec, &packed, <float *> params, <float *> work, &plan, loss_data)
                 elif packed.size:
                     steps = train_online(&self.spec, &packed, <double *> params, <double *> work, &plan, loss_data)
+                elif columns != NULL and self.single:
+                    steps = train_sparse(&self.spec, <float *> params, <float *> grads, <float *> work, w, columns,
+                                         &plan, loss_data)
+                elif columns != NULL:
+                    steps = train_sparse(&self.spec, <double *> params, <double *> grads, <double *> work, w, columns,
+                                         &plan, loss_data)
                 elif self.single:
-                    steps = train_steps(&self.spec, <float *> params, <float *> grads, <float *> work, w,
-                                        columns, &plan, loss_data)
+                    steps = train_steps(&self.spec, <float *> params, <float *> grads, <float *> work, w, &plan,
+                                        loss_data)
                 else:
-                    steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w,
-                                        columns, &plan, loss_data)
+                    steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w, &plan,
+                                        loss_data)
             self.steps_done = steps
             return steps
         finally:

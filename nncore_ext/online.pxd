@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport SOFTMAX, activation_backward, activation_forward
 from nncore_ext.network cimport LayerSpec, NetworkSpec, sample_loss
 
-cdef extern from "online.h" nogil:
+cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
     void nn_row_f32(
         const float *x, Py_ssize_t n, const float *W, Py_ssize_t ld, const float *start, float *a)

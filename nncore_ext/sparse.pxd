@@ -1,75 +1,134 @@
 """The first layer on samples with many zeros: forward and update touch the non-zeros only.
 
-A batch of m samples is compressed by rows: row s has value[start[s]:start[s + 1]] in the columns index[same]. The
-same batch by columns turns the update into the forward's sum: W[i] += sum over its samples of value * da[sample].
-Rows (forward) and columns (update) are shared by the threads, each written by one: the same bits for any number.
+Row s of a batch has value[start[s]:start[s + 1]] in the columns index[same], in ascending order. For the duration of a
+call the layer's weights lie in rows padded to whole vectors (padded.h), W (n_in, ld). Rows (forward) and columns
+(update) are shared by the threads, each written by one: the same bits for any number.
 """
 
 from cython cimport floating
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
-from nncore_ext.vmath cimport sparse_vecmat
+from nncore_ext.activation cimport activation_forward
+from nncore_ext.rows cimport CompressedRows, gather_compressed, prefetch_compressed, row_starts
+
+cdef extern from "padded.h" nogil:
+    const Py_ssize_t NN_VECTOR  # bytes
+    void nn_gather_f32(
+        const float *value, const int *index, Py_ssize_t n, const float *W, Py_ssize_t ld, const float *start, float *a)
+    void nn_gather_f64(
+        const double *value, const int *index, Py_ssize_t n, const double *W, Py_ssize_t ld, const double *start,
+        double *a)
+    void nn_scatter_f32(const float *value, const int *index, Py_ssize_t n, const float *y, float *W, Py_ssize_t ld)
+    void nn_scatter_f64(const double *value, const int *index, Py_ssize_t n, const double *y, double *W, Py_ssize_t ld)
+
+cdef enum:
+    # Blocks of columns the update is shared in.
+    UPDATE_BLOCKS = 8
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
+    """n elements rounded up to whole vectors"""
+    cdef Py_ssize_t lanes = NN_VECTOR // itemsize
+    return (n + lanes - 1) // lanes * lanes
+
+
+cdef inline void pad_rows(
+    const floating *x, floating scale, floating *out, Py_ssize_t n_rows, Py_ssize_t n, Py_ssize_t ld
+) noexcept nogil:
+    """out (n_rows, ld) = x (n_rows, n) * scale, padded with 0"""
+    cdef Py_ssize_t i, j
+    for i in range(n_rows):
+        for j in range(n):
+            out[i * ld + j] = x[i * n + j] * scale
+        memset(out + i * ld + n, 0, (ld - n) * sizeof(floating))
+
+
+cdef inline void unpad_rows(
+    const floating *x, floating *out, Py_ssize_t n_rows, Py_ssize_t n, Py_ssize_t ld
+) noexcept nogil:
+    """out (n_rows, n) = x (n_rows, ld) without the padding"""
+    cdef Py_ssize_t i
+    for i in range(n_rows):
+        memcpy(out + i * n, x + i * ld, n * sizeof(floating))
 
 
 cdef inline void sparse_forward(
-    const floating *value, const int *index, const int *start, const floating *W, const floating *b, floating *a,
-    Py_ssize_t m, Py_ssize_t n_out, int n_threads
+    const CompressedRows *rows, const Py_ssize_t *samples, const Py_ssize_t *coming, floating *value, int *index,
+    int *start, const floating *W, const floating *b, int activation, floating *z, floating *scratch, Py_ssize_t m,
+    Py_ssize_t n_out, Py_ssize_t ld, int n_threads
 ) noexcept nogil:
-    """a = x @ W + b for x by rows; W (n_in, n_out), b (n_out,) or NULL, a (m, n_out)"""
+    """Gather rows[samples] and start, z (m, n_out) = f(x @ W + b); b (ld,), scratch: ld elements a thread
+
+    coming: the samples of the next batch, or NULL. Fetched from memory meanwhile they come 10 us a batch sooner.
+    """
     cdef Py_ssize_t s
+    row_starts(rows, samples, start, m)
     if n_threads == 1:
         for s in range(m):
-            sparse_forward_row(value + start[s], index + start[s], start[s + 1] - start[s], W, b, a + s * n_out, n_out)
+            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, activation,
+                        z + s * n_out, scratch, n_out, ld)
+            if coming != NULL:
+                prefetch_compressed(rows, coming[s])
     else:
         for s in prange(m, num_threads=n_threads, schedule="static"):
-            sparse_forward_row(value + start[s], index + start[s], start[s + 1] - start[s], W, b, a + s * n_out, n_out)
+            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, activation,
+                        z + s * n_out, scratch + threadid() * ld, n_out, ld)
+            if coming != NULL:
+                prefetch_compressed(rows, coming[s])
 
 
-cdef inline void sparse_forward_row(
-    const floating *value, const int *index, Py_ssize_t n, const floating *W, const floating *b, floating *a,
-    Py_ssize_t n_out
+cdef inline void forward_row(
+    const CompressedRows *rows, Py_ssize_t row, floating *value, int *index, Py_ssize_t n, const floating *W,
+    const floating *b, int activation, floating *z, floating *scratch, Py_ssize_t n_out, Py_ssize_t ld
 ) noexcept nogil:
-    """One row of a = x @ W + b"""
-    if b == NULL:
-        memset(a, 0, n_out * sizeof(floating))
+    """One row of z = f(x @ W + b)"""
+    gather_compressed(rows, row, value, index)
+    if floating is float:
+        nn_gather_f32(value, index, n, W, ld, b, scratch)
     else:
-        memcpy(a, b, n_out * sizeof(floating))
-    sparse_vecmat(value, index, n, W, a, n_out)
+        nn_gather_f64(value, index, n, W, ld, b, scratch)
+    activation_forward(activation, scratch, ld)
+    memcpy(z, scratch, n_out * sizeof(floating))
 
 
-cdef inline void by_columns(
-    const floating *value, const int *index, const int *start, floating scale,
-    floating *column_value, int *column_row, int *column_start, Py_ssize_t m, Py_ssize_t n_in
+cdef inline void sparse_update(
+    const floating *value, const int *index, const int *start, const floating *y, floating *W,
+    Py_ssize_t m, Py_ssize_t n_in, Py_ssize_t ld, int n_threads
 ) noexcept nogil:
-    """The same batch by columns, times scale: a counting sort; column_start has n_in + 2 elements, of which
-    column_start[i]:column_start[i + 1] is column i in the end."""
-    cdef Py_ssize_t s, k, i
-    cdef int at
-    memset(column_start, 0, (n_in + 2) * sizeof(int))
-    for k in range(start[m]):
-        column_start[index[k] + 2] += 1
-    for i in range(2, n_in + 2):
-        column_start[i] += column_start[i - 1]
-    # one place further on, the start of a column serves as its cursor and ends where the next one starts
-    for s in range(m):
-        for k in range(start[s], start[s + 1]):
-            at = column_start[index[k] + 1]
-            column_start[index[k] + 1] = at + 1
-            column_row[at] = <int> s
-            column_value[at] = value[k] * scale
-
-
-cdef inline void sparse_add_outer(
-    const floating *column_value, const int *column_row, const int *column_start, const floating *da, floating *W,
-    Py_ssize_t n_in, Py_ssize_t n_out, int n_threads
-) noexcept nogil:
-    """W += x.T @ da for x by columns (scaled by -lr: the update itself); da (m, n_out)"""
-    cdef Py_ssize_t i
+    """W += x.T @ y for y (m, ld): with y = -lr * da the update itself"""
+    cdef Py_ssize_t block
     if n_threads == 1:
-        for i in range(n_in):
-            sparse_vecmat(column_value + column_start[i], column_row + column_start[i],
-                          column_start[i + 1] - column_start[i], da, W + i * n_out, n_out)
+        update_columns(value, index, start, y, W, m, 0, n_in, ld)
     else:
-        for i in prange(n_in, num_threads=n_threads, schedule="static"):
-            sparse_vecmat(column_value + column_start[i], column_row + column_start[i],
-                          column_start[i + 1] - column_start[i], da, W + i * n_out, n_out)
+        for block in prange(UPDATE_BLOCKS, num_threads=n_threads, schedule="dynamic"):
+            update_columns(value, index, start, y, W, m, n_in * block // UPDATE_BLOCKS,
+                           n_in * (block + 1) // UPDATE_BLOCKS, ld)
+
+
+cdef inline void update_columns(
+    const floating *value, const int *index, const int *start, const floating *y, floating *W,
+    Py_ssize_t m, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t ld
+) noexcept nogil:
+    """W[first:stop] += x[:, first:stop].T @ y, sample by sample"""
+    cdef Py_ssize_t s, begin, end
+    for s in range(m):
+        begin = first_at(index, start[s], start[s + 1], first)
+        end = first_at(index, begin, start[s + 1], stop)
+        if floating is float:
+            nn_scatter_f32(value + begin, index + begin, end - begin, y + s * ld, W, ld)
+        else:
+            nn_scatter_f64(value + begin, index + begin, end - begin, y + s * ld, W, ld)
+
+
+cdef inline Py_ssize_t first_at(const int *index, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t column) noexcept nogil:
+    """The first place in index[begin:end], which ascends, with this column or a later one"""
+    cdef Py_ssize_t middle
+    if begin < end and index[end - 1] < column:
+        return end
+    while begin < end:
+        middle = (begin + end) // 2
+        if index[middle] < column:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin

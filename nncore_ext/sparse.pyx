@@ -1,7 +1,7 @@
 """The face of sparse.pxd: a data set with many zeros, turned into compressed rows once."""
 
 cimport numpy as cnp
-from nncore_ext.training cimport column_t, element_t
+from nncore_ext.rows cimport column_t, element_t
 
 from collections import namedtuple
 

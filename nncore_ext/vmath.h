@@ -192,24 +192,6 @@ static inline float nn_log1_f32(float x)
             NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += x[i] * W[j];                     \
         }                                                                                          \
     }                                                                                              \
-    /* a += sum over k < n of value[k] * W[index[k]]: vecmat for a row given by its non-zeros */   \
-    static inline void nn_sparse_vecmat_##S(const REAL *restrict value, const int *restrict index, \
-                                            ptrdiff_t n, const REAL *restrict W, REAL *restrict a, \
-                                            ptrdiff_t n_out)                                       \
-    {                                                                                              \
-        ptrdiff_t k = 0;                                                                           \
-        for (; k + 4 <= n; k += 4) {                                                               \
-            const REAL *W0 = W + index[k] * n_out, *W1 = W + index[k + 1] * n_out;                 \
-            const REAL *W2 = W + index[k + 2] * n_out, *W3 = W + index[k + 3] * n_out;             \
-            const REAL v0 = value[k], v1 = value[k + 1], v2 = value[k + 2], v3 = value[k + 3];     \
-            NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++)                                          \
-                a[j] += (v0 * W0[j] + v1 * W1[j]) + (v2 * W2[j] + v3 * W3[j]);                     \
-        }                                                                                          \
-        for (; k < n; k++) {                                                                       \
-            const REAL *W0 = W + index[k] * n_out;                                                 \
-            NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += value[k] * W0[j];                \
-        }                                                                                          \
-    }                                                                                              \
     /* y = W @ x for W (n_rows, n_cols), four rows a pass: four independent sums hide the latency of the      \
      * additions, and x is read a quarter as often (moons, float64: 1.36 -> 1.32 us a step) */      \
     static inline void nn_matvec_##S(const REAL *restrict W, const REAL *restrict x,               \

@@ -21,10 +21,6 @@ cdef extern from "vmath.h" nogil:
     double nn_max_f64(const double *x, Py_ssize_t n)
     void nn_vecmat_f32(const float *x, const float *W, float *a, Py_ssize_t n_in, Py_ssize_t n_out)
     void nn_vecmat_f64(const double *x, const double *W, double *a, Py_ssize_t n_in, Py_ssize_t n_out)
-    void nn_sparse_vecmat_f32(
-        const float *value, const int *index, Py_ssize_t n, const float *W, float *a, Py_ssize_t n_out)
-    void nn_sparse_vecmat_f64(
-        const double *value, const int *index, Py_ssize_t n, const double *W, double *a, Py_ssize_t n_out)
     void nn_matvec_f32(const float *W, const float *x, float *y, Py_ssize_t n_rows, Py_ssize_t n_cols)
     void nn_matvec_f64(const double *W, const double *x, double *y, Py_ssize_t n_rows, Py_ssize_t n_cols)
     void nn_axpby_f32(float alpha, const float *x, bint beta, float *y, Py_ssize_t n)
@@ -103,16 +99,6 @@ cdef inline void vecmat(
         nn_vecmat_f32(x, W, a, n_in, n_out)
     else:
         nn_vecmat_f64(x, W, a, n_in, n_out)
-
-
-cdef inline void sparse_vecmat(
-    const floating *value, const int *index, Py_ssize_t n, const floating *W, floating *a, Py_ssize_t n_out
-) noexcept nogil:
-    """a += x @ W for one row x whose n non-zeros are value, in the columns index"""
-    if floating is float:
-        nn_sparse_vecmat_f32(value, index, n, W, a, n_out)
-    else:
-        nn_sparse_vecmat_f64(value, index, n, W, a, n_out)
 
 
 cdef inline void matvec(

@@ -53,9 +53,10 @@ PXD = {
     "dense": {"product", "vmath"},
     "loss": {"activation"},
     "network": {"activation", "dense", "loss", "optimizer"},
-    "sparse": {"vmath"},
+    "rows": set(),
+    "sparse": {"activation", "rows"},
     "online": {"activation", "network"},
-    "training": {"activation", "network", "online", "sparse", "vmath"},
+    "training": {"network", "online", "rows", "sparse", "vmath"},
     "numdiff": {"activation", "loss", "network", "product", "vmath"},
     "callback": set(),
 }
