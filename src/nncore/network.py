@@ -595,8 +595,8 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (n_samples, n_in)
             float32, float64 or uint8 (times input_scale) are read as they are, without a copy in the network's type.
-            Rows with many zeros are compressed first, which copies their non-zeros. A numpy.memmap of more than 64 MB
-            may be larger than memory: it is copied and trained on one window of 64 MB at a time.
+            Rows with many zeros are compressed first, which copies their non-zeros. A contiguous numpy.memmap of these
+            types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
         optimizer : SGD, optional

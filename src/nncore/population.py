@@ -38,13 +38,14 @@ def fit_many(
 ) -> list[History]:
     """Train a population of networks on the same data, one a thread at a time.
 
-    The data are checked, converted and compressed once, and shared. What comes out is, bit by bit, what
-    ``network.fit`` gives for each by itself, whatever n_jobs is.
+    The data are checked, converted and compressed once, and shared; only of a large numpy.memmap has each network that
+    trains a window of its own. What comes out is, bit by bit, what ``network.fit`` gives for each by itself, whatever
+    n_jobs is.
 
     Parameters
     ----------
     networks : iterable of NeuralNetwork
-        All different, with the same numbers of inputs and outputs; a part that trains slowly is best put first.
+        All different, with the same numbers of inputs and outputs. Put those first that take longest.
     X, y, validation_data, sample_weight
         As in NeuralNetwork.fit, for all.
     optimizer, batch_size, epochs, iterations, sampling
