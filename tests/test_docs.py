@@ -20,6 +20,7 @@ MODULES = [
     "layers",
     "network",
     "optimizers",
+    "population",
     "report",
     "testing",
 ]

@@ -19,7 +19,8 @@ CORE = Path(__file__).parents[1] / "nncore_ext"
 PYTHON = {
     "__init__": {"*"},
     "__main__": {"cli"},
-    "_checks": set(),
+    "_mapped": set(),
+    "_checks": {"_mapped"},
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
@@ -31,8 +32,19 @@ PYTHON = {
     "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
-    "training": {"_checks", "_dispatch", "_threads", "optimizers", "network"},  # network only for its type
-    "network": {"_checks", "_dispatch", "_threads", "functions", "layers", "optimizers", "training", "persistence"},
+    "training": {"_checks", "_dispatch", "_mapped", "_threads", "optimizers", "network"},  # network only for its type
+    "network": {
+        "_checks",
+        "_dispatch",
+        "_mapped",
+        "_threads",
+        "functions",
+        "layers",
+        "optimizers",
+        "training",
+        "persistence",
+    },
+    "population": {"_checks", "_threads", "network", "optimizers", "training"},
     "persistence": {"_checks", "layers", "network"},
     "book": {"_checks", "layers", "network", "training"},
     "datasets": {"_checks"},

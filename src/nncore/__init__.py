@@ -27,6 +27,7 @@ _MODULE_OF = {
         "book": ["SimpleNet", "TwoLayerNet"],
         "optimizers": ["SGD"],
         "training": ["History"],
+        "population": ["fit_many"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
     }.items()
     for name in names
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from nncore.layers import Layer as Layer
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD
+    from nncore.population import fit_many as fit_many
     from nncore.report import GradientMismatch as GradientMismatch
     from nncore.report import GradientReport as GradientReport
     from nncore.training import History as History

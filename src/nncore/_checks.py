@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nncore import _mapped
+
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -76,10 +78,14 @@ def floats(x: ArrayLike, name: str) -> Array:
 
 def finite(array: Array, name: str) -> Array:
     """No NaN, no infinity: the error names the first offending index."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        where = f"{name}[{', '.join(map(str, index))}]"
-        raise ValueError(f"{where} is {array[index]}, expected finite numbers only")
+    if array.dtype.kind != "f":
+        return array
+    for first, part in _mapped.pieces(array):
+        if not np.isfinite(part).all():
+            index = [int(i) for i in np.argwhere(~np.isfinite(part))[0]]
+            value = part[tuple(index)]
+            index[:1] = [first + i for i in index[:1]]  # a number alone has no index
+            raise ValueError(f"{name}[{', '.join(map(str, index))}] is {value}, expected finite numbers only")
     return array
 
 

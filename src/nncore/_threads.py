@@ -36,9 +36,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def available() -> int:
-    """Threads this process may use: NNCORE_NUM_THREADS, or the CPUs it is allowed on."""
-    if _forked or not network.has_openmp():
-        return 1
+    """Threads the core may use."""
+    return 1 if _forked or not network.has_openmp() else cpus()
+
+
+def cpus() -> int:
+    """NNCORE_NUM_THREADS, or the CPUs this process is allowed on."""
     forced = os.environ.get("NNCORE_NUM_THREADS", "")
     if forced:
         if not forced.isdigit() or int(forced) < 1:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore import _checks, _threads, training
+from nncore import _checks, _mapped, _threads, training
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore.functions import softmax
@@ -233,8 +233,30 @@ class NeuralNetwork:
         """The outputs for rows that are checked."""
         out = np.empty((len(rows), self.n_out), self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
-            self.core.forward(rows, out)
+            for part, at in _mapped.parts(rows):
+                self.core.forward(part, out[at])
         return out
+
+    def _mean(self, rows: Array, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
+        """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
+        means, sums = [], []
+        for part, at in _mapped.parts(rows):
+            means.append(of(part, at))
+            sums.append(len(part) if weights is None else weights[at].sum())
+        return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
+
+    def _loss(self, rows: Array, targets: Array, weights: Array | None = None) -> float:
+        """The mean loss of samples that are checked."""
+
+        def loss(part: Array, at: slice) -> float:
+            return float(self.core.loss(part, targets[at], None if weights is None else weights[at]))
+
+        with _threads.single_threaded_blas(self._macs(len(rows))):
+            return self._mean(rows, loss, weights)
+
+    def _accuracy(self, rows: Array, targets: Array) -> float:
+        """The accuracy for samples that are checked."""
+        return self._mean(rows, lambda part, at: self.accuracy(self._outputs(part), targets[at]))
 
     def _macs(self, n_samples: int) -> int:
         return n_samples * self.n_params
@@ -337,9 +359,7 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, _ = self._batch(X, t)
-        weights = _checks.sample_weights(sample_weight, len(rows))
-        with _threads.single_threaded_blas(self._macs(len(rows))):
-            return float(self.core.loss(rows, targets, weights))
+        return self._loss(rows, targets, _checks.sample_weights(sample_weight, len(rows)))
 
     def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
         """Return the gradient of the loss, by back-propagation.
@@ -575,7 +595,8 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (n_samples, n_in)
             float32, float64 or uint8 (times input_scale) are read as they are, without a copy in the network's type.
-            Rows with many zeros are compressed first, which copies their non-zeros.
+            Rows with many zeros are compressed first, which copies their non-zeros. A contiguous numpy.memmap of these
+            types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
         optimizer : SGD, optional
@@ -587,7 +608,9 @@ class NeuralNetwork:
             How long, by one of the two; 10 epochs if neither is given.
         sampling : {"shuffle", "replacement", "sequential"}
             A new permutation every epoch; the book's draws with replacement (an epoch is then
-            max(n_samples // batch_size, 1) updates); or the order given.
+            max(n_samples // batch_size, 1) updates); or the order given. The permutation of a large numpy.memmap is one
+            of blocks of consecutive rows, and of the rows within each window of 64 blocks: so most of the file is read
+            in sequence.
         validation_data : (X_test, y_test), optional
             Then train and test accuracy (losses, if the targets are not classes) are recorded every epoch.
         sample_weight : array_like of shape (n_samples,), optional

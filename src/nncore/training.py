@@ -4,12 +4,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _threads
+from nncore import _checks, _mapped, _threads
 from nncore._dispatch import sparse
 from nncore.optimizers import SGD
 
@@ -51,6 +52,8 @@ class History:
         Fraction of non-zeros in X when its rows were compressed, which is chosen where it is faster; else None.
     interrupted : bool
         Whether Ctrl-C ended it.
+    error : Exception or None
+        What ended it, in a population trained by fit_many.
     """
 
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -65,6 +68,7 @@ class History:
     n_threads: int = 1
     density: float | None = None
     interrupted: bool = False
+    error: Exception | None = None
 
     @property
     def iterations(self) -> int:
@@ -93,21 +97,59 @@ def fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    validation_data: tuple[ArrayLike, ArrayLike] | None,
+    sample_weight: ArrayLike | None,
+    progress: bool | str,
+    **settings: Any,
+) -> History:
+    """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
+    run = prepare(net, Data(net, X, y, validation_data, sample_weight), **settings)
+    with _bar(progress, run.total) as bar:
+        return run.train(bar)
+
+
+class Data:
+    """What a network trains on, and others with as many inputs and outputs: checked once, never copied for each."""
+
+    def __init__(
+        self,
+        net: "NeuralNetwork",
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike] | None,
+        sample_weight: ArrayLike | None,
+    ) -> None:
+        self.x, self.t, _ = net._batch(X, y, "X", "y")
+        self.weights = _checks.sample_weights(sample_weight, len(self.x))
+        self.test = None
+        if validation_data is not None:
+            pair = _checks.pair(validation_data, "validation_data")
+            self.test = net._batch(*pair, "validation X", "validation y")[:2]
+
+    def rows(self, n_reads: int) -> NDArray[Any] | sparse.CompressedRows:
+        """The rows as they are, or compressed where that is faster and it is worth the pass over them."""
+        return self.x if n_reads < len(self.x) else self._fastest
+
+    @cached_property
+    def _fastest(self) -> NDArray[Any] | sparse.CompressedRows:
+        return _rows(self.x)
+
+
+def prepare(
+    net: "NeuralNetwork",
+    data: Data,
+    *,
     optimizer: SGD,
     batch_size: int | None,
     epochs: int | None,
     iterations: int | None,
     sampling: str,
-    validation_data: tuple[ArrayLike, ArrayLike] | None,
-    sample_weight: ArrayLike | None,
     callbacks: Sequence[Callable[[History], Any]],
-    progress: bool | str,
     n_threads: int | str,
     rng: int | np.random.Generator | None,
-) -> History:
-    """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
-    x, t, _ = net._batch(X, y, "X", "y")
-    n = len(x)
+) -> "_Run":
+    """Check the settings; nothing changes before the run trains."""
+    n = len(data.x)
     batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
         raise ValueError(f"batch_size is {batch_size}, expected at most {n}, the number of samples")
@@ -117,45 +159,20 @@ def fit(
     callbacks = _checks.callables(callbacks, "callbacks")
     if not isinstance(optimizer, SGD):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer such as SGD(lr=0.1)")
-    weights = _checks.sample_weights(sample_weight, n)
-    test = None
-    if validation_data is not None:
-        test = net._batch(*_checks.pair(validation_data, "validation_data"), "validation X", "validation y")[:2]
-    plan = _Plan(n, batch_size, sampling, net.rng if rng is None else _checks.generator(rng))
+    large = _mapped.is_large(data.x)
+    windows = _mapped.Windows(data.x, data.t, data.weights, batch_size) if large else None
+    plan = _Plan(n, batch_size, sampling, net.rng if rng is None else _checks.generator(rng), windows)
     if iterations is None:
         total = plan.steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
     else:
         total = _checks.positive_int(iterations, "iterations")
-    macs = batch_size * net.n_params
-    threads = _threads.choices(n_threads, macs)
-    history = History()
-    record = _recorder(net, history, (x, t), test)
-    rows = _rows(x, total * batch_size)
-    if isinstance(rows, sparse.CompressedRows):
-        history.density = len(rows.values) / x.size
-    run = _Run(net, (rows, t, weights), plan, optimizer.lr, total, threads, history)
-    # nothing to do between epochs: small ones go to the core several at a time
-    together = 1 if callbacks or test else max(1, EPOCHS_TOGETHER // plan.size)
-    started = time.perf_counter()
-    with _threads.single_threaded_blas(max(macs, _threads.BLAS_THREADED_MACS)), _bar(progress, total) as bar:
-        try:
-            while history.iterations < total:
-                run.epochs(min(together, -(-(total - history.iterations) // plan.steps)), bar)
-                record()
-                history.seconds = time.perf_counter() - started
-                stops = [callback(history) is True for callback in callbacks]
-                if any(stops):
-                    break
-        except KeyboardInterrupt:
-            history.interrupted = True
-        finally:
-            history.seconds = time.perf_counter() - started
-    return history
+    threads = _threads.choices(n_threads, batch_size * net.n_params)
+    return _Run(net, data, plan, optimizer.lr, total, threads, callbacks)
 
 
-def _rows(x: NDArray[Any], n_reads: int) -> NDArray[Any] | sparse.CompressedRows:
-    """The rows as they are, or compressed where many zeros make that faster and it is worth the pass over them."""
-    if x.shape[1] < MIN_FEATURES or n_reads < len(x):
+def _rows(x: NDArray[Any]) -> NDArray[Any] | sparse.CompressedRows:
+    """The rows as they are, or compressed where many zeros make that faster."""
+    if x.shape[1] < MIN_FEATURES or _mapped.is_large(x):
         return x
     some = x[:: max(1, len(x) // 1000)]
     if np.count_nonzero(some) > MAX_DENSITY * some.size:
@@ -166,8 +183,15 @@ def _rows(x: NDArray[Any], n_reads: int) -> NDArray[Any] | sparse.CompressedRows
 class _Plan:
     """Which samples an epoch takes, in which order."""
 
-    def __init__(self, n: int, batch_size: int, sampling: str, rng: np.random.Generator) -> None:
-        self.n, self.batch_size, self.sampling, self.rng = n, batch_size, sampling, rng
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        sampling: str,
+        rng: np.random.Generator,
+        windows: _mapped.Windows | None = None,
+    ) -> None:
+        self.n, self.batch_size, self.sampling, self.rng, self.windows = n, batch_size, sampling, rng, windows
         # updates and samples of one epoch
         self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
         self.size = self.steps * batch_size if sampling == "replacement" else n
@@ -180,6 +204,8 @@ class _Plan:
         """The samples of the next epoch; how they are drawn does not depend on how training is cut into chunks."""
         if self.sampling == "replacement":
             return self.rng.integers(self.n, size=self.size, dtype=np.intp)
+        if self.sampling == "shuffle" and self.windows:
+            return self.windows.shuffled(self.rng)
         if self.sampling == "shuffle":
             return self.rng.permutation(self.n).astype(np.intp, copy=False)
         return np.arange(self.n, dtype=np.intp)
@@ -195,14 +221,22 @@ class _Run:
     def __init__(
         self,
         net: "NeuralNetwork",
-        data: tuple[NDArray[Any] | sparse.CompressedRows, NDArray[Any], NDArray[np.float64] | None],
+        data: Data,
         plan: _Plan,
         lr: float,
         total: int,
         threads: tuple[int, ...],
-        history: History,
+        callbacks: Sequence[Callable[[History], Any]],
     ) -> None:
-        self.net, self.data, self.plan, self.lr, self.history = net, data, plan, lr, history
+        self.net, self.plan, self.lr, self.total, self.callbacks = net, plan, lr, total, callbacks
+        self.history = History()
+        self.record = _recorder(net, self.history, (data.x, data.t), data.test)
+        rows = data.rows(total * plan.batch_size)
+        if isinstance(rows, sparse.CompressedRows):
+            self.history.density = len(rows.values) / data.x.size
+        self.data = rows, data.t, data.weights
+        # nothing to do between epochs: small ones go to the core several at a time
+        self.together = 1 if callbacks or data.test or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
         self.losses = np.empty(total)
         self.seconds_per_step = dict.fromkeys(threads, 0.0)
         self.chunks = 0
@@ -222,16 +256,46 @@ class _Run:
             return others[0], max(1, self.chunk // 16)
         return fastest, self.chunk
 
+    def train(self, bar: Any) -> History:
+        """All epochs, or as far as Ctrl-C and the callbacks let them come."""
+        history, started = self.history, time.perf_counter()
+        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            try:
+                while history.iterations < self.total:
+                    left = -(-(self.total - history.iterations) // self.plan.steps)
+                    self.epochs(min(self.together, left), bar)
+                    self.record()
+                    history.seconds = time.perf_counter() - started
+                    stops = [callback(history) is True for callback in self.callbacks]
+                    if any(stops):
+                        break
+            except KeyboardInterrupt:
+                history.interrupted = True
+            finally:
+                history.seconds = time.perf_counter() - started
+        return history
+
     def epochs(self, count: int, bar: Any) -> None:
         """Run the updates of this many epochs, as far as the total reaches."""
-        index = np.concatenate([self.plan.epoch() for _ in range(count)])
-        steps = min(count * self.plan.steps, len(self.losses) - self.history.iterations)
-        first = 0
-        while first < steps:
+        plan = self.plan
+        index = np.concatenate([plan.epoch() for _ in range(count)])
+        steps = min(count * plan.steps, self.total - self.history.iterations)
+        if plan.windows is None:
+            self._steps(index, 0, steps, bar)
+            return
+        window = plan.windows.size // plan.batch_size
+        for first in range(0, steps, window):
+            last = min(first + window, steps)
+            self.data = plan.windows.load(index[plan.sample_at(first) : plan.sample_at(last)])
+            self._steps(index, first, last, bar)
+
+    def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
+        """The updates first to last of these epochs, chunk by chunk."""
+        while first < last:
             threads, chunk = self._next()
-            last = min(first + chunk, steps)
-            self._chunk(index, first, last, threads, bar)
-            first = last
+            end = min(first + chunk, last)
+            self._chunk(index, first, end, threads, bar)
+            first = end
 
     def _chunk(self, index: NDArray[np.intp], first: int, last: int, threads: int, bar: Any) -> None:
         """The updates first to last of these epochs: one call of the core."""
@@ -277,14 +341,17 @@ def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> 
     if test is None:
         return lambda: None
 
+    def one_hot(t: NDArray[Any]) -> bool:
+        return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
+
     def are_classes(t: NDArray[Any]) -> bool:
-        return t.ndim == 1 or (net.n_out > 1 and bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all()))
+        return t.ndim == 1 or (net.n_out > 1 and all(one_hot(part) for _, part in _mapped.pieces(t)))
 
     classes = are_classes(train[1]) and are_classes(test[1])
 
     def record() -> None:
         with _threads.shared(net.core, history.n_threads):
-            values = [net.accuracy(net._outputs(x), t) if classes else net.core.loss(x, t) for x, t in (train, test)]
+            values = [net._accuracy(x, t) if classes else net._loss(x, t) for x, t in (train, test)]
         # all at once: Ctrl-C may come while they are computed
         history.epoch_ends.append(history.iterations)
         for name, value in zip(("train", "test"), values, strict=True):

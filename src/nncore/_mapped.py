@@ -1,0 +1,98 @@
+"""Arrays in files (numpy.memmap), larger than memory perhaps: read piece by piece, and pages given back once read."""
+
+import contextlib
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# Mapped arrays above this are trained on a window at a time, one copy of which is in memory.
+WINDOW_BYTES = 64 << 20
+# A shuffled window comes from so many places of the file: enough to mix, few enough to read mostly in sequence.
+BLOCKS = 64
+# What is looked at once goes in pieces of about this size.
+PIECE_BYTES = 8 << 20
+
+
+def is_large(array: Array) -> bool:
+    """Whether an array lies in a file map and is too large to be read at once."""
+    return array.nbytes > WINDOW_BYTES and _file_map(array) is not None
+
+
+def _file_map(array: Any) -> mmap.mmap | None:
+    """The map that an array is a view of; None for copy-on-write, whose changed pages are nowhere else."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and array.mode is not None:
+            return None if array.mode == "c" else array._mmap  # type: ignore[attr-defined, unused-ignore]
+        array = array.base
+    return None
+
+
+def release(array: Array) -> None:
+    """Give back the pages of a mapped array, which would count as this process's memory; they can be read again."""
+    pages = _file_map(array)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        with contextlib.suppress(OSError):  # pages locked in memory stay
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
+def pieces(array: Array) -> Iterator[tuple[int, Array]]:
+    """Consecutive parts along the first axis, of about PIECE_BYTES, and where each starts."""
+    if array.nbytes <= PIECE_BYTES:
+        yield 0, array
+        return
+    step = max(1, PIECE_BYTES * len(array) // array.nbytes)
+    for first in range(0, len(array), step):
+        yield first, array[first : first + step]
+        release(array)
+
+
+def parts(array: Array) -> Iterator[tuple[Array, slice]]:
+    """The pieces of a large mapped array, or any other as it is, and their places."""
+    for first, part in pieces(array) if is_large(array) else [(0, array)]:
+        yield part, slice(first, first + len(part))
+
+
+class Windows:
+    """Mapped samples, so many consecutive ones of an epoch at a time, copied into one buffer.
+
+    Attributes
+    ----------
+    size : int
+        Samples of a window: a multiple of the batch size, so that no batch crosses windows.
+    block : int
+        Consecutive rows that a shuffle keeps in one window.
+    """
+
+    def __init__(self, x: Array, t: Array, weights: NDArray[np.float64] | None, batch_size: int) -> None:
+        self.x, self.t, self.weights = x, t, weights
+        rows = WINDOW_BYTES * len(x) // x.nbytes
+        self.size = max(1, rows // batch_size) * batch_size
+        self.block = max(1, self.size // BLOCKS)
+        self.buffer = np.empty((min(self.size, len(x)), x.shape[1]), x.dtype)
+
+    def shuffled(self, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Every row once: blocks in random order, rows shuffled within each window of them."""
+        n = len(self.x)
+        blocks = rng.permutation(-(-n // self.block)).astype(np.intp, copy=False)
+        order = (blocks[:, np.newaxis] * self.block + np.arange(self.block)).ravel()
+        order = order[order < n]
+        for first in range(0, n, self.size):
+            rng.shuffle(order[first : first + self.size])
+        return order
+
+    def load(self, index: NDArray[np.intp]) -> tuple[Array, Array, NDArray[np.float64] | None]:
+        """Copies of the samples of one window; index, their numbers, becomes their places in it."""
+        rows, index[:] = np.unique(index, return_inverse=True)  # ascending: read in the order of the file
+        for first in range(0, len(rows), self.block):
+            some = rows[first : first + self.block]
+            # clip: what is out of bounds cannot be here, and "raise" would copy once more
+            np.take(self.x, some, axis=0, out=self.buffer[first : first + len(some)], mode="clip")
+            release(self.x)
+        t = self.t[rows]
+        release(self.t)
+        return self.buffer[: len(rows)], t, None if self.weights is None else self.weights[rows]
