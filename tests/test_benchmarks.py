@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))  # the harness is run from the root of the reposit
 from benchmarks import peers  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import TOLERANCE, deviation  # noqa: E402
-from benchmarks.jobs import JOBS, Problem  # noqa: E402
+from benchmarks.jobs import JOBS  # noqa: E402
 from benchmarks.peers import PEERS, Entry, Outcome, numpy_reference  # noqa: E402
+from benchmarks.problem import Problem  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
