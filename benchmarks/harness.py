@@ -95,9 +95,7 @@ def measure(job: Job, settings: Settings) -> list[Row]:
     OSError, ValueError
         If its data cannot be had, or it has none of the float types.
     """
-    dtypes = [dtype for dtype in settings.dtypes if dtype in job.dtypes]
-    if not dtypes:
-        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
+    dtypes = float_types(job, settings)
     raw, labels = job.load()
     labels = labels.astype(np.intp)
     reference = _reference(Problem(job, raw, labels, np.dtype(np.float64)))
@@ -106,6 +104,14 @@ def measure(job: Job, settings: Settings) -> list[Row]:
         # a Problem a type, so that the float copy of one type is gone before that of the next is made
         rows += _measure_dtype(Problem(job, raw, labels, np.dtype(dtype)), settings, reference)
     return rows
+
+
+def float_types(job: Job, settings: Settings) -> list[str]:
+    """Those of the settings that the job has."""
+    dtypes = [dtype for dtype in settings.dtypes if dtype in job.dtypes]
+    if not dtypes:
+        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
+    return dtypes
 
 
 def _reference(problem: Problem) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import nncore
-from benchmarks.harness import SETTLE_SECONDS, Row, Settings
+from benchmarks.harness import SETTLE_SECONDS, Row, Settings, float_types
 from benchmarks.peers.nncore_fused import network
 from benchmarks.problem import Job, Problem
 
@@ -68,18 +68,18 @@ def measure(job: Job, settings: Settings) -> list[Row]:
     ValueError
         If the job has none of the float types.
     """
-    dtypes = [dtype for dtype in job.dtypes if dtype in settings.dtypes]
-    if not dtypes:
-        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
-    problem = Problem(job, *job.load(), np.dtype(dtypes[0]))
-    trainer, threads = Trainer(problem), nncore.show_config("dicts")["threads"]
+    dtype = float_types(job, settings)[0]
+    problem = Problem(job, *job.load(), np.dtype(dtype))
+    config = nncore.show_config("dicts")
+    assert config is not None  # a dict in this mode
+    trainer = Trainer(problem)
     ways = {
-        ONE: (trainer.in_turn, 1, Row(ONE, dtypes[0], 1, 1)),
-        TWO: (trainer.in_threads, 2, Row(TWO, dtypes[0], 2, 2, note="over one network: 1 at best")),
-        SERIAL: (trainer.in_turn, POPULATION, Row(SERIAL, dtypes[0], 1, 1)),
+        ONE: (trainer.in_turn, 1, Row(ONE, dtype, 1, 1)),
+        TWO: (trainer.in_threads, 2, Row(TWO, dtype, 2, 2, note="over one network: 1 at best")),
+        SERIAL: (trainer.in_turn, POPULATION, Row(SERIAL, dtype, 1, 1)),
         TOGETHER: (
             trainer.fit_many, POPULATION,
-            Row(TOGETHER, dtypes[0], None, threads, note=f"over {POPULATION} in turn: 1 / threads at best"),
+            Row(TOGETHER, dtype, None, config["threads"], note=f"over {POPULATION} in turn: 1 / threads at best"),
         ),
     }  # fmt: skip
     rows = [row for *_, row in ways.values()]

@@ -30,7 +30,7 @@ class Job:
     sizes : tuple of int
         Units from input to output.
     sampling : {"sequential", "shuffle", "replacement"}
-        As in ``NeuralNetwork.fit``; what is shuffled are whole batches.
+        As in ``NeuralNetwork.fit``; shuffled samples have to be whole batches.
     load : callable
         Returns training samples as they come, and their labels.
     draw : callable
