@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard nncore_ext/*.pyx nncore_ext/*.pxd nncore_ext/*.h)
 
-.PHONY: demo test test-all test-dist test-sanitized lint bench clean
+.PHONY: demo test test-all test-dist test-sanitized lint bench bench-peers clean
 
 demo: $(VENV)/.built
 	$(BIN)/nncore train digits --hidden 64 --activation relu --iterations 3000 --out demo
@@ -44,7 +44,12 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 
 bench: $(VENV)/.built
-	$(BIN)/python -m benchmarks moons mnist gradcheck
+	$(BIN)/python -m benchmarks
+
+# With the peers installed first; the page, the pictures and the figures go to docs/benchmarks.
+bench-peers: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --write docs/benchmarks
+	$(BIN)/python -m benchmarks.scaling --write docs/benchmarks
 
 # Installed with build isolation and editable: the Python sources are the ones in src, the core is compiled once.
 $(VENV)/.built: $(SOURCES)
@@ -56,6 +61,10 @@ $(VENV)/.test: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -e '.[test]'
 	touch $(VENV)/.built $@
+
+$(VENV)/.bench: $(VENV)/.built
+	$(BIN)/python -m pip install -q -e '.[bench]'
+	touch $@
 
 $(VENV)/.lint: $(VENV)/.built
 	$(BIN)/python -m pip install -q 'ruff~=0.17.5' 'cython-lint~=0.22.0' 'mypy~=2.4.1'

@@ -8,22 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks import report
+from benchmarks import chart, many, report
 from benchmarks.harness import Row, Settings, measure
-from benchmarks.jobs import DTYPES, JOBS
+from benchmarks.jobs import JOBS
 from benchmarks.peers import PEERS
+from benchmarks.problem import DTYPES, Job
 
 DESCRIPTION = """\
 Measure nncore beside its peers, in one run and by turns.
 
-Every peer first trains for an epoch from the same start on the same samples, or finds
-the slopes there. One that ends elsewhere than NumPy in float64 is shown as "differs" and
+Every peer first trains from the same start on the same samples, or predicts or finds the
+slopes there. One that ends elsewhere than NumPy in float64 is shown as "differs" and
 gets no time. Times of a busy machine are noise; what counts is the ratio of two of them
 from one run.
 """
 EXAMPLES = """\
 examples:
   python -m benchmarks moons mnist --json figures.json
+  python -m benchmarks --write docs/benchmarks
   python -m benchmarks moons --peers nncore numpy --dtype float64 --repeats 3
 
 MNIST is read as nncore.load_mnist does: from the folder in NNCORE_DATA, or downloaded.
@@ -66,7 +68,7 @@ def at_least(smallest: float, kind: type, what: str) -> Callable[[str], Any]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked."""
-    jobs = "\n".join(f"  {job.name:<9} {job.title}" for job in JOBS.values())
+    jobs = "\n".join(f"  {job.name:<13} {job.title}" for job in JOBS.values())
     parser = Parser(
         prog="python -m benchmarks",
         description=f"{DESCRIPTION}\njobs:\n{jobs}",
@@ -74,8 +76,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     settings = Settings()
-    parser.add_argument("jobs", nargs="+", metavar="JOB", type=one_of(JOBS), help=", ".join(JOBS))
+    parser.add_argument(
+        "jobs",
+        nargs="*",
+        metavar="JOB",
+        type=one_of(JOBS),
+        default=tuple(JOBS),
+        help=f"{', '.join(JOBS)}; default: all",
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write machine, versions and all figures to FILE")
+    parser.add_argument(
+        "--write", metavar="FOLDER", type=Path, help="write a page of tables, a picture and the figures into FOLDER"
+    )
     parser.add_argument(
         "--repeats", metavar="N", type=at_least(1, int, "a whole number"), default=settings.repeats,
         help="how often each peer gets its turn; default: %(default)s",
@@ -90,12 +102,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--dtype", choices=(*DTYPES, "both"), default="both", help="default: %(default)s")
     args = parser.parse_args(arguments)
-    if args.json:
-        try:
-            args.json.open("a").close()  # before minutes are spent, not after
-        except OSError as error:
-            parser.error(f"argument --json: {error}")
+    try:  # before minutes are spent, not after
+        if args.write:
+            args.write.mkdir(parents=True, exist_ok=True)
+        if args.json:
+            args.json.open("a").close()
+    except OSError as error:
+        parser.error(f"argument --{'json' if args.json else 'write'}: {error}")
     return args
+
+
+def measured(job: Job, settings: Settings) -> list[Row]:
+    """The rows of a job's table."""
+    return many.measure(job, settings) if job.name == "many" else measure(job, settings)
+
+
+def write(folder: Path, env: dict[str, Any], results: list[tuple[Job, list[Row]]], settings: Settings) -> None:
+    """README.md, jobs.png and figures.json."""
+    (folder / "README.md").write_text(report.markdown(env, results, settings), encoding="utf-8")
+    chart.draw(results).savefig(folder / report.PICTURE, dpi=150)
+    (folder / "figures.json").write_text(as_json(env, results, settings), encoding="utf-8")
+
+
+def as_json(env: dict[str, Any], results: list[tuple[Job, list[Row]]], settings: Settings) -> str:
+    """Machine, versions and all figures."""
+    jobs = [report.job_as_dict(job, rows) for job, rows in results]
+    content = {**env, "settings": asdict(settings), "jobs": jobs}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,24 +142,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     env = report.environment(settings.peers)
     print(report.heading(env), flush=True)
-    results: list[dict[str, Any]] = []
-    all_rows: list[Row] = []
+    results: list[tuple[Job, list[Row]]] = []
     failed = False
     for name in dict.fromkeys(args.jobs):
         try:
-            rows = measure(JOBS[name], settings)
+            rows = measured(JOBS[name], settings)
         except (OSError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
         print(f"\n{report.table(JOBS[name], rows, settings)}", flush=True)
-        results.append(report.job_as_dict(JOBS[name], rows))
-        all_rows += rows
+        results.append((JOBS[name], rows))
     if args.json:
-        content = {**env, "settings": asdict(settings), "jobs": results}
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        args.json.write_text(f"{text}\n", encoding="utf-8")
-    return int(failed or any(row.status in ("differs", "failed") for row in all_rows))
+        args.json.write_text(as_json(env, results, settings), encoding="utf-8")
+    if args.write:
+        write(args.write, env, results, settings)
+    return int(failed or any(row.status in ("differs", "failed") for _, rows in results for row in rows))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jobs import DTYPES, Job, Problem
-from benchmarks.peers import PEERS, Entry, Outcome, Peer, Run, load, numpy_reference
+from benchmarks import floor
+from benchmarks.peers import PEERS, Entry, MissingError, Outcome, Peer, Run, entries, load, numpy_reference
+from benchmarks.problem import DTYPES, Job, Problem
 
 # How far loss and parameters may be from NumPy's in float64 after an epoch, relative to the largest of their array.
 # A step rounds a parameter by up to u of it, 6e-8 in float32 and 1.1e-16 in float64; what the update itself has lost is
@@ -47,6 +48,8 @@ class Row:
         Microseconds a step, of each repeat.
     ratio : float or None
         Median over that of nncore's first row with the same float type.
+    over_floor : float or None
+        Median over that of the floor for the same number of threads, where the job has one.
     """
 
     peer: str
@@ -61,6 +64,7 @@ class Row:
     part: float = 1.0
     times_us: list[float] = field(default_factory=list)
     ratio: float | None = None
+    over_floor: float | None = None
 
     @property
     def min_us(self) -> float | None:
@@ -91,9 +95,7 @@ def measure(job: Job, settings: Settings) -> list[Row]:
     OSError, ValueError
         If its data cannot be had, or it has none of the float types.
     """
-    dtypes = [dtype for dtype in settings.dtypes if dtype in job.dtypes]
-    if not dtypes:
-        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
+    dtypes = float_types(job, settings)
     raw, labels = job.load()
     labels = labels.astype(np.intp)
     reference = _reference(Problem(job, raw, labels, np.dtype(np.float64)))
@@ -104,9 +106,17 @@ def measure(job: Job, settings: Settings) -> list[Row]:
     return rows
 
 
+def float_types(job: Job, settings: Settings) -> list[str]:
+    """Those of the settings that the job has."""
+    dtypes = [dtype for dtype in settings.dtypes if dtype in job.dtypes]
+    if not dtypes:
+        raise ValueError(f"is measured in {' and '.join(job.dtypes)}, not in {' and '.join(settings.dtypes)}")
+    return dtypes
+
+
 def _reference(problem: Problem) -> Outcome:
     """What an epoch has to end with."""
-    return numpy_reference.JOBS[problem.job.name].prepare(problem, None)(problem.epoch)
+    return numpy_reference.JOBS[problem.job.name].prepare(problem, None)(problem.checked)
 
 
 def _measure_dtype(problem: Problem, settings: Settings, reference: Outcome) -> list[Row]:
@@ -136,37 +146,42 @@ def _candidates(problem: Problem, names: Iterable[str]) -> Iterator[tuple[Row, E
         except ImportError as error:
             yield Row(name, dtype, status="missing", reason=str(error)), None
             continue
-        entry = peer.JOBS.get(problem.job.name)
-        if entry is None:
+        versions = entries(peer, problem.job.name)
+        if not versions:
             yield Row(name, dtype, status="missing", reason=f"has no version of {problem.job.name}"), None
-            continue
-        for threads in entry.threads:
-            yield Row(name, dtype, threads, note=entry.note), entry
+        for entry in versions:
+            for threads in entry.threads:
+                yield Row(name, dtype, threads, note=entry.note), entry
+    if problem.job.floor:
+        for threads in floor.ENTRY.threads:
+            yield Row("floor", dtype, threads, note=floor.ENTRY.note), floor.ENTRY
 
 
 def _verified(row: Row, entry: Entry, problem: Problem, reference: Outcome) -> Run | None:
     """The prepared run if it computes what it should; else the row says that it does not."""
     try:
         run = entry.prepare(problem, row.threads_asked)
-        outcome = run(problem.epoch)
+        outcome = run(problem.checked)
+    except MissingError as error:
+        row.status, row.reason = "missing", str(error)
+        return None
     except Exception as error:  # whatever a foreign package raises is no reason to lose the others' figures
         row.status, row.reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         return None
     row.threads = outcome.threads
-    if entry.comparable and not _agrees(row, deviation(outcome, reference, relative=entry.limit is None), entry.limit):
+    limit = problem.job.tolerance or TOLERANCE[row.dtype] if entry.limit is None else entry.limit
+    if entry.comparable and not _agrees(row, deviation(outcome, reference, relative=entry.limit is None), limit):
         return None
     return run
 
 
-def _agrees(row: Row, distance: float, limit: float | None) -> bool:
-    """Whether the distance from the reference is rounding, or within the entry's limit; the row says if not."""
-    if limit is None:
-        limit = TOLERANCE[row.dtype]
+def _agrees(row: Row, distance: float, limit: float) -> bool:
+    """Whether the distance from the reference is within the limit; the row says if not."""
     row.deviation = distance if math.isfinite(distance) else None
     if distance <= limit:
         return True
     row.status = "differs"
-    row.reason = f"{distance:.1e} from the reference after an epoch, expected at most {limit:.0e}"
+    row.reason = f"{distance:.1e} from the reference, expected at most {limit:.0e}"
     return False
 
 
@@ -190,8 +205,13 @@ def _seconds(row: Row, run: Run, steps: int) -> float:
 
 
 def _compare(rows: Sequence[Row]) -> None:
-    """Sets the ratios, if nncore is there to compare with."""
+    """Sets the ratios, if nncore and the floor are there to compare with."""
     base = next((row.median_us for row in rows if row.peer == "nncore"), None)
     for row in rows:
         if base and row.median_us:
             row.ratio = row.median_us / base
+    floors = {row.threads_asked: row.median_us for row in rows if row.peer == "floor"}
+    for row in rows:
+        least = floors.get(row.threads_asked)
+        if least and row.median_us:
+            row.over_floor = row.median_us / least

@@ -1,4 +1,4 @@
-"""What was measured, as a table to read and as JSON to keep."""
+"""What was measured, as a table to read, as Markdown and as JSON to keep."""
 
 import os
 import platform
@@ -9,10 +9,12 @@ from typing import Any
 
 import nncore
 from benchmarks.harness import Row, Settings
-from benchmarks.jobs import MICROSECONDS, Job
 from benchmarks.peers import load
+from benchmarks.problem import MICROSECONDS, Job
 
 HEADINGS = ("peer", "dtype", "threads", "min", "median", "x slower than nncore")
+FLOOR = "x floor"
+PICTURE = "jobs.png"
 
 
 def environment(names: Iterable[str]) -> dict[str, Any]:
@@ -50,25 +52,40 @@ def heading(env: dict[str, Any]) -> str:
 def table(job: Job, rows: Sequence[Row], settings: Settings) -> str:
     """A job's table: times a unit, then notes."""
     notes = list(dict.fromkeys(row.note for row in rows if row.note))
-    lines = [HEADINGS, *(_cells(row, notes, MICROSECONDS[job.prefix]) for row in rows)]
-    widths = [max(len(line[k]) for line in lines if len(line) > k + 1 or k == 0) for k in range(len(HEADINGS) - 1)]
+    lines = [_headings(job), *(_cells(row, notes, job) for row in rows)]
+    widths = [max(len(line[k]) for line in lines if len(line) > k + 1 or k == 0) for k in range(len(lines[0]) - 1)]
     return "\n".join(
         [
             f"{job.name}: {job.title}",
-            f"{job.prefix} per {job.unit}, {settings.repeats} interleaved repeats",
+            caption(job, settings),
             *(_line(line, widths) for line in lines),
             *(f"[{k}] {note}" for k, note in enumerate(notes, start=1)),
         ]
     )
 
 
-def _cells(row: Row, notes: Sequence[str], us: float) -> tuple[str, ...]:
+def caption(job: Job, settings: Settings) -> str:
+    """What the numbers of a table are."""
+    return f"{job.prefix} per {job.unit}, {settings.repeats} interleaved repeats"
+
+
+def _headings(job: Job) -> tuple[str, ...]:
+    last = "ratio" if job.name == "many" else HEADINGS[-1]
+    return (*HEADINGS[:-1], last, *([FLOOR] if job.floor else []))
+
+
+def _cells(row: Row, notes: Sequence[str], job: Job) -> tuple[str, ...]:
     peer = f"{row.peer} [{notes.index(row.note) + 1}]" if row.note else row.peer
     if row.status != "ok":
         return peer, row.dtype, f"{row.status}: {row.reason}"
-    ratio = "-" if row.ratio is None else f"{row.ratio:.3g}"
+    ratios = [row.ratio, row.over_floor] if job.floor else [row.ratio]
+    us = MICROSECONDS[job.prefix]
     threads = f"{row.threads} default" if row.threads_asked is None else str(row.threads)
-    return peer, row.dtype, threads, _number(row.min_us, us), _number(row.median_us, us), ratio
+    return peer, row.dtype, threads, _number(row.min_us, us), _number(row.median_us, us), *map(_ratio, ratios)
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3g}"
 
 
 def _number(time_us: float | None, us: float) -> str:
@@ -93,3 +110,41 @@ def job_as_dict(job: Job, rows: Iterable[Row]) -> dict[str, Any]:
         "unit": f"µs per {job.unit}",
         "rows": [{**asdict(row), "min_us": row.min_us, "median_us": row.median_us} for row in rows],
     }
+
+
+def markdown(env: dict[str, Any], results: Iterable[tuple[Job, Sequence[Row]]], settings: Settings) -> str:
+    """A page with a table a job, and what was not there named under it."""
+    versions = ", ".join(env["versions"].values())
+    machine, core = env["machine"], env["nncore"]
+    top = [
+        "# Benchmarks",
+        f"`python -m benchmarks` on {machine['cpu']} x {machine['cpus']}, {machine['system']}, "
+        f"level {core['level']}, {core['threads']} threads.",
+        f"{versions}.",
+        "Every peer starts from the same parameters and takes the same samples; one whose losses and parameters do not "
+        "agree gets no time, and a note says where that cannot be checked. What counts is the ratio of two times.",
+        f"![Median times of each job]({PICTURE})",
+    ]
+    return "\n\n".join([*top, *(_section(job, rows, settings) for job, rows in results)]) + "\n"
+
+
+def _section(job: Job, rows: Sequence[Row], settings: Settings) -> str:
+    shown = [row for row in rows if row.status != "missing"]
+    notes = list(dict.fromkeys(row.note for row in shown if row.note))
+    headings = _headings(job)
+    cells = [_cells(row, notes, job) for row in shown]
+    lines = [headings, ("---",) * len(headings), *(line + ("",) * (len(headings) - len(line)) for line in cells)]
+    parts = [
+        f"## {job.name}",
+        f"{job.title}. {caption(job, settings)}.",
+        "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines),
+        "\n".join(f"- [{k}] {note}" for k, note in enumerate(notes, start=1)),
+        _not_measured(rows),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _not_measured(rows: Iterable[Row]) -> str:
+    """The missing, each once."""
+    reasons = dict.fromkeys(f"{row.peer} ({row.reason})" for row in rows if row.status == "missing")
+    return f"Not measured: {', '.join(reasons)}." if reasons else ""

@@ -19,11 +19,12 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks/ is not part of this installation", allow_module_level=True)
 sys.path.insert(0, str(ROOT))  # the harness is run from the root of the repository, and not installed
 
-from benchmarks import peers  # noqa: E402
+from benchmarks import peers, report, scaling  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import TOLERANCE, deviation  # noqa: E402
-from benchmarks.jobs import JOBS, Problem  # noqa: E402
+from benchmarks.jobs import JOBS  # noqa: E402
 from benchmarks.peers import PEERS, Entry, Outcome, numpy_reference  # noqa: E402
+from benchmarks.problem import Problem  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
@@ -307,12 +308,12 @@ def test_data_not_there_loses_no_other_job(monkeypatch, tmp_path, capsys):
 
 BAD = {
     ("chess",): "'chess' is unknown, expected one of moons, mnist",
-    ("moons", "--peers", "fann"): "'fann' is unknown, expected one of nncore, numpy,",
+    ("moons", "--peers", "caffe"): "'caffe' is unknown, expected one of nncore, numpy,",
     ("moons", "--repeats", "0"): "'0' given, expected a whole number of 1 or more",
     ("moons", "--seconds", "nan"): "'nan' given, expected a number of 0 or more",
     ("moons", "--dtype", "int8"): "int8",
     ("moons", "--json", "no/such/folder/f.json"): "no/such/folder/f.json",
-    (): "JOB",
+    ("moons", "--write", "/dev/null/folder"): "/dev/null/folder",
 }
 
 
@@ -346,3 +347,206 @@ def test_both_types_start_from_the_same_numbers():
         for a, b in zip(layer, other, strict=True):
             assert (a.dtype, b.dtype) == (np.float32, np.float64)
             np.testing.assert_array_equal(a, b)
+
+
+PREDICTIONS = ("predict-small", "predict", "predict-many")
+
+
+@pytest.fixture
+def small_jobs(monkeypatch):
+    """The deeper networks, predictions and online updates on a few samples."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 12), dtype=np.uint8), rng.integers(3, size=40)
+    for name in ("medium", "wide"):
+        small = replace(JOBS[name], sizes=(12, 8, 7, 3), batch_size=8, check=4, load=lambda: pixels)
+        monkeypatch.setitem(JOBS, name, small)
+    for name in PREDICTIONS:
+        n_in, batch = JOBS[name].sizes[0], 20 if name == "predict-many" else 1
+        data = rng.random((20, n_in)), np.zeros(20, np.intp)
+        monkeypatch.setitem(JOBS, name, replace(JOBS[name], batch_size=batch, load=lambda data=data: data))
+    moons = rng.random((30, 2)), rng.integers(2, size=30)
+    for name in ("online", "many"):
+        monkeypatch.setitem(JOBS, name, replace(JOBS[name], load=lambda: moons))
+
+
+def without(monkeypatch, name):
+    """As with an nncore that has no such name."""
+    monkeypatch.setattr(nncore, "__all__", [other for other in nncore.__all__ if other != name])
+
+
+NEW_PEERS = {
+    "numpy": ("medium", "wide", *PREDICTIONS, "online"),
+    "sklearn": ("medium", "wide", *PREDICTIONS, "online"),
+    "torch": ("medium", "wide", *PREDICTIONS, "online"),
+    "jax": ("medium", "wide", *PREDICTIONS),
+    "onnxruntime": PREDICTIONS,
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of foreign packages
+@pytest.mark.parametrize("peer", NEW_PEERS)
+def test_new_jobs_agree_with_the_reference(peer, small_jobs, tmp_path):
+    for package in {"onnxruntime": ("onnx", "onnxruntime")}.get(peer, (peer,)):
+        pytest.importorskip(package)
+    code, content = measured(tmp_path, *NEW_PEERS[peer], "--peers", peer)
+    assert code == 0
+    for job in content["jobs"]:
+        for row in job["rows"]:
+            assert row["status"] == "ok", row
+            unchecked = row["peer"] == "floor" or (peer == "sklearn" and job["job"] in ("medium", "wide"))
+            assert (row["deviation"] is None) == unchecked
+            assert unchecked or row["deviation"] <= (JOBS[job["job"]].tolerance or 1e-4)
+
+
+def test_nncore_agrees_in_the_new_jobs_or_is_named_as_missing(small_jobs, tmp_path):
+    code, content = measured(tmp_path, "medium", "wide", *PREDICTIONS, "online", "--peers", "nncore")
+    assert code == 0
+    rows = [(job["job"], row) for job in content["jobs"] for row in job["rows"] if row["peer"] == "nncore"]
+    assert all(row["status"] == "ok" for name, row in rows if name in ("wide", "online"))
+    assert {row["reason"] for _, row in rows} <= {"", "has no Adam", "predict has no out"}
+    assert next(row["status"] for name, row in rows if name == "predict") == "ok"
+
+
+def test_nncore_without_adam_and_fit_many_is_named_as_missing(small_jobs, monkeypatch, tmp_path):
+    without(monkeypatch, "Adam")
+    without(monkeypatch, "fit_many")
+    code, content = measured(tmp_path, "medium", "many", "--peers", "nncore")
+    medium, many = content["jobs"]
+    assert code == 0
+    assert [row["reason"] for row in medium["rows"]] == ["has no Adam"] * 2 + [""] * 2
+    assert many["rows"][3]["reason"] == "nncore has no fit_many"
+    assert many["rows"][3]["times_us"] == []
+
+
+def test_packages_for_predictions_that_are_not_installed_are_named(small_jobs, monkeypatch, tmp_path):
+    for package, module in (("onnx", "onnx_session"), ("fann2", "fann_incremental")):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules, f"benchmarks.peers.{module}", raising=False)
+    _, content = measured(tmp_path, "predict", "--peers", "onnxruntime", "fann")
+    assert [row["status"] for row in content["jobs"][0]["rows"]] == ["missing"] * 2
+    assert [name in row["reason"] for name, row in zip(("onnx", "fann2"), content["jobs"][0]["rows"], strict=True)]
+
+
+def faster(problem):
+    return replace(problem, job=replace(problem.job, lr=1.05 * problem.job.lr, draw=more_weight(problem.job.draw)))
+
+
+def more_weight(draw):
+    return lambda rng, n_in, n_out: tuple(1.001 * a for a in draw(rng, n_in, n_out))
+
+
+@pytest.mark.parametrize("name", ["medium", "wide", *PREDICTIONS, "online"])
+def test_a_wrong_peer_is_found_in_every_new_job(name, small_jobs, monkeypatch, tmp_path):
+    def prepare(problem, threads):
+        return numpy_reference.JOBS[name].prepare(faster(problem), threads)
+
+    add_peer(monkeypatch, "wrong", {name: Entry(prepare)})
+    code, content = measured(tmp_path, name, "--peers", "wrong")
+    row = content["jobs"][0]["rows"][0]
+    assert (code, row["status"], row["times_us"]) == (1, "differs", [])
+
+
+def test_adam_of_the_reference_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    ours, grads = rng.normal(size=5), rng.normal(size=(20, 5))
+    theirs = torch.from_numpy(ours.copy())
+    optimizers = numpy_reference.Adam([ours], 1e-3), torch.optim.Adam([theirs], 1e-3)
+    for grad in grads:
+        optimizers[0].update([grad])
+        theirs.grad = torch.from_numpy(grad)
+        optimizers[1].step()
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-13)
+
+
+def test_floor_stands_in_the_table_whatever_peers_are_asked(small_jobs, tmp_path, capsys):
+    _, content = measured(tmp_path, "wide", "--peers", "nncore")
+    ours, _, floor, floor_1 = content["jobs"][0]["rows"]
+    assert [row["peer"] for row in (floor, floor_1)] == ["floor"] * 2
+    assert ours["over_floor"] == pytest.approx(ours["median_us"] / floor["median_us"])
+    assert floor["over_floor"] == floor_1["over_floor"] == 1
+    assert "x floor" in capsys.readouterr().out
+
+
+def test_shuffled_batches_are_those_of_fit():
+    job = replace(JOBS["wide"], batch_size=4, load=None)
+    problem = Problem(job, np.zeros((12, 784)), np.zeros(12, np.intp), np.dtype(np.float32))
+    batches = problem.batches(7)
+    assert batches.shape == (7, 4)
+    assert sorted(batches[:3].ravel()) == sorted(batches[3:6].ravel()) == list(range(12))
+    assert (batches[:3] != batches[3:6]).any()
+
+
+def test_many_compares_threads_and_fit_many(small_jobs, monkeypatch, tmp_path):
+    def fit_many(networks, X, y, **settings):
+        for net in networks:
+            net.fit(X, y, **settings)
+
+    monkeypatch.setattr(nncore, "__all__", [*nncore.__all__, "fit_many"])
+    monkeypatch.setattr(nncore, "fit_many", fit_many, raising=False)
+    code, content = measured(tmp_path, "many")
+    one, two, in_turn, together = content["jobs"][0]["rows"]
+    assert code == 0
+    assert two["ratio"] == pytest.approx(two["median_us"] / one["median_us"])
+    assert together["ratio"] == pytest.approx(together["median_us"] / in_turn["median_us"])
+    assert (one["ratio"], in_turn["ratio"]) == (None, None)
+
+
+def test_fit_many_that_trains_otherwise_is_not_timed(small_jobs, monkeypatch, tmp_path):
+    monkeypatch.setattr(nncore, "__all__", [*nncore.__all__, "fit_many"])
+    monkeypatch.setattr(nncore, "fit_many", lambda networks, X, y, **settings: None, raising=False)
+    code, content = measured(tmp_path, "many")
+    row = content["jobs"][0]["rows"][3]
+    assert (code, row["status"], row["times_us"]) == (1, "differs", [])
+
+
+def test_written_page_has_the_numbers_and_names_the_missing(small_jobs, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    without(monkeypatch, "Adam")
+    folder = tmp_path / "new" / "folder"
+    jobs = ("medium", "predict", "many")
+    assert main([*jobs, "--peers", "nncore", "numpy", *QUICK, "--write", str(folder)]) == 0
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    content = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    assert [job["job"] for job in content["jobs"]] == list(jobs)
+    for job in content["jobs"]:
+        assert f"## {job['job']}" in page
+        for row in job["rows"]:
+            if row["status"] == "ok":
+                assert f" {report._number(row['median_us'], 1)} |" in page
+    assert "Not measured: nncore (has no Adam)" in page
+    assert all(version in page for version in content["versions"].values())
+    assert (folder / report.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_job_all_are_measured(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr("benchmarks.__main__.measured", lambda job, settings: seen.append(job.name) or [])
+    assert main(["--peers", "numpy"]) == 0
+    assert seen == list(JOBS)
+
+
+def test_slope_is_the_exponent():
+    values = [2, 4, 8, 16]
+    assert scaling.slope(values, [3 * v**1.7 for v in values]) == pytest.approx(1.7)
+    assert scaling.slopes(values, [5, 5, 8**2, 16**2])[1] == pytest.approx(2)
+
+
+def test_scaling_writes_slopes_cliffs_and_picture(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    few = [replace(axis, values=axis.values[:4]) for axis in scaling.AXES]
+    monkeypatch.setattr(scaling, "AXES", few)
+    monkeypatch.setattr(scaling, "CLIFFS", ((16, 64), (32, 64)))
+    monkeypatch.setattr(scaling, "cliff", lambda n, *rest: (1.0, 1.5, 1.5) if n == 16 else (1.0, 1.25, 1.25))
+    assert scaling.main(["--repeats", "1", "--seconds", "0", "--write", str(tmp_path)]) == 0
+    page = (tmp_path / "scaling.md").read_text(encoding="utf-8")
+    assert page.count("slope") == 4
+    assert "| 64 | 16 | 1 | 1.5 | 1.50 | a cliff |" in page
+    assert "| 64 | 32 | 1 | 1.25 | 1.25 |  |" in page
+    assert page.splitlines()[-1] in capsys.readouterr().out
+    assert (tmp_path / scaling.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cliff_is_the_ratio_of_neighbouring_repeats():
+    first, second, ratio = scaling.cliff(2, 1, repeats=1, seconds=0)
+    assert ratio == pytest.approx(second / first)

@@ -3,19 +3,20 @@
 A peer's module imports its package at the top, so that one that is not installed shows by its ImportError, and has
 
 - ``version()``: what the table says about it;
-- ``JOBS``: by name of a job, the `Entry` that says how the peer does it.
+- ``JOBS``: by name of a job, the `Entry` that says how the peer does it, or several.
 
 A module is called after what it does, never after the package that it imports.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.jobs import Problem
+from benchmarks.problem import Problem
 
 
 class Outcome(NamedTuple):
@@ -24,10 +25,10 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     loss : float
-        Of the last batch, before its update.
+        Of the last batch, before its update; of online after it.
     params : list of ndarray
         W1, b1, W2, b2, ..., with weights (n_in, n_out); empty for a peer that takes no common start. Of gradcheck the
-        slopes by the elements in ``Problem.sample``.
+        slopes by the elements in ``Problem.sample``, of predictions the last ones.
     threads : int
         That the peer could use.
     part : float
@@ -38,6 +39,15 @@ class Outcome(NamedTuple):
     params: list[NDArray[Any]]
     threads: int
     part: float = 1.0
+
+
+def predicted(y: NDArray[Any], threads: int) -> Outcome:
+    """What predictions end with: the mean of the squares stands for the loss."""
+    return Outcome(float(np.mean(np.square(y))), [y], threads)
+
+
+class MissingError(Exception):
+    """Raised by ``prepare`` if the installed version of a package lacks what the job needs."""
 
 
 # Trains on from where it is, for so many steps over the problem's batches from the first one on.
@@ -73,7 +83,7 @@ class Entry:
 class Peer(Protocol):
     """A peer's module."""
 
-    JOBS: dict[str, Entry]
+    JOBS: Mapping[str, Entry | tuple[Entry, ...]]
 
     def version(self) -> str:
         """Package and version, with what else decides the speed."""
@@ -88,6 +98,8 @@ PEERS = {
     "sklearn": "sklearn_mlp",
     "numba": "numba_loops",
     "scipy": "scipy_differences",
+    "onnxruntime": "onnx_session",
+    "fann": "fann_incremental",
 }
 
 
@@ -100,3 +112,9 @@ def load(name: str) -> Peer:
         If its package is not installed.
     """
     return cast(Peer, importlib.import_module(f"{__name__}.{PEERS[name]}"))
+
+
+def entries(peer: Peer, job: str) -> tuple[Entry, ...]:
+    """The peer's versions of a job."""
+    found = peer.JOBS.get(job, ())
+    return (found,) if isinstance(found, Entry) else found

@@ -1,8 +1,14 @@
-"""nncore: NeuralNetwork.fit and numerical_gradient, which run in the compiled core."""
+"""nncore: NeuralNetwork's fit, predict, partial_fit and numerical_gradient, which run in the compiled core."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import numpy as np
 
 import nncore
-from benchmarks.jobs import SEED, Array, H, Problem
-from benchmarks.peers import Entry, Outcome, Run
+from benchmarks.peers import Entry, MissingError, Outcome, Run, predicted
+from benchmarks.problem import SEED, Array, H, Problem
 
 
 def version() -> str:
@@ -19,12 +25,27 @@ def _layers(problem: Problem, activations: tuple[str, ...]) -> list[nncore.Layer
     ]
 
 
+def _optimizer(problem: Problem) -> Any:
+    name = {"sgd": "SGD", "adam": "Adam"}[problem.job.optimizer]
+    if name not in nncore.__all__:
+        raise MissingError(f"has no {name}")
+    return getattr(nncore, name)(problem.job.lr)
+
+
+def network(problem: Problem) -> nncore.NeuralNetwork:
+    """The job's network at its start."""
+    job = problem.job
+    activations = (job.activation,) * (len(job.sizes) - 2) + (job.output,)
+    loss = "softmax_cross_entropy" if job.output == "softmax" else "squared_error"
+    return nncore.NeuralNetwork(_layers(problem, activations), loss=loss, dtype=problem.dtype)
+
+
 def _run(net: nncore.NeuralNetwork, x: Array, problem: Problem, threads: int | None) -> Run:
     job = problem.job
 
     def run(steps: int) -> Outcome:
         history = net.fit(
-            x, problem.labels, optimizer=nncore.SGD(job.lr), batch_size=job.batch_size, iterations=steps,
+            x, problem.labels, optimizer=_optimizer(problem), batch_size=job.batch_size, iterations=steps,
             sampling=job.sampling, n_threads=threads or "auto", progress=False, rng=SEED,
         )  # fmt: skip
         return Outcome(float(history.loss[-1]), list(net.params.values()), history.n_threads)
@@ -70,8 +91,60 @@ def gradcheck(problem: Problem, threads: int | None) -> Run:
     return run
 
 
+def train(problem: Problem, threads: int | None) -> Run:
+    """Any network on rows of floats."""
+    _optimizer(problem)
+    return _run(network(problem), problem.x, problem, threads)
+
+
+def predict(problem: Problem, threads: int | None, *, reuse: bool) -> Run:
+    """A call for each piece, which returns a new array or fills in the one given."""
+    net, pieces = network(problem), problem.pieces
+    given: dict[str, Any] = {}
+    if reuse:
+        if "out" not in inspect.signature(net.predict).parameters:
+            raise MissingError("predict has no out")
+        given["out"] = np.empty((len(pieces[0]), net.n_out), problem.dtype)
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps // len(pieces)):
+            for x in pieces:
+                y = net.predict(x, **given)
+        return predicted(y, 1)
+
+    return run
+
+
+def online(problem: Problem, threads: int | None) -> Run:
+    """partial_fit, or the article's call where there is none."""
+    net, lr = network(problem), problem.job.lr
+    if hasattr(net, "partial_fit"):
+        update = partial(net.partial_fit, optimizer=nncore.SGD(lr))
+    else:
+        update = partial(net.backpropagation, learning_rate=lr)
+    rows = list(zip(problem.x, problem.targets, strict=True))
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps // len(rows)):
+            for x, t in rows:
+                update(x, t)
+        return Outcome(net.loss(x, t), list(net.params.values()), 1)
+
+    return run
+
+
+PREDICT = (
+    Entry(partial(predict, reuse=False)),
+    Entry(partial(predict, reuse=True), note="into an array of the caller: out="),
+)
 JOBS = {
     "moons": Entry(moons),
     "mnist": Entry(mnist, threads=(None, 1), note="reads the images as bytes"),
     "gradcheck": Entry(gradcheck, threads=(None, 1), limit=1e-9, note="numerical_gradient, all parameters"),
+    "medium": Entry(train, threads=(None, 1)),
+    "wide": Entry(train, threads=(None, 1)),
+    "predict-small": PREDICT,
+    "predict": PREDICT,
+    "predict-many": PREDICT,
+    "online": Entry(online),
 }

@@ -5,8 +5,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from benchmarks.jobs import Problem
 from benchmarks.peers import Entry, Outcome, Run
+from benchmarks.problem import Problem
 
 
 def version() -> str:

@@ -1,5 +1,6 @@
 """NumPy: the article's and the book's loops. In float64 they say what every peer has to compute."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from benchmarks.jobs import Array, H, Problem
-from benchmarks.peers import Entry, Outcome, Run
+from benchmarks.peers import Entry, Outcome, Run, predicted
+from benchmarks.problem import Array, H, Problem
 
 
 def version() -> str:
@@ -178,10 +179,140 @@ def gradcheck(problem: Problem, threads: int | None) -> Run:
     return run
 
 
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda a: np.maximum(a, 0), "sigmoid": sigmoid, "tanh": np.tanh, "softmax": softmax, "identity": lambda a: a
+}  # fmt: skip
+# from the output
+DERIVATIVES: dict[str, Callable[[Array], Array]] = {"relu": lambda z: z > 0, "sigmoid": lambda z: z * (1 - z)}
+
+
+class Dense:
+    """Layers of any number, with a loss whose gradient by the last sums is y - t.
+
+    That is softmax with cross-entropy, and linear outputs with the squared error.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.layers, job = problem.start(), problem.job
+        self.names = [job.activation] * (len(self.layers) - 1) + [job.output]
+        self.z: list[Array] = []
+
+    @property
+    def params(self) -> list[Array]:
+        """W1, b1, W2, ..."""
+        return [a for layer in self.layers for a in layer]
+
+    def forward(self, x: Array) -> Array:
+        """Output for rows; each layer's is kept."""
+        self.z = [x]
+        for (W, b), name in zip(self.layers, self.names, strict=True):
+            self.z.append(ACTIVATIONS[name](self.z[-1] @ W + b))
+        return self.z[-1]
+
+    def gradient(self, t: Array) -> list[Array]:
+        """Gradient of the mean loss by the parameters, for the last rows."""
+        da = (self.z[-1] - t) / len(t)
+        grads = []
+        for k in reversed(range(len(self.layers))):
+            grads += [da.sum(axis=0), self.z[k].T @ da]
+            if k:
+                da = da @ self.layers[k][0].T * DERIVATIVES[self.names[k - 1]](self.z[k])
+        return grads[::-1]
+
+
+class SGD:
+    """p = p - lr * g."""
+
+    def __init__(self, params: list[Array], lr: float) -> None:
+        self.params, self.lr = params, lr
+
+    def update(self, grads: list[Array]) -> None:
+        """One step."""
+        for p, g in zip(self.params, grads, strict=True):
+            p -= self.lr * g
+
+
+class Adam(SGD):
+    """Adam as PyTorch writes it."""
+
+    def __init__(self, params: list[Array], lr: float) -> None:
+        super().__init__(params, lr)
+        self.m, self.v = ([np.zeros_like(p) for p in params] for _ in range(2))
+        self.t = 0
+
+    def update(self, grads: list[Array]) -> None:
+        """One step."""
+        self.t += 1
+        lr, scale = self.lr / (1 - 0.9**self.t), math.sqrt(1 - 0.999**self.t)
+        for p, g, m, v in zip(self.params, grads, self.m, self.v, strict=True):
+            m += 0.1 * (g - m)
+            v += 0.001 * (g * g - v)
+            p -= lr * m / (np.sqrt(v) / scale + 1e-8)
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+
+
+def train(problem: Problem, threads: int | None) -> Run:
+    """Layers of any number, a batch a step."""
+    net = Dense(problem)
+    optimizer = OPTIMIZERS[problem.job.optimizer](net.params, problem.job.lr)
+    x, targets = problem.x, problem.targets
+
+    def run(steps: int) -> Outcome:
+        for batch in problem.batches(steps):
+            t = targets[batch]
+            loss = -np.mean(np.log(np.sum(net.forward(x[batch]) * t, axis=1)))
+            optimizer.update(net.gradient(t))
+        return Outcome(float(loss), net.params, blas_threads())
+
+    return run
+
+
+def online(problem: Problem, threads: int | None) -> Run:
+    """One sample a call."""
+    net = Dense(problem)
+    optimizer = SGD(net.params, problem.job.lr)
+    rows = list(zip(problem.pieces, problem.targets[:, None], strict=True))
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps // len(rows)):
+            for x, t in rows:
+                net.forward(x)
+                optimizer.update(net.gradient(t))
+        return Outcome(half_square(net.forward(x), t), net.params, blas_threads())
+
+    return run
+
+
+def half_square(y: Array, t: Array) -> float:
+    """The loss of one sample."""
+    return float(0.5 * np.sum(np.square(y - t)))
+
+
+def predict(problem: Problem, threads: int | None) -> Run:
+    """The layers' formulas."""
+    net, pieces = Dense(problem), problem.pieces
+
+    def run(steps: int) -> Outcome:
+        for _ in range(steps // len(pieces)):
+            for x in pieces:
+                y = net.forward(x)
+        return predicted(y, blas_threads())
+
+    return run
+
+
 JOBS = {
     "moons": Entry(moons, note="the article's loop"),
     "mnist": Entry(mnist, note="the book's loop: gradient and loss, two forward passes"),
     "gradcheck": Entry(
         gradcheck, limit=1e-9, note="the book's loop, extrapolated from up to 100 elements of each of W1, b1, W2, b2"
     ),
+    "medium": Entry(train),
+    "wide": Entry(train),
+    "predict-small": Entry(predict),
+    "predict": Entry(predict),
+    "predict-many": Entry(predict),
+    "online": Entry(online),
 }

@@ -4,9 +4,9 @@ import numpy as np
 import scipy
 from scipy.optimize import approx_fprime
 
-from benchmarks.jobs import Array, H, Problem
 from benchmarks.peers import Entry, Outcome, Run
 from benchmarks.peers.numpy_reference import TwoLayerNet, blas_threads, named
+from benchmarks.problem import Array, H, Problem
 
 
 def version() -> str:

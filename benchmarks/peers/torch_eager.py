@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.jobs import H, Problem
-from benchmarks.peers import Entry, Outcome, Run
+from benchmarks.peers import Entry, Outcome, Run, predicted
+from benchmarks.problem import H, Problem
 
 DEFAULT_THREADS = torch.get_num_threads()
 
@@ -49,11 +49,9 @@ def moons(problem: Problem, threads: int | None) -> Run:
     return run
 
 
-def mnist(problem: Problem, threads: int | None) -> Run:
-    """A batch a step, and its loss as a number."""
-    linears = _linears(problem)
-    model = nn.Sequential(linears[0], nn.Sigmoid(), linears[1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
+def _batches(
+    problem: Problem, threads: int | None, linears: list[nn.Linear], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> Run:
     x, labels = torch.from_numpy(problem.x), torch.from_numpy(problem.labels)
 
     def run(steps: int) -> Outcome:
@@ -106,13 +104,76 @@ def gradcheck(problem: Problem, threads: int | None) -> Run:
     return run
 
 
+MODULES = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
+
+def _model(problem: Problem, linears: list[nn.Linear]) -> nn.Sequential:
+    """The layers up to the last sums."""
+    hidden = MODULES[problem.job.activation]
+    modules = [module for linear in linears[:-1] for module in (linear, hidden())]
+    return nn.Sequential(*modules, linears[-1])
+
+
+def train(problem: Problem, threads: int | None) -> Run:
+    """Layers of any number, a batch a step, and its loss as a number."""
+    linears = _linears(problem)
+    model = _model(problem, linears)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[problem.job.optimizer]
+    return _batches(problem, threads, linears, model, kind(model.parameters(), lr=problem.job.lr))
+
+
+def predict(problem: Problem, threads: int | None) -> Run:
+    """eval and no_grad; tensors in, tensors out."""
+    model = _model(problem, _linears(problem)).eval()
+    if problem.job.output == "softmax":
+        model.append(nn.Softmax(dim=1))
+    pieces = [torch.from_numpy(x) for x in problem.pieces]
+
+    def run(steps: int) -> Outcome:
+        torch.set_num_threads(threads or DEFAULT_THREADS)
+        with torch.no_grad():
+            for _ in range(steps // len(pieces)):
+                for x in pieces:
+                    y = model(x)
+        return predicted(y.numpy(), torch.get_num_threads())
+
+    return run
+
+
+def online(problem: Problem, threads: int | None) -> Run:
+    """One sample a step, at hand as tensors."""
+    linears = _linears(problem)
+    model = _model(problem, linears)
+    optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
+    rows = list(zip(torch.from_numpy(problem.x), torch.from_numpy(problem.targets), strict=True))
+
+    def run(steps: int) -> Outcome:
+        torch.set_num_threads(threads or DEFAULT_THREADS)
+        for _ in range(steps // len(rows)):
+            for x, t in rows:
+                optimizer.zero_grad()
+                (0.5 * ((model(x) - t) ** 2).sum()).backward()
+                optimizer.step()
+        with torch.no_grad():
+            loss = 0.5 * ((model(x) - t) ** 2).sum()
+        return _outcome(linears, loss.item())
+
+    return run
+
+
 JOBS = {
     "moons": Entry(moons, threads=(1,)),
-    "mnist": Entry(mnist, threads=(None, 1)),
+    "mnist": Entry(train, threads=(None, 1)),
     "gradcheck": Entry(
         gradcheck,
         threads=(None, 1),
         limit=1e-9,
         note="torch.autograd.gradcheck, slow mode, with its own back-propagation; extrapolated from b1, W2 and b2",
     ),
+    "medium": Entry(train, threads=(None, 1)),
+    "wide": Entry(train, threads=(None, 1)),
+    "predict-small": Entry(predict, threads=(1,), note="tensors in and out"),
+    "predict": Entry(predict, threads=(1,), note="tensors in and out"),
+    "predict-many": Entry(predict, threads=(None, 1), note="tensors in and out"),
+    "online": Entry(online, threads=(1,), note="samples at hand as tensors"),
 }
