@@ -6,6 +6,7 @@ what memory safety needs: types, layouts, sizes.
 
 cimport numpy as cnp
 from cython cimport floating
+from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
@@ -18,6 +19,7 @@ from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.training cimport Plan, sparse_workspace, train_online, train_sparse, train_steps
+from nncore_ext.vmath cimport vfinite
 
 import numpy as np
 
@@ -135,6 +137,44 @@ cdef int set_targets(Targets *targets, cnp.ndarray t, Py_ssize_t n_samples, Py_s
     return 0
 
 
+def plain_rows(x, Py_ssize_t n_features):
+    """x as rows for the engine if it needs no conversion and all is well, else None: the quick way past _checks.
+
+    A NumPy array, not empty, of finite float32, float64 or uint8, contiguous, (n_samples, n_features) or (n_features,).
+    """
+    if not cnp.PyArray_CheckExact(x):
+        return None
+    cdef cnp.ndarray rows = x
+    cdef int n_dims = cnp.PyArray_NDIM(rows), kind = cnp.PyArray_TYPE(rows)
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(rows)
+    cdef void *data = cnp.PyArray_DATA(rows)
+    cdef bint finite = True
+    if n_dims not in (1, 2) or rows.shape[n_dims - 1] != n_features or size == 0 or not cnp.PyArray_ISCARRAY_RO(rows):
+        return None
+    if kind == cnp.NPY_FLOAT32:
+        with nogil:
+            finite = all_finite(<const float *> data, size)
+    elif kind == cnp.NPY_FLOAT64:
+        with nogil:
+            finite = all_finite(<const double *> data, size)
+    elif kind != cnp.NPY_UINT8:
+        return None
+    if not finite:
+        return None
+    return rows if n_dims == 2 else rows.reshape(1, n_features)
+
+
+cdef bint all_finite(const floating *x, Py_ssize_t n) noexcept nogil:
+    """A block at a time: the search within one has no early end"""
+    cdef Py_ssize_t i = 0, stop
+    while i < n:
+        stop = min(n, i + 4096)
+        if not vfinite(x + i, stop - i):
+            return False
+        i = stop
+    return True
+
+
 cdef class Network:
     """A dense network: flat parameters, and all that is computed with them.
 
@@ -216,24 +256,28 @@ cdef class Network:
         W = flat[spec.W:end].reshape(spec.n_in, spec.n_out)
         return W, (None if spec.b < 0 else flat[spec.b:spec.b + spec.n_out])
 
-    def forward(self, cnp.ndarray x, cnp.ndarray out):
+    def forward(self, cnp.ndarray x, cnp.ndarray out, int n_threads=1):
         """out (n_samples, n_out) = the network's outputs; safe from several threads at a time"""
         cdef Rows rows
-        cdef Py_ssize_t n = n_rows(x, "x")
+        cdef Py_ssize_t n = n_rows(x, "x"), size
         cdef void *y = data_of(out, "out", self.type_number, n * self.spec.n_out, True)
+        cdef void *buffer
+        cdef const void *params = cnp.PyArray_DATA(self.params)
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         if n == 0:
             return
-        cdef Py_ssize_t size = min(n, BLOCK) * (self.spec.n_units + self.spec.n_in)
-        cdef void *buffer = malloc(size * (sizeof(float) if self.single else sizeof(double)))
-        cdef const void *params = cnp.PyArray_DATA(self.params)
+        n_threads = max(1, min(n_threads, <int> ((n + BLOCK - 1) // BLOCK)))
+        size = min(n, BLOCK) * (self.spec.n_units + self.spec.n_in)
+        buffer = malloc(n_threads * size * (sizeof(float) if self.single else sizeof(double)))
         if buffer == NULL:
             raise MemoryError
         with nogil:
             if self.single:
-                forward_blocks(&self.spec, <const float *> params, &rows, <float *> y, n, <float *> buffer)
+                forward_blocks(&self.spec, <const float *> params, &rows, <float *> y, n, <float *> buffer, size,
+                               n_threads)
             else:
-                forward_blocks(&self.spec, <const double *> params, &rows, <double *> y, n, <double *> buffer)
+                forward_blocks(&self.spec, <const double *> params, &rows, <double *> y, n, <double *> buffer, size,
+                               n_threads)
         free(buffer)
 
     def loss(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights=None):
@@ -529,17 +573,28 @@ cdef Py_ssize_t batches_before(Py_ssize_t position, Py_ssize_t epoch_size, Py_ss
 
 
 cdef void forward_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,
-                         Py_ssize_t n, floating *buffer) noexcept nogil:
-    """y = outputs of all n rows, block by block; buffer: z of a block, then x"""
-    cdef Py_ssize_t start = 0, m
-    cdef floating *x
-    while start < n:
-        m = min(BLOCK, n - start)
-        x = buffer + m * net.n_units
-        gather_rows(rows, NULL, start, x, m)
-        kernel.network_forward(net, params, x, buffer, m, 0)
-        kernel.network_output(net, buffer, y + start * net.n_out, m)
-        start += m
+                         Py_ssize_t n, floating *buffers, Py_ssize_t size, int n_threads) noexcept nogil:
+    """y = outputs of all n rows, block by block; buffers: size elements a thread"""
+    cdef Py_ssize_t n_blocks = (n + BLOCK - 1) // BLOCK, block
+    if n_threads == 1:
+        for block in range(n_blocks):
+            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK), buffers)
+    else:
+        for block in prange(n_blocks, num_threads=n_threads, schedule="dynamic"):
+            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK),
+                          buffers + threadid() * size)
+
+
+cdef void forward_block(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,
+                        Py_ssize_t start, Py_ssize_t m, floating *buffer) noexcept nogil:
+    """y = outputs of m rows from start on; buffer: z of the block, then x where it must be converted"""
+    cdef const floating *x = buffer + m * net.n_units
+    if rows.element == <int> (FLOAT32 if sizeof(floating) == sizeof(float) else FLOAT64):
+        x = <const floating *> rows.data + start * rows.n_features
+    else:
+        gather_rows(rows, NULL, start, buffer + m * net.n_units, m)
+    kernel.network_forward(net, params, x, buffer, m, 0)
+    kernel.network_output(net, buffer, y + start * net.n_out, m)
 
 
 cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,

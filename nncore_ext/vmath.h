@@ -163,6 +163,13 @@ static inline float nn_log1_f32(float x)
         _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i];      \
         return sum;                                                                                \
     }                                                                                              \
+    /* 0 where all x are finite, else NaN */                                                       \
+    static inline REAL nn_nothing_##S(const REAL *x, ptrdiff_t n)                                  \
+    {                                                                                              \
+        REAL sum = 0;                                                                              \
+        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * 0;  \
+        return sum;                                                                                \
+    }                                                                                              \
     /* how many elements of x and y lie on different sides of 0 (0 itself with the negative ones) */ \
     static inline REAL nn_crossings_##S(const REAL *x, const REAL *y, ptrdiff_t n)                 \
     {                                                                                              \

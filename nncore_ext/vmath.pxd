@@ -15,6 +15,8 @@ cdef extern from "vmath.h" nogil:
     double nn_dot_f64(const double *x, const double *y, Py_ssize_t n)
     float nn_sum_f32(const float *x, Py_ssize_t n)
     double nn_sum_f64(const double *x, Py_ssize_t n)
+    float nn_nothing_f32(const float *x, Py_ssize_t n)
+    double nn_nothing_f64(const double *x, Py_ssize_t n)
     float nn_crossings_f32(const float *x, const float *y, Py_ssize_t n)
     double nn_crossings_f64(const double *x, const double *y, Py_ssize_t n)
     float nn_max_f32(const float *x, Py_ssize_t n)
@@ -73,6 +75,14 @@ cdef inline floating vsum(const floating *x, Py_ssize_t n) noexcept nogil:
         return nn_sum_f32(x, n)
     else:
         return nn_sum_f64(x, n)
+
+
+cdef inline bint vfinite(const floating *x, Py_ssize_t n) noexcept nogil:
+    """all(isfinite(x))"""
+    if floating is float:
+        return nn_nothing_f32(x, n) == 0
+    else:
+        return nn_nothing_f64(x, n) == 0
 
 
 cdef inline bint vcrosses(const floating *x, const floating *y, Py_ssize_t n) noexcept nogil:

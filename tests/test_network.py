@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nncore import Layer, NeuralNetwork, SimpleNet, TwoLayerNet, cross_entropy_error, numerical_gradient, softmax
+from nncore._dispatch import network as core_network
 
 
 def small_net(loss="squared_error", dtype=np.float64, last=None):
@@ -312,3 +313,40 @@ def test_networks_can_be_copied(rng):
 def test_weights_read_before_the_first_run_come_from_the_networks_seed():
     first, second = small_net(), small_net()
     np.testing.assert_array_equal(first.layers[0].weights, second.params["W1"])
+
+
+def test_predict_into_an_array_given(rng):
+    net = NeuralNetwork([Layer(5, 7, "tanh"), Layer(7, 3)], dtype=np.float32, rng=0)
+    x = rng.normal(size=(700, 5)).astype(np.float32)
+    expected = net.predict(x)
+    for n_threads in (1, 2, "auto"):
+        out = np.full((700, 3), np.nan, np.float32)
+        assert net.predict(x, out=out, n_threads=n_threads) is out
+        np.testing.assert_array_equal(out, expected)
+    one = np.empty(3, np.float32)
+    np.testing.assert_array_equal(net.predict(x[4], out=one), net.predict(x[4:5])[0])
+    with pytest.raises(ValueError, match=r"out has shape \(3,\), expected \(700, 3\)"):
+        net.predict(x, out=one)
+    with pytest.raises(TypeError, match="out is a float64 array"):
+        net.predict(x[4], out=np.empty(3))
+    one.flags.writeable = False
+    with pytest.raises(TypeError, match="out is read-only"):
+        net.predict(x[4], out=one)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, ">f4"])
+def test_arrays_of_any_layout_predict_the_same(dtype, rng):
+    """The quick way for plain arrays and the way of all others lead to the same numbers."""
+    net = NeuralNetwork([Layer(6, 4, "tanh"), Layer(4, 2)], rng=0)
+    x = rng.integers(0, 9, size=(10, 6)).astype(dtype)
+    expected = net.predict(x)
+    for other in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], x.tolist() if dtype != np.uint8 else x):
+        np.testing.assert_allclose(net.predict(other), expected, rtol=1e-6)
+    np.testing.assert_allclose(net.predict(x[3]), expected[3], rtol=1e-14)
+    assert core_network.plain_rows(x, 6) is (x if dtype in (np.uint8, np.float32, np.float64) else None)
+    for value in (np.nan, np.inf, -np.inf):
+        wide = rng.normal(size=(3000, 6))
+        wide[2999, 5] = value
+        assert core_network.plain_rows(wide, 6) is None
+        with pytest.raises(ValueError, match=r"x\[2999, 5\] is"):
+            net.predict(wide)

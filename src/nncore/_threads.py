@@ -17,6 +17,7 @@ MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
 BLAS_THREADED_MACS = 1 << 18
 
+_NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
 _depth = 0
 _saved: list[int] = []
@@ -58,7 +59,8 @@ def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
     "auto" is one thread where a step is too small to share.
     """
     if n_threads == "auto":
-        shared = min(available(), macs // MACS_PER_THREAD)
+        shared = macs // MACS_PER_THREAD
+        shared = min(available(), shared) if shared > 1 else 1  # what is small does not ask the system
         return (1, shared) if shared > 1 else (1,)
     wanted = min(_checks.positive_int(n_threads, "n_threads"), MAX_THREADS)
     return (1,) if _forked or not network.has_openmp() else (wanted,)
@@ -89,17 +91,18 @@ def products() -> str:
     return ", ".join(sorted(names)) or "unknown"
 
 
-@contextlib.contextmanager
-def single_threaded_blas(macs: int) -> Iterator[None]:
+def single_threaded_blas(macs: int) -> contextlib.AbstractContextManager[None]:
     """Hold BLAS to one thread within, restored when the last of the calls that overlap ends.
 
     Our own threads share the work already, and the bits must not depend on BLAS's number of threads. Nothing to do
     where products are our own.
     """
+    return _held() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
     global _depth, _saved
-    if macs < BLAS_THREADED_MACS or not network.uses_blas():
-        yield
-        return
     with _lock:
         if _depth == 0:
             _saved = [lib.get_num_threads() for lib in _blas_libraries()]

@@ -222,19 +222,30 @@ class NeuralNetwork:
 
     def _samples(self, x: ArrayLike, name: str = "x") -> tuple[Array, bool]:
         """Rows for the engine, and whether it was a single sample."""
+        rows = core_network.plain_rows(x, self.n_in)
+        if rows is not None:
+            return rows, rows is not x
         array = _checks.numbers(x, name)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
 
     def _batch(self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t") -> tuple[Array, Array, bool]:
         rows, single = self._samples(x, x_name)
-        return rows, _checks.targets(t, t_name, len(rows), self.n_out), single
+        targets = core_network.plain_rows(t, self.n_out)
+        if targets is None or len(targets) != len(rows) or targets.dtype == np.uint8:
+            targets = _checks.targets(t, t_name, len(rows), self.n_out)
+        return rows, targets, single
 
-    def _outputs(self, rows: Array) -> Array:
+    def _outputs(self, rows: Array, out: Array | None = None, n_threads: int | str = 1) -> Array:
         """The outputs for rows that are checked."""
-        out = np.empty((len(rows), self.n_out), self.dtype)
-        with _threads.single_threaded_blas(self._macs(len(rows))):
-            for part, at in _mapped.parts(rows):
-                self.core.forward(part, out[at])
+        if out is None:
+            out = np.empty((len(rows), self.n_out), self.dtype)
+        macs = self._macs(len(rows))
+        with _threads.single_threaded_blas(macs):
+            if type(rows) is np.ndarray:
+                self.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
+            else:
+                for part, at in _mapped.parts(rows):
+                    self.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
         return out
 
     def _mean(self, rows: Array, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
@@ -261,13 +272,17 @@ class NeuralNetwork:
     def _macs(self, n_samples: int) -> int:
         return n_samples * self.n_params
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: ArrayLike, *, out: Array | None = None, n_threads: int | str = "auto") -> Array:
         """Return what the last layer yields.
 
         Parameters
         ----------
         x : array_like of shape (n_samples, n_in) or (n_in,)
             float32, float64 or uint8 are read as they are; other numbers become float64.
+        out : ndarray of the result's shape and of the network's dtype, optional
+            Filled and returned: nothing is allocated for a contiguous x.
+        n_threads : int or "auto"
+            "auto" is one thread unless there is much to share. The result does not depend on it.
 
         Returns
         -------
@@ -277,11 +292,17 @@ class NeuralNetwork:
         Raises
         ------
         TypeError, ValueError
-            If x is not finite numbers of a fitting shape.
+            If x is not finite numbers of a fitting shape, or out is not as described.
         """
         rows, single = self._samples(x)
-        out = self._outputs(rows)
-        return out[0] if single else out
+        if out is None:
+            y = self._outputs(rows, None, n_threads)
+            return y[0] if single else y
+        shape = (self.n_out,) if single else (len(rows), self.n_out)
+        if not isinstance(out, np.ndarray) or out.shape != shape:
+            raise ValueError(f"out has shape {np.shape(out)}, expected {shape}")
+        self._outputs(rows, out, n_threads)
+        return out
 
     feed_forward = predict
 
