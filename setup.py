@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("NNCORE_DEBUG") == "1"
 SANITIZE = os.environ.get("NNCORE_SANITIZE") == "1"
-MODULES = ("activation", "dense", "loss", "network", "numdiff", "sparse")
+MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64") and os.name == "posix":
     LEVELS["x86_64_v3"] = ["-march=x86-64-v3"]

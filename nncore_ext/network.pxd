@@ -12,7 +12,7 @@ from nncore_ext.activation cimport (
 )
 from nncore_ext.dense cimport dense_backward_input, dense_backward_params, dense_forward
 from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy_row, squared_error_row
-from nncore_ext.optimizer cimport sgd_update
+from nncore_ext.optimizer cimport OptimizerSpec, begin_step, optimizer_update
 
 cdef struct LayerSpec:
     Py_ssize_t n_in
@@ -170,12 +170,16 @@ cdef inline void network_backward(
 
 
 cdef inline void network_update(
-    const NetworkSpec *net, floating *params, const floating *grads, double lr, Py_ssize_t first
+    const NetworkSpec *net, floating *params, const floating *grads, OptimizerSpec *rule, Py_ssize_t first
 ) noexcept nogil:
-    """One step of plain gradient descent, layers from first on; a bias that is not trainable stays as it is"""
+    """One step of the rule, layers from first on; a bias that is not trainable stays as it is, its state too"""
     cdef LayerSpec *layer
-    cdef Py_ssize_t k, n
+    cdef Py_ssize_t k, begin = net.layers[first].W if first < net.n_layers else net.n_params
+    begin_step(rule)
+    # what lies between biases that stay is one stretch: mostly the whole vector
     for k in range(first, net.n_layers):
         layer = &net.layers[k]
-        n = layer.n_in * layer.n_out + (layer.n_out if layer.b >= 0 and layer.trainable_bias else 0)
-        sgd_update(params + layer.W, grads + layer.W, lr, n)
+        if layer.b >= 0 and not layer.trainable_bias:
+            optimizer_update(rule, params, grads, begin, layer.b, net.n_threads)
+            begin = layer.b + layer.n_out
+    optimizer_update(rule, params, grads, begin, net.n_params, net.n_threads)

@@ -16,6 +16,7 @@ from nncore_ext.numdiff cimport (
     Findings, Probe, Watch, base_size, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
+from nncore_ext.optimizer cimport ADAMW, SGD, OptimizerSpec, is_plain, optimizer_spec, state_vectors
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.training cimport Plan, sparse_workspace, train_online, train_sparse, train_steps
@@ -361,10 +362,11 @@ cdef class Network:
     def update(self, cnp.ndarray grads, double lr):
         """params -= lr * grads, but for biases that are not trainable"""
         cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
+        cdef OptimizerSpec rule = optimizer_spec(SGD, lr, 0, 0, 0, 0, 0, NULL, self.spec.n_params)
         if self.single:
-            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, lr, 0)
+            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, &rule, 0)
         else:
-            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, lr, 0)
+            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, &rule, 0)
 
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""
@@ -410,15 +412,19 @@ cdef class Network:
             self.busy = False
 
     def train(self, x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
-              Py_ssize_t epoch_size, Py_ssize_t batch_size, double lr, cnp.ndarray losses):
+              Py_ssize_t epoch_size, Py_ssize_t batch_size, double lr, cnp.ndarray losses,
+              tuple rule=(SGD, 0, 0, 0, 0), state=None):
         """One update a batch of batch_size samples out of index (intp); x may be sparse.CompressedRows
 
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
-        how many are finite: fewer than all when it stopped at one that is not.
+        how many are finite: fewer than all when it stopped at one that is not. rule: kind, weight_decay, beta1,
+        beta2, eps, by default plain descent; state: its vectors (state vectors of the kind, n_params) and n_steps, the
+        updates so far, which this call moves on, or None for a rule without.
         """
         cdef Plan plan
         cdef PackedNetwork packed
+        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
         cdef Py_ssize_t n = n_rows(t, "t"), steps, size
         cdef double *w = NULL
         cdef int *columns = NULL
@@ -455,13 +461,14 @@ cdef class Network:
         plan.epoch_size = epoch_size
         plan.batch_size = batch_size
         plan.lr = lr
+        plan.rule = &optimizer
         cdef Py_ssize_t n_batches = (batches_before(position + plan.n_index, epoch_size, batch_size)
                                      - batches_before(position, epoch_size, batch_size))
         cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches, True)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
         packed.size = 0
-        if batch_size == 1 and plan.compressed.indptr == NULL:
+        if batch_size == 1 and plan.compressed.indptr == NULL and is_plain(&optimizer):
             plan_packed(&self.spec, &packed, self.params.itemsize)
             size = max(size, packed.size + NN_VECTOR // self.params.itemsize)
         self.acquire(size)
@@ -487,9 +494,26 @@ cdef class Network:
                     steps = train_steps(&self.spec, <double *> params, <double *> grads, <double *> work, w, &plan,
                                         loss_data)
             self.steps_done = steps
+            if state is not None:
+                state.n_steps += steps
             return steps
         finally:
             self.busy = False
+
+    cdef OptimizerSpec optimizer(self, tuple rule, double lr, state) except *:
+        """From settings as train takes them"""
+        cdef int kind
+        cdef double weight_decay, beta1, beta2, eps
+        cdef void *vectors = NULL
+        cdef Py_ssize_t n_params = self.spec.n_params
+        kind, weight_decay, beta1, beta2, eps = rule
+        if not 0 <= kind <= <int> ADAMW:
+            raise ValueError(f"kind is {kind}, expected 0 to {ADAMW}")
+        if state_vectors(kind):
+            vectors = data_of(None if state is None else state.vectors, "state", self.type_number,
+                              state_vectors(kind) * n_params, True)
+        return optimizer_spec(kind, lr, weight_decay, beta1, beta2, eps, 0 if state is None else state.n_steps,
+                              vectors, n_params)
 
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
                            cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,

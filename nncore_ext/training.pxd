@@ -8,6 +8,7 @@ from nncore_ext.network cimport (
     LayerSpec, NetworkSpec, layer_da, network_backward, network_forward, network_loss, network_update,
 )
 from nncore_ext.online cimport PackedNetwork, pack, packed_step, unpack
+from nncore_ext.optimizer cimport OptimizerSpec, is_plain
 from nncore_ext.rows cimport CompressedRows, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.sparse cimport NN_VECTOR, pad_rows, padded, sparse_forward, sparse_update, unpad_rows
 from nncore_ext.vmath cimport axpby
@@ -25,6 +26,7 @@ cdef struct Plan:
     Py_ssize_t epoch_size
     Py_ssize_t batch_size
     double lr
+    OptimizerSpec *rule  # with that lr
 
 
 cdef inline Py_ssize_t next_batch(
@@ -61,7 +63,7 @@ cdef inline Py_ssize_t train_steps(
         if not isfinite(losses[step]):
             return step
         network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL)
-        network_update(net, params, grads, plan.lr, 0)
+        network_update(net, params, grads, plan.rule, 0)
         begin += m
         step += 1
     return step
@@ -84,10 +86,9 @@ cdef inline Py_ssize_t train_sparse(
     cdef int *index = columns + plan.batch_size + 1
     cdef const Py_ssize_t *coming
     cdef bint update_bias = layer.b >= 0 and layer.trainable_bias
-    pad_rows(params + layer.W, <floating> 1, W, layer.n_in, layer.n_out, ld)
-    memset(b, 0, ld * sizeof(floating))
-    if layer.b >= 0:
-        memcpy(b, params + layer.b, layer.n_out * sizeof(floating))
+    # plain descent updates the non-zeros only; with other rules every element of the first layer moves
+    cdef bint in_place = is_plain(plan.rule)
+    pad_layer(layer, params, W, b, ld)
     while begin < plan.n_index:
         m = next_batch(net, plan, begin, t, weights)
         coming = plan.index + begin + m if begin + 2 * m <= plan.n_index else NULL
@@ -98,18 +99,42 @@ cdef inline Py_ssize_t train_sparse(
         if not isfinite(losses[step]):
             break
         network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL)
-        network_update(net, params, grads, plan.lr, 1)
-        pad_rows(layer_da(net, work, m, 0), <floating> -plan.lr, y, m, layer.n_out, ld)
+        if in_place:
+            network_update(net, params, grads, plan.rule, 1)
+        else:  # W and b, which were read already, hold their gradients meanwhile
+            memset(W, 0, (layer.n_in + 1) * ld * sizeof(floating))
+        pad_rows(layer_da(net, work, m, 0), <floating> (-plan.lr if in_place else 1.0), y, m, layer.n_out, ld)
         sparse_update(value, index, columns, y, W, m, layer.n_in, ld, net.n_threads)
         if update_bias:
             for s in range(m):
                 axpby(<floating> 1, y + s * ld, True, b, ld)
+        if not in_place:
+            unpad_layer(layer, W, b, grads, ld)
+            network_update(net, params, grads, plan.rule, 0)
+            pad_layer(layer, params, W, b, ld)
         begin += m
         step += 1
-    unpad_rows(W, params + layer.W, layer.n_in, layer.n_out, ld)
-    if update_bias:
-        memcpy(params + layer.b, b, layer.n_out * sizeof(floating))
+    unpad_layer(layer, W, b, params, ld)
     return step
+
+
+cdef inline void pad_layer(
+    const LayerSpec *layer, const floating *params, floating *W, floating *b, Py_ssize_t ld
+) noexcept nogil:
+    """W (n_in, ld) and b (ld,) = the layer's part of params, padded with 0; without a bias b = 0"""
+    pad_rows(params + layer.W, <floating> 1, W, layer.n_in, layer.n_out, ld)
+    memset(b, 0, ld * sizeof(floating))
+    if layer.b >= 0:
+        memcpy(b, params + layer.b, layer.n_out * sizeof(floating))
+
+
+cdef inline void unpad_layer(
+    const LayerSpec *layer, const floating *W, const floating *b, floating *params, Py_ssize_t ld
+) noexcept nogil:
+    """The layer's part of params = W (n_in, ld) and b (ld,) without their padding"""
+    unpad_rows(W, params + layer.W, layer.n_in, layer.n_out, ld)
+    if layer.b >= 0:
+        memcpy(params + layer.b, b, layer.n_out * sizeof(floating))
 
 
 cdef inline Py_ssize_t sparse_workspace(

@@ -10,7 +10,7 @@ import pytest
 
 from nncore import _cpu
 
-MODULES = ("activation", "dense", "loss", "network", "numdiff", "sparse")
+MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
 
 
 @pytest.fixture(scope="session", params=_cpu.supported_levels())

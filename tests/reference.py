@@ -166,3 +166,37 @@ def book_loop(params, x_train, t_train, index, lr):
         for key in params:
             params[key] -= lr * grads[key]
     return losses
+
+
+# Update rules, each written as its paper has it: (p, g, history of a parameter, number of the update from 1) -> new p.
+
+
+def sgd(p, g, past, i, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    g = g + weight_decay * p
+    past["v"] = momentum * past.get("v", 0) + g
+    return p - lr * (g + momentum * past["v"] if nesterov else past["v"])
+
+
+def adagrad(p, g, past, i, lr, eps=1e-10, weight_decay=0.0):
+    g = g + weight_decay * p
+    past.setdefault("g", []).append(g)
+    return p - lr * g / (np.sqrt(np.sum(np.square(past["g"]), axis=0)) + eps)
+
+
+def rmsprop(p, g, past, i, lr, alpha=0.99, eps=1e-8, weight_decay=0.0):
+    g = g + weight_decay * p
+    past.setdefault("g", []).append(g)
+    mean = sum((1 - alpha) * alpha ** (i - k) * g_k**2 for k, g_k in enumerate(past["g"], start=1))
+    return p - lr * g / (np.sqrt(mean) + eps)
+
+
+def adam(p, g, past, i, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    g = g + weight_decay * p
+    past["m"] = betas[0] * past.get("m", 0) + (1 - betas[0]) * g
+    past["v"] = betas[1] * past.get("v", 0) + (1 - betas[1]) * g**2
+    m, v = past["m"] / (1 - betas[0] ** i), past["v"] / (1 - betas[1] ** i)
+    return p - lr * m / (np.sqrt(v) + eps)
+
+
+def adamw(p, g, past, i, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    return adam(p, g, past, i, lr, betas, eps) - lr * weight_decay * p

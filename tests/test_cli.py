@@ -59,6 +59,17 @@ def test_same_seed_same_model(tmp_path, capsys):
     np.testing.assert_array_equal(*models)
 
 
+@pytest.mark.parametrize(
+    ("name", "lr"),
+    [("momentum", 0.01), ("nesterov", 0.01), ("adagrad", 0.01), ("rmsprop", 0.01), ("adam", 0.001), ("adamw", 0.001)],
+)
+def test_every_optimizer(name, lr, tmp_path, capsys):
+    code, text, _ = run(capsys, "train", "digits", "--optimizer", name, "--epochs", 30, "--out", tmp_path)
+    assert code == 0
+    assert f"390 iterations of 100, {name}, lr {lr:g}, shuffle" in text
+    assert float(re.search(r"test ([\d.]+)\n", text)[1]) > 0.85
+
+
 def test_every_option(tmp_path, capsys):
     code, text, _ = run(
         capsys,
@@ -72,6 +83,8 @@ def test_every_option(tmp_path, capsys):
         "tanh",
         "--loss",
         "squared_error",
+        "--optimizer",
+        "nesterov",
         "--lr",
         0.2,
         "--batch-size",
@@ -91,7 +104,7 @@ def test_every_option(tmp_path, capsys):
     )
     assert code == 0
     assert "2-8-4-2 (tanh, tanh, sigmoid), squared_error, float64" in text
-    assert "420 iterations of 10, lr 0.2, sequential, 1 thread" in text
+    assert "420 iterations of 10, nesterov, lr 0.2, sequential, 1 thread" in text
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["curves.png", "history.csv", "model.safetensors"]
 
 
@@ -182,6 +195,10 @@ ERRORS = {
     "unknown data set": (["train", "minst"], "DATASET is 'minst', expected one of digits, mnist, fashion-mnist, moons"),
     "missing file": (["train", "nothing.csv"], "nothing.csv"),
     "activation": (["train", "moons", "--activation", "x"], "--activation is 'x', expected one of 'identity'"),
+    "optimizer": (
+        ["train", "moons", "--optimizer", "Adam"],
+        "--optimizer is 'Adam', expected one of 'sgd', 'momentum'",
+    ),
     "lr": (["train", "moons", "--lr", "0"], "lr is 0.0, expected a finite number above 0"),
     "batch size": (["train", "moons", "--batch-size", "5000"], "batch_size is 5000, expected at most 1400"),
     "threads": (["train", "moons", "--threads", "many"], "n_threads is 'many', expected"),

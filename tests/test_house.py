@@ -30,7 +30,7 @@ PYTHON = {
     "_schemes": {"_checks"},
     "_differences": {"_checks", "_dispatch", "_evaluation", "_kinks", "_schemes"},
     "gradient": {"_checks", "_differences", "_evaluation"},
-    "optimizers": {"_checks"},
+    "optimizers": {"_checks", "_dispatch"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "training": {"_checks", "_dispatch", "_mapped", "_threads", "optimizers", "network"},  # network only for its type
     "network": {
@@ -68,7 +68,7 @@ PXD = {
     "rows": set(),
     "sparse": {"activation", "rows"},
     "online": {"activation", "network"},
-    "training": {"network", "online", "rows", "sparse", "vmath"},
+    "training": {"network", "online", "optimizer", "rows", "sparse", "vmath"},
     "numdiff": {"activation", "loss", "network", "product", "vmath"},
     "callback": set(),
 }

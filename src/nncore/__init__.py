@@ -25,7 +25,7 @@ _MODULE_OF = {
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
-        "optimizers": ["SGD"],
+        "optimizers": ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
         "training": ["History"],
         "population": ["fit_many"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
@@ -79,6 +79,12 @@ if TYPE_CHECKING:
     from nncore.layers import Layer as Layer
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD
+    from nncore.optimizers import AdaGrad as AdaGrad
+    from nncore.optimizers import Adam as Adam
+    from nncore.optimizers import AdamW as AdamW
+    from nncore.optimizers import Momentum as Momentum
+    from nncore.optimizers import Nesterov as Nesterov
+    from nncore.optimizers import RMSprop as RMSprop
     from nncore.population import fit_many as fit_many
     from nncore.report import GradientMismatch as GradientMismatch
     from nncore.report import GradientReport as GradientReport

@@ -55,6 +55,28 @@ def positive_float(value: Any, name: str) -> float:
     return result
 
 
+def non_negative_float(value: Any, name: str) -> float:
+    """A finite number of 0 or more."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, expected a number of 0 or more") from None
+    if not (result >= 0 and math.isfinite(result)):
+        raise ValueError(f"{name} is {value}, expected a finite number of 0 or more")
+    return result
+
+
+def fraction(value: Any, name: str) -> float:
+    """A number from 0 to below 1."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, expected a number from 0 to below 1") from None
+    if not 0 <= result < 1:
+        raise ValueError(f"{name} is {value}, expected a number from 0 to below 1")
+    return result
+
+
 def numbers(x: ArrayLike, name: str) -> Array:
     """An array of real numbers as it came; lists of equal length become arrays."""
     try:
@@ -172,6 +194,24 @@ def perturbable(x: Any, name: str, *, in_place: bool) -> Array:
     if in_place and not x.flags.writeable:
         raise TypeError(f"{name} is read-only, expected a writable array: its elements are changed in place")
     return finite(x, name)
+
+
+def updatable(param: Any, grad: Any, key: str) -> tuple[Array, Array]:
+    """A parameter and its gradient as the flat vectors of one update: the first a view where memory allows it."""
+    name = f"params[{key!r}]"
+    if not isinstance(param, np.ndarray):
+        raise TypeError(f"{name} is a {type(param).__name__}, expected an array to change in place")
+    dtype = param.dtype.newbyteorder("=")
+    if dtype not in FLOATS:
+        raise TypeError(f"{name} is an array of dtype {param.dtype}, expected float32 or float64")
+    if not param.flags.writeable:
+        raise TypeError(f"{name} is read-only, expected an array to change in place")
+    gradient = numbers(grad, f"grads[{key!r}]")
+    if gradient.shape != param.shape:
+        raise ValueError(f"grads[{key!r}] has shape {gradient.shape}, expected {param.shape} to match {name}")
+    flat = np.asarray(param, dtype, order="C").reshape(-1)
+    gradient = np.asarray(gradient, dtype, order="C").reshape(-1)
+    return flat, gradient.copy() if np.may_share_memory(flat, gradient) else gradient
 
 
 def bounds(value: Any, x: Array, name: str) -> tuple[Array, Array] | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nncore._baseline import loss as loss
     from nncore._baseline import network as network
     from nncore._baseline import numdiff as numdiff
+    from nncore._baseline import optimizer as optimizer
     from nncore._baseline import sparse as sparse
 else:
     activation = importlib.import_module(f"nncore._{level}.activation")
@@ -41,6 +42,7 @@ else:
     loss = importlib.import_module(f"nncore._{level}.loss")
     network = importlib.import_module(f"nncore._{level}.network")
     numdiff = importlib.import_module(f"nncore._{level}.numdiff")
+    optimizer = importlib.import_module(f"nncore._{level}.optimizer")
     sparse = importlib.import_module(f"nncore._{level}.sparse")
 
 

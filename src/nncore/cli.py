@@ -78,7 +78,7 @@ def _add_train(commands: Any) -> None:
         "train",
         help="train a network and write model, history and pictures",
         description="Train a network on DATASET. Without options: one hidden layer of 50, batch 100, "
-        "learning rate 0.1, 10,000 iterations - the book's job, for mnist.",
+        "plain gradient descent with learning rate 0.1, 10,000 iterations - the book's job, for mnist.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.add_argument("dataset", metavar="DATASET", help=DATASETS)
@@ -94,7 +94,13 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     network.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 or float64")
     run = train.add_argument_group("training")
-    run.add_argument("--lr", type=float, default=0.1, metavar="X", help="learning rate")
+    run.add_argument(
+        "--optimizer", default="sgd", metavar="NAME", help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw"
+    )
+    run.add_argument(
+        "--lr", type=float, metavar="X", default=argparse.SUPPRESS,
+        help="learning rate (default: 0.1 for sgd, 0.001 for adam and adamw, 0.01 for the others)",
+    )  # fmt: skip
     run.add_argument(
         "--batch-size", type=int, metavar="N", default=argparse.SUPPRESS,
         help="samples an update (default: 100, or all if there are fewer)",
@@ -125,11 +131,13 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nncore import optimizers, sources
+    from nncore import _checks, optimizers, sources
 
     started = time.perf_counter()
     given = vars(args)
-    optimizer = optimizers.SGD(args.lr)
+    name = _checks.choice(args.optimizer, "--optimizer", optimizers.OPTIMIZERS)
+    make, lr = optimizers.OPTIMIZERS[name], given.get("lr", 0.1 if name == "sgd" else None)
+    optimizer = make() if lr is None else make(lr)
     threads = int(args.threads) if args.threads.isascii() and args.threads.isdigit() else args.threads
     source = sources.load(
         args.dataset, test_size=args.test_size, label=given.get("label"), task=args.task, seed=args.seed
@@ -149,7 +157,7 @@ def _train(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     written = _write(net, source, history, out)
     if not quiet:
-        settings = f"{history.iterations:,} iterations of {batch_size}, lr {args.lr:g}, {args.sampling}"
+        settings = f"{history.iterations:,} iterations of {batch_size}, {name}, lr {optimizer.lr:g}, {args.sampling}"
         _print_summary(net, source, history, settings, time.perf_counter() - started, written)
     if history.interrupted:
         return _fail(f"interrupted after {history.iterations} iterations; what was reached is in {out}", 1)

@@ -13,7 +13,7 @@ from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore.functions import softmax
 from nncore.layers import Layer
-from nncore.optimizers import SGD
+from nncore.optimizers import SGD, Optimizer, State
 
 Array = NDArray[Any]
 LOSSES = core_loss.LOSSES
@@ -112,6 +112,8 @@ class NeuralNetwork:
         self._core: core_network.Network | None = None
         self._params: Params | None = None
         self._single_sample = False
+        # the last one fit was called with, and what it remembers of this network
+        self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
         try:
             for layer in layers:
                 self.add_layer(layer)
@@ -152,6 +154,7 @@ class NeuralNetwork:
         layer.join(self)
         self._layers.append(layer)
         self._core = self._params = None
+        self._optimizer = (None, None)
 
     def __copy__(self) -> "NeuralNetwork":
         """A copy has parameters of its own."""
@@ -598,7 +601,7 @@ class NeuralNetwork:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
@@ -620,8 +623,9 @@ class NeuralNetwork:
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, optional
-            By default SGD(lr=0.01).
+        optimizer : SGD, AdaGrad, RMSprop, Adam or AdamW, optional
+            By default SGD(lr=0.01). The network keeps the state of the last one: a fit with the very same object goes
+            on where the fit before ended, any other begins anew.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.

@@ -1,26 +1,112 @@
-"""Update rules: settings here, arithmetic in the core."""
+"""Update rules: settings here, arithmetic in the core.
 
-from collections.abc import Mapping
-from typing import Any
+Formulas, names and defaults are those of torch.optim, from which each class's docstring quotes; g is the gradient,
+p the parameter, and all operations are by element.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks
+from nncore._dispatch import optimizer as core
+
+Array = NDArray[Any]
+# What the core reads: kind, weight_decay, beta1, beta2, eps.
+Rule = tuple[int, float, float, float, float]
 
 
-class SGD:
-    """Plain stochastic gradient descent: p = p - lr * dp.
+@dataclass(eq=False)
+class State:
+    """What a rule remembers of one parameter vector: (n_vectors, n) numbers and the updates done."""
+
+    vectors: Array
+    n_steps: int = 0
+
+
+class Optimizer:
+    """What the rules share: settings, and the book's update.
+
+    Attributes are the settings; they may be changed between updates. Copies and pickles keep the state of update.
+    """
+
+    def __init__(self, lr: float, weight_decay: float) -> None:
+        self.lr = _checks.positive_float(lr, "lr")
+        self.weight_decay = _checks.non_negative_float(weight_decay, "weight_decay")
+        self._states: dict[str, State] = {}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
+        return f"{type(self).__name__}({settings})"
+
+    def _rule(self) -> Rule:
+        """The settings as the core reads them."""
+        raise NotImplementedError
+
+    def _numbers(self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0) -> Rule:
+        return core.KINDS[kind], self.weight_decay, beta1, beta2, eps
+
+    def _state(self, size: int, dtype: "np.dtype[Any]", before: State | None = None) -> State:
+        """The state before if it fits this rule and vector, else a new one."""
+        shape = core.STATE_VECTORS[self._rule()[0]], size
+        if before is not None and before.vectors.shape == shape and before.vectors.dtype == dtype:
+            return before
+        return State(np.zeros(shape, dtype))
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Change the arrays of params in place by those of grads: the book's call for own loops.
+
+        Parameters
+        ----------
+        params, grads : mapping of str to ndarray
+            Arrays of float32 or float64, by the same names and of the same shapes. The state of each is kept by its
+            name; an array of another size begins anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is missing or does not fit; nothing has changed then.
+        """
+        missing = [key for key in params if key not in grads]
+        if missing:
+            raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
+        arrays = {key: _checks.updatable(params[key], grads[key], key) for key in params}
+        rule = self._rule()
+        for key, (flat, grad) in arrays.items():
+            state = self._states[key] = self._state(flat.size, flat.dtype, self._states.get(key))
+            core.update(rule, self.lr, state.n_steps, grad, flat, state.vectors)
+            state.n_steps += 1
+            if not np.may_share_memory(flat, params[key]):
+                params[key][...] = flat.reshape(params[key].shape)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, by default plain: p -= lr * g.
+
+    With momentum v = momentum * v + g and p -= lr * v, with nesterov p -= lr * (g + momentum * v). weight_decay adds
+    weight_decay * p to g, for weights and biases alike.
+
+    Source: torch.optim.SGD with dampening 0; Sutskever, Martens, Dahl, Hinton, On the importance of initialization and
+    momentum in deep learning, ICML 2013. With a constant lr this is the book's v = momentum * v - lr * g, p += v.
 
     Parameters
     ----------
     lr : float
         Learning rate, above 0.
+    momentum : float
+        From 0 to below 1.
+    nesterov : bool
+        Look ahead along v; needs a momentum above 0.
+    weight_decay : float
+        0 or more.
 
     Raises
     ------
     TypeError, ValueError
-        If lr is not a finite number above 0.
+        If a setting is not such a number.
 
     Examples
     --------
@@ -31,19 +117,223 @@ class SGD:
     array([0.5, 0.5])
     """
 
-    def __init__(self, lr: float = 0.01) -> None:
-        self.lr = _checks.positive_float(lr, "lr")
+    def __init__(
+        self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, *, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(lr, weight_decay)
+        self.momentum = _checks.fraction(momentum, "momentum")
+        self.nesterov = bool(nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError(f"momentum is {momentum}, expected a number above 0 with nesterov=True")
 
-    def __repr__(self) -> str:
-        return f"SGD(lr={self.lr})"
+    def _rule(self) -> Rule:
+        kind = "nesterov" if self.nesterov else "momentum" if self.momentum else "sgd"
+        return self._numbers(kind, beta1=self.momentum)
 
-    def update(self, params: Mapping[str, NDArray[Any]], grads: Mapping[str, NDArray[Any]]) -> None:
-        """Change the arrays of params in place by those of grads: the book's call for own loops."""
-        missing = [key for key in params if key not in grads]
-        if missing:
-            raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
-        for key, param in params.items():
-            if not isinstance(param, np.ndarray):
-                raise TypeError(f"params[{key!r}] is a {type(param).__name__}, expected an array to change in place")
-        for key, param in params.items():
-            param -= self.lr * grads[key]
+
+def Momentum(lr: float = 0.01, momentum: float = 0.9, *, weight_decay: float = 0.0) -> SGD:
+    """Return SGD with momentum, by the book's name.
+
+    Examples
+    --------
+    >>> Momentum()
+    SGD(lr=0.01, weight_decay=0.0, momentum=0.9, nesterov=False)
+    """
+    return SGD(lr, momentum, weight_decay=weight_decay)
+
+
+def Nesterov(lr: float = 0.01, momentum: float = 0.9, *, weight_decay: float = 0.0) -> SGD:
+    """Return SGD with Nesterov's momentum, by the book's name.
+
+    Examples
+    --------
+    >>> Nesterov(lr=0.1)
+    SGD(lr=0.1, weight_decay=0.0, momentum=0.9, nesterov=True)
+    """
+    return SGD(lr, momentum, nesterov=True, weight_decay=weight_decay)
+
+
+class AdaGrad(Optimizer):
+    """Steps that shrink with the gradients so far: s += g**2, p -= lr * g / (sqrt(s) + eps).
+
+    Source: torch.optim.Adagrad with lr_decay 0; Duchi, Hazan, Singer, Adaptive subgradient methods for online learning
+    and stochastic optimization, JMLR 12, 2011. weight_decay as in SGD.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    eps : float
+        Above 0.
+    weight_decay : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"x": np.array([1.0, 1.0])}
+    >>> optimizer = AdaGrad(lr=0.1)
+    >>> for _ in range(2):
+    ...     optimizer.update(params, {"x": np.array([3.0, 0.01])})
+    >>> params["x"].round(4)
+    array([0.8293, 0.8293])
+    """
+
+    def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
+        super().__init__(lr, weight_decay)
+        self.eps = _checks.positive_float(eps, "eps")
+
+    def _rule(self) -> Rule:
+        return self._numbers("adagrad", eps=self.eps)
+
+
+class RMSprop(Optimizer):
+    """AdaGrad that forgets: s = alpha * s + (1 - alpha) * g**2, p -= lr * g / (sqrt(s) + eps).
+
+    Source: torch.optim.RMSprop, not centered and without momentum; Hinton, Neural networks for machine learning,
+    lecture 6e, 2012. weight_decay as in SGD.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    alpha : float
+        From 0 to below 1.
+    eps : float
+        Above 0.
+    weight_decay : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"x": np.array([1.0, 1.0])}
+    >>> RMSprop(lr=0.01).update(params, {"x": np.array([3.0, 0.01])})
+    >>> params["x"].round(4)
+    array([0.9, 0.9])
+    """
+
+    def __init__(self, lr: float = 0.01, alpha: float = 0.99, eps: float = 1e-8, *, weight_decay: float = 0.0) -> None:
+        super().__init__(lr, weight_decay)
+        self.alpha = _checks.fraction(alpha, "alpha")
+        self.eps = _checks.positive_float(eps, "eps")
+
+    def _rule(self) -> Rule:
+        return self._numbers("rmsprop", beta2=self.alpha, eps=self.eps)
+
+
+class Adam(Optimizer):
+    """Momentum over a forgetting AdaGrad, both means corrected for having begun at 0.
+
+    In update i: m = beta1 * m + (1 - beta1) * g, v = beta2 * v + (1 - beta2) * g**2 and
+    p -= lr * (m / (1 - beta1**i)) / (sqrt(v / (1 - beta2**i)) + eps).
+
+    Source: torch.optim.Adam; Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
+    weight_decay as in SGD: it adds weight_decay * p to g.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    betas : pair of float
+        Each from 0 to below 1.
+    eps : float
+        Above 0.
+    weight_decay : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"x": np.array([1.0, 1.0])}
+    >>> Adam(lr=0.1).update(params, {"x": np.array([3.0, -0.01])})
+    >>> params["x"].round(4)
+    array([0.9, 1.1])
+    """
+
+    _kind: ClassVar[str] = "adam"
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(lr, weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas is {betas!r}, expected a pair of numbers from 0 to below 1")
+        self.betas = (_checks.fraction(betas[0], "betas[0]"), _checks.fraction(betas[1], "betas[1]"))
+        self.eps = _checks.positive_float(eps, "eps")
+
+    def _rule(self) -> Rule:
+        return self._numbers(self._kind, *self.betas, self.eps)
+
+
+class AdamW(Adam):
+    """Adam whose weight_decay leaves g alone: p -= lr * weight_decay * p, then Adam's update.
+
+    Source: torch.optim.AdamW; Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    betas : pair of float
+        Each from 0 to below 1.
+    eps : float
+        Above 0.
+    weight_decay : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"x": np.array([1.0, -1.0])}
+    >>> AdamW(lr=0.1, weight_decay=0.5).update(params, {"x": np.zeros(2)})
+    >>> params["x"]
+    array([ 0.95, -0.95])
+    """
+
+    _kind: ClassVar[str] = "adamw"
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(lr, betas, eps, weight_decay)
+
+
+# By the names of the command line.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nncore import _checks, _threads, training
 from nncore.network import NeuralNetwork
-from nncore.optimizers import SGD
+from nncore.optimizers import SGD, Optimizer
 from nncore.training import History
 
 # The progress bar, and on some systems Ctrl-C, are looked at this often.
@@ -24,7 +24,7 @@ def fit_many(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    optimizer: SGD | Sequence[SGD | None] | None = None,
+    optimizer: Optimizer | Sequence[Optimizer | None] | None = None,
     batch_size: int | Sequence[int | None] | None = None,
     epochs: int | Sequence[int | None] | None = None,
     iterations: int | Sequence[int | None] | None = None,

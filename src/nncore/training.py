@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks, _mapped, _threads
 from nncore._dispatch import sparse
-from nncore.optimizers import SGD
+from nncore.optimizers import Optimizer, State
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -139,7 +139,7 @@ def prepare(
     net: "NeuralNetwork",
     data: Data,
     *,
-    optimizer: SGD,
+    optimizer: Optimizer,
     batch_size: int | None,
     epochs: int | None,
     iterations: int | None,
@@ -157,7 +157,7 @@ def prepare(
         raise ValueError(f"epochs is {epochs} and iterations is {iterations}, expected only one of them")
     _checks.choice(sampling, "sampling", SAMPLINGS)
     callbacks = _checks.callables(callbacks, "callbacks")
-    if not isinstance(optimizer, SGD):
+    if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer such as SGD(lr=0.1)")
     large = _mapped.is_large(data.x)
     windows = _mapped.Windows(data.x, data.t, data.weights, batch_size) if large else None
@@ -167,7 +167,7 @@ def prepare(
     else:
         total = _checks.positive_int(iterations, "iterations")
     threads = _threads.choices(n_threads, batch_size * net.n_params)
-    return _Run(net, data, plan, optimizer.lr, total, threads, callbacks)
+    return _Run(net, data, plan, optimizer, total, threads, callbacks)
 
 
 def _rows(x: NDArray[Any]) -> NDArray[Any] | sparse.CompressedRows:
@@ -178,6 +178,14 @@ def _rows(x: NDArray[Any]) -> NDArray[Any] | sparse.CompressedRows:
     if np.count_nonzero(some) > MAX_DENSITY * some.size:
         return x
     return sparse.compress(x, MAX_DENSITY) or x
+
+
+def _state(net: "NeuralNetwork", optimizer: Optimizer) -> State:
+    """Its state for this network: that of the fit before if it was with this very object, else a new one."""
+    used, before = net._optimizer
+    state = optimizer._state(net.n_params, net.dtype, before if used is optimizer else None)
+    net._optimizer = optimizer, state
+    return state
 
 
 class _Plan:
@@ -223,12 +231,12 @@ class _Run:
         net: "NeuralNetwork",
         data: Data,
         plan: _Plan,
-        lr: float,
+        optimizer: Optimizer,
         total: int,
         threads: tuple[int, ...],
         callbacks: Sequence[Callable[[History], Any]],
     ) -> None:
-        self.net, self.plan, self.lr, self.total, self.callbacks = net, plan, lr, total, callbacks
+        self.net, self.plan, self.optimizer, self.total, self.callbacks = net, plan, optimizer, total, callbacks
         self.history = History()
         self.record = _recorder(net, self.history, (data.x, data.t), data.test)
         rows = data.rows(total * plan.batch_size)
@@ -259,6 +267,7 @@ class _Run:
     def train(self, bar: Any) -> History:
         """All epochs, or as far as Ctrl-C and the callbacks let them come."""
         history, started = self.history, time.perf_counter()
+        self.state = _state(self.net, self.optimizer)
         with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
             try:
                 while history.iterations < self.total:
@@ -303,12 +312,15 @@ class _Run:
         begin, end = plan.sample_at(first), plan.sample_at(last)
         n_steps = last - first
         losses = self.losses[history.iterations : history.iterations + n_steps]
-        core = self.net.core
+        core, lr = self.net.core, self.optimizer.lr
         core.steps_done = 0
         before, done_before = time.perf_counter(), history.iterations
         try:
             with _threads.shared(core, threads):
-                core.train(*self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, self.lr, losses)
+                core.train(
+                    *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
+                    self.optimizer._rule(), self.state,
+                )  # fmt: skip
         finally:
             # Ctrl-C is raised when the core returns: what it did counts
             done = core.steps_done
@@ -318,13 +330,13 @@ class _Run:
             history.epochs = -(-history.iterations // plan.steps)
         if done == n_steps and not np.isfinite(core.params).all():
             raise FloatingPointError(
-                f"a parameter is not finite after iteration {history.iterations} with learning rate {self.lr}, "
+                f"a parameter is not finite after iteration {history.iterations} with learning rate {lr}, "
                 f"expected finite ones: try a smaller learning rate"
             )
         if done < n_steps:
             raise FloatingPointError(
                 f"the loss became {losses[done]} at iteration {history.iterations + 1} with learning rate "
-                f"{self.lr}, expected a finite loss: try a smaller learning rate"
+                f"{lr}, expected a finite loss: try a smaller learning rate"
             )
         bar.update(done)
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}

@@ -47,6 +47,8 @@ class Network:
         batch_size: int,
         lr: float,
         losses: NDArray[float64],
+        rule: tuple[int, float, float, float, float] = ...,
+        state: Any = None,
     ) -> int: ...
     def numerical_gradient(
         self,
