@@ -221,6 +221,16 @@ def test_one_optimizer_serves_two_networks(rng):
     np.testing.assert_array_equal(second.core.params, alone.core.params)
 
 
+def test_one_optimizer_serves_a_population(rng):
+    data, optimizer, alone = samples(rng), Adam(), classifier()
+    nets = [classifier(), classifier()]
+    for _ in range(2):
+        nncore.fit_many(nets, *data, optimizer=optimizer, batch_size=8, epochs=2, sampling="sequential", progress=False)
+    fit(alone, data, Adam(), sampling="sequential")
+    for net in nets:
+        np.testing.assert_array_equal(net.core.params, alone.core.params)
+
+
 def test_a_new_layer_or_momentum_begins_anew(rng):
     data, net, optimizer = samples(rng), classifier(), SGD(0.01)
     fit(net, data, optimizer)
