@@ -198,9 +198,10 @@ def test_a_network_in_use_says_so(rng):
     """A long call of the core in one thread; another one asks meanwhile."""
     net = classifier()
     x, t = rng.normal(size=(100, 8)), rng.integers(3, size=100)
-    index, losses = rng.integers(100, size=300_000), np.empty(300_000)
+    # two samples a step: with one the parameters stand elsewhere until the call ends
+    index, losses = rng.integers(100, size=600_000), np.empty(300_000)
     started = net.core.params.copy()
-    thread = threading.Thread(target=net.core.train, args=(x, t, None, index, 0, len(index), 1, 0.01, losses))
+    thread = threading.Thread(target=net.core.train, args=(x, t, None, index, 0, len(index), 2, 0.01, losses))
     thread.start()
     refused = False
     while thread.is_alive() and not refused:
