@@ -7,6 +7,7 @@ what memory safety needs: types, layouts, sizes.
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport prange, threadid
+from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
@@ -353,20 +354,24 @@ cdef class Network:
         """Room for z, da, x, t, dz of m samples"""
         return m * (3 * self.spec.n_units + self.spec.n_in + self.spec.n_out)
 
-    def step(self, x, t, double lr):
-        """One gradient descent update with the mean loss of these samples, which is returned"""
-        result = self.gradient(x, t, None, self.grads)
-        self.update(self.grads, lr)
-        return result
+    def step(self, x, t, double lr, tuple rule=(SGD, 0, 0, 0, 0), state=None):
+        """One update with the mean loss of these samples, which is returned; none if that is not finite
 
-    def update(self, cnp.ndarray grads, double lr):
-        """params -= lr * grads, but for biases that are not trainable"""
-        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
-        cdef OptimizerSpec rule = optimizer_spec(SGD, lr, 0, 0, 0, 0, 0, NULL, self.spec.n_params)
+        rule, state: as train takes them.
+        """
+        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
+        cdef double loss = self.gradient(x, t, None, self.grads)
+        if not isfinite(loss):
+            return loss
         if self.single:
-            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> g, &rule, 0)
+            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params),
+                                  <const float *> cnp.PyArray_DATA(self.grads), &optimizer, 0)
         else:
-            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> g, &rule, 0)
+            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params),
+                                  <const double *> cnp.PyArray_DATA(self.grads), &optimizer, 0)
+        if state is not None:
+            state.n_steps += 1
+        return loss
 
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""

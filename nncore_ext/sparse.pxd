@@ -21,11 +21,6 @@ cdef extern from "padded.h" nogil:
     void nn_scatter_f32(const float *value, const int *index, Py_ssize_t n, const float *y, float *W, Py_ssize_t ld)
     void nn_scatter_f64(const double *value, const int *index, Py_ssize_t n, const double *y, double *W, Py_ssize_t ld)
 
-cdef enum:
-    # Blocks of columns the update is shared in.
-    UPDATE_BLOCKS = 8
-
-
 cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
     """n elements rounded up to whole vectors"""
     cdef Py_ssize_t lanes = NN_VECTOR // itemsize
@@ -96,13 +91,13 @@ cdef inline void sparse_update(
     Py_ssize_t m, Py_ssize_t n_in, Py_ssize_t ld, int n_threads
 ) noexcept nogil:
     """W += x.T @ y for y (m, ld): with y = -lr * da the update itself"""
-    cdef Py_ssize_t block
+    cdef Py_ssize_t part
     if n_threads == 1:
         update_columns(value, index, start, y, W, m, 0, n_in, ld)
     else:
-        for block in prange(UPDATE_BLOCKS, num_threads=n_threads, schedule="dynamic"):
-            update_columns(value, index, start, y, W, m, n_in * block // UPDATE_BLOCKS,
-                           n_in * (block + 1) // UPDATE_BLOCKS, ld)
+        # one range of columns a thread: with 8 ranges an iteration of the book's job took 70 instead of 52 us
+        for part in prange(n_threads, num_threads=n_threads, schedule="static"):
+            update_columns(value, index, start, y, W, m, n_in * part // n_threads, n_in * (part + 1) // n_threads, ld)
 
 
 cdef inline void update_columns(

@@ -20,6 +20,7 @@ PYTHON = {
     "__init__": {"*"},
     "__main__": {"cli"},
     "_mapped": set(),
+    "_sparse_rows": {"_dispatch"},
     "_checks": {"_mapped"},
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
@@ -32,11 +33,12 @@ PYTHON = {
     "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks", "_dispatch"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
-    "training": {"_checks", "_dispatch", "_mapped", "_threads", "optimizers", "network"},  # network only for its type
+    "training": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "_threads", "optimizers", "network"},  # last: type
     "network": {
         "_checks",
         "_dispatch",
         "_mapped",
+        "_sparse_rows",
         "_threads",
         "functions",
         "layers",

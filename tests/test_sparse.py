@@ -1,10 +1,13 @@
 """Rows with many zeros: compressed exactly, and training on them equals training on the dense rows."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import scipy.sparse
 from cases import NETWORKS, make_network
 
-from nncore import Layer, NeuralNetwork, training
+from nncore import SGD, Layer, NeuralNetwork, _mapped, training
 
 
 def sparse_rows(rng, shape, dtype, density=0.2):
@@ -79,4 +82,65 @@ def test_fit_compresses_where_it_pays(rng):
     some = np.zeros((5000, 100))
     some[:, ::2] = 1
     some[::5] = 0  # the rows that the first look sees
-    assert training._rows(some) is some
+    assert training._rows(some, 0.3) is some
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "coo_array"])
+def test_scipy_matrices_are_as_good_as_dense_ones(dtype, kind, rng):
+    x = sparse_rows(rng, (200, 90), np.float64 if dtype == np.int16 else dtype).astype(dtype)
+    x[7] = 0
+    t, weights = rng.integers(3, size=200), rng.random(200)
+    given = getattr(scipy.sparse, kind)(x)
+    nets, results = [], []
+    for data in (x, given):
+        net = NeuralNetwork([Layer(90, 8, "tanh"), Layer(8, 3)], loss="softmax_cross_entropy", rng=0)
+        history = net.fit(
+            data, t, batch_size=20, epochs=3, rng=1, sample_weight=weights, validation_data=(data, t), progress=False
+        )
+        nets.append(net)
+        results.append((history.loss, history.test_accuracy, history.density))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-12)
+    assert results[0][1] == results[1][1]
+    assert results[1][2] == np.count_nonzero(x) / x.size
+    net = nets[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_mapped, "PIECE_BYTES", 4000)
+        np.testing.assert_allclose(net.predict(given), net.predict(x), rtol=1e-12)
+        assert net.loss(given, t, sample_weight=weights) == pytest.approx(net.loss(x, t, sample_weight=weights))
+    np.testing.assert_array_equal(net.gradient(given, t)["W1"], net.gradient(x, t)["W1"])
+
+
+def test_scipy_matrices_out_of_order_and_wide(rng):
+    """Indices in any order, twice; 100,000 columns, of which nothing dense is made."""
+    x = scipy.sparse.random_array((500, 100_000), density=1e-3, rng=rng, format="csr", dtype=np.float32)
+    net = NeuralNetwork([Layer(100_000, 4, "tanh"), Layer(4, 1)], dtype=np.float32, rng=0)
+    y = rng.random(500)
+    tracemalloc.start()
+    net.fit(x, y, optimizer=SGD(0.1), batch_size=50, epochs=2, progress=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * 500 * 100_000 * 4
+    shuffled = scipy.sparse.csr_array(([1.0, 2.0, 3.0, 4.0], [3, 0, 3, 1], [0, 3, 4]), shape=(2, 70))
+    one = NeuralNetwork([Layer(70, 2)], rng=0)
+    dense = np.zeros((2, 70))
+    dense[0, 0], dense[0, 3], dense[1, 1] = 2, 4, 4
+    one.fit(shuffled, [[1.0, 0.0], [0.0, 1.0]], batch_size=1, epochs=1, sampling="sequential", progress=False)
+    other = NeuralNetwork([Layer(70, 2)], rng=0)
+    other.fit(dense, [[1.0, 0.0], [0.0, 1.0]], batch_size=1, epochs=1, sampling="sequential", progress=False)
+    np.testing.assert_allclose(one.core.params, other.core.params, rtol=1e-12)
+    np.testing.assert_array_equal(shuffled.indices, [3, 0, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (scipy.sparse.csr_array((3, 5)), ValueError, r"X has shape \(3, 5\), expected \(n_samples, 4\)"),
+        (scipy.sparse.csr_array((0, 4)), ValueError, "X is empty"),
+        (scipy.sparse.csr_array([[0.0, 0, 0, 0], [0, np.inf, 0, 1], [0, 0, 0, 0]]), ValueError, r"X\[1, 1\] is inf"),
+        (scipy.sparse.csr_array(np.eye(3, 4) * 1j), TypeError, "sparse array of dtype complex128"),
+    ],
+)
+def test_bad_scipy_matrices(x, error, message):
+    with pytest.raises(error, match=message):
+        NeuralNetwork([Layer(4, 1)]).fit(x, np.zeros(3))

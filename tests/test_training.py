@@ -296,3 +296,32 @@ def test_prediction_from_many_threads(rng):
         thread.join()
     for result in results:
         np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("make", [SGD, lambda: SGD(0.1, momentum=0.9), nncore.Adam])
+def test_partial_fit_is_one_update_of_fit(make, rng):
+    x, t = rng.normal(size=(12, 2)), rng.random((12, 2))
+    fitted, online = moons_net(), moons_net()
+    fitted.fit(x, t, optimizer=make(), batch_size=3, epochs=1, sampling="sequential", progress=False)
+    optimizer = make()
+    for first in range(0, 12, 3):
+        loss = online.partial_fit(
+            x[first : first + 3], t[first : first + 3], optimizer=optimizer if not first else None
+        )
+    assert online.optimizer is optimizer
+    np.testing.assert_allclose(online.core.params, fitted.core.params, rtol=0, atol=1e-14)
+    assert online.partial_fit(x[0], t[0]) != loss
+
+
+def test_partial_fit_refuses_what_does_not_fit(rng):
+    net = moons_net()
+    before = net.core.params.copy()
+    with pytest.raises(ValueError, match=r"X has shape \(3,\), expected"):
+        net.partial_fit([1.0, 2.0, 3.0], [0.0, 1.0])
+    with pytest.raises(TypeError, match="optimizer is 'adam', expected an optimizer such as SGD"):
+        net.partial_fit([1.0, 2.0], [0.0, 1.0], optimizer="adam")
+    large = NeuralNetwork([Layer(1, 1, weights=[[1e300]], bias=[0.0])])
+    with pytest.raises(FloatingPointError, match="the loss of X and y is inf, expected a finite loss: nothing"):
+        large.partial_fit([1e300], [0.0])
+    np.testing.assert_array_equal(net.core.params, before)
+    assert large.params["W1"][0, 0] == 1e300

@@ -24,6 +24,12 @@ def choice(value: Any, name: str, known: Iterable[str]) -> str:
     return value
 
 
+def instance(value: Any, name: str, kind: type, expected: str) -> None:
+    """That value is one of this kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}, expected {expected}")
+
+
 def float_type(dtype: Any) -> "np.dtype[Any]":
     """float32 or float64."""
     try:

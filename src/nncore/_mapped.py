@@ -18,7 +18,7 @@ BLOCKS = 64
 PIECE_BYTES = 8 << 20
 
 
-def is_large(array: Array) -> bool:
+def is_large(array: Any) -> bool:
     """Whether an array lies in a file map and is too large to be read at once."""
     return array.nbytes > WINDOW_BYTES and _file_map(array) is not None
 
@@ -32,7 +32,7 @@ def _file_map(array: Any) -> mmap.mmap | None:
     return None
 
 
-def release(array: Array) -> None:
+def release(array: Any) -> None:
     """Give back the pages of a mapped array, which would count as this process's memory; they can be read again."""
     pages = _file_map(array)
     if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -51,10 +51,15 @@ def pieces(array: Array) -> Iterator[tuple[int, Array]]:
         release(array)
 
 
-def parts(array: Array) -> Iterator[tuple[Array, slice]]:
-    """The pieces of a large mapped array, or any other as it is, and their places."""
-    for first, part in pieces(array) if is_large(array) else [(0, array)]:
-        yield part, slice(first, first + len(part))
+def parts(array: Any) -> Iterator[tuple[Array, slice]]:
+    """The pieces of a large mapped array or of sparse rows, any other array as it is, and their places."""
+    if isinstance(array, np.ndarray) and not is_large(array):
+        yield array, slice(0, len(array))
+        return
+    step = max(1, PIECE_BYTES * len(array) // array.nbytes)
+    for first in range(0, len(array), step):
+        yield array[first : first + step], slice(first, min(first + step, len(array)))
+        release(array)
 
 
 class Windows:

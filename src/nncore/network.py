@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from nncore import _checks, _mapped, _threads, training
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
+from nncore._sparse_rows import SparseRows, is_sparse
 from nncore.functions import softmax
 from nncore.layers import Layer
 from nncore.optimizers import SGD, Optimizer, State
@@ -223,35 +225,40 @@ class NeuralNetwork:
         """Whether the outputs are probabilities or logits of classes."""
         return self.loss_name == "softmax_cross_entropy" or self._layer(-1).activation == "softmax"
 
-    def _samples(self, x: ArrayLike, name: str = "x") -> tuple[Array, bool]:
-        """Rows for the engine, and whether it was a single sample."""
+    def _samples(self, x: Any, name: str = "x", *, sparse: bool = False) -> tuple[Any, bool]:
+        """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may."""
         rows = core_network.plain_rows(x, self.n_in)
         if rows is not None:
             return rows, rows is not x
+        if is_sparse(x):
+            sparse_rows = SparseRows(x, name, self.n_in)
+            return sparse_rows if sparse else sparse_rows[:], False
         array = _checks.numbers(x, name)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
 
-    def _batch(self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t") -> tuple[Array, Array, bool]:
-        rows, single = self._samples(x, x_name)
+    def _batch(
+        self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False
+    ) -> tuple[Any, Array, bool]:
+        rows, single = self._samples(x, x_name, sparse=sparse)
         targets = core_network.plain_rows(t, self.n_out)
         if targets is None or len(targets) != len(rows) or targets.dtype == np.uint8:
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
         return rows, targets, single
 
-    def _outputs(self, rows: Array, out: Array | None = None, n_threads: int | str = 1) -> Array:
+    def _outputs(self, rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
         """The outputs for rows that are checked."""
         if out is None:
             out = np.empty((len(rows), self.n_out), self.dtype)
         macs = self._macs(len(rows))
         with _threads.single_threaded_blas(macs):
-            if type(rows) is np.ndarray:
+            if type(rows) is np.ndarray and rows.nbytes <= _mapped.WINDOW_BYTES:
                 self.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
             else:
                 for part, at in _mapped.parts(rows):
                     self.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
         return out
 
-    def _mean(self, rows: Array, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
+    def _mean(self, rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
         """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
         means, sums = [], []
         for part, at in _mapped.parts(rows):
@@ -281,7 +288,7 @@ class NeuralNetwork:
         Parameters
         ----------
         x : array_like of shape (n_samples, n_in) or (n_in,)
-            float32, float64 or uint8 are read as they are; other numbers become float64.
+            float32, float64 or uint8 are read as they are; other numbers become float64. SciPy sparse matrices as well.
         out : ndarray of the result's shape and of the network's dtype, optional
             Filled and returned: nothing is allocated for a contiguous x.
         n_threads : int or "auto"
@@ -297,7 +304,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If x is not finite numbers of a fitting shape, or out is not as described.
         """
-        rows, single = self._samples(x)
+        rows, single = self._samples(x, sparse=True)
         if out is None:
             y = self._outputs(rows, None, n_threads)
             return y[0] if single else y
@@ -382,7 +389,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or t does not fit the network.
         """
-        rows, targets, _ = self._batch(X, t)
+        rows, targets, _ = self._batch(X, t, sparse=True)
         return self._loss(rows, targets, _checks.sample_weights(sample_weight, len(rows)))
 
     def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
@@ -531,6 +538,51 @@ class NeuralNetwork:
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.step(rows, targets, lr)
 
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
+        """Make one update, with one sample or the mean over a batch, as data come in.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As X and t in loss.
+        optimizer : Optimizer, optional
+            By default that of this network's last fit or partial_fit, whose state is kept; at first SGD().
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or y does not fit the network.
+        FloatingPointError
+            If the loss is not finite; nothing has changed then.
+
+        Examples
+        --------
+        >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
+        >>> for x in np.random.default_rng(0).uniform(-1, 1, 1000):
+        ...     loss = net.partial_fit([x], [2 * x + 1], optimizer=optimizer)
+        >>> net.predict([0.5]).round(3)
+        array([2.])
+        """
+        if optimizer is None:
+            optimizer = self.optimizer or SGD()
+        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
+        state = training.state_of(self, optimizer)
+        with _threads.single_threaded_blas(len(rows) * targets.size):
+            loss = self.core.step(rows, targets, optimizer.lr, optimizer._rule(), state)
+        if not isfinite(loss):
+            raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
+        return loss
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What fit or partial_fit last updated this network with; its state for this network is kept."""
+        return self._optimizer[0]
+
     def last_of(self, layer: Layer, what: str) -> Array | None:
         """What Layer.last_activation ("z"), error ("dz") and delta ("da") show."""
         if self._core is None:
@@ -619,7 +671,8 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (n_samples, n_in)
             float32, float64 or uint8 (times input_scale) are read as they are, without a copy in the network's type.
-            Rows with many zeros are compressed first, which copies their non-zeros. A contiguous numpy.memmap of these
+            Rows with many zeros are compressed first, which copies their non-zeros; a SciPy sparse matrix is trained on
+            as it is, for any number of features. A contiguous numpy.memmap of these
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
