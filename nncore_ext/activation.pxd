@@ -11,6 +11,10 @@ cdef enum Activation:
     IDENTITY, RELU, TANH, SIGMOID, SOFTMAX
 
 
+cdef enum:
+    SOFTMAX_BLOCK = 4096  # numbers
+
+
 cdef inline void activation_forward(int kind, floating *z, Py_ssize_t n) noexcept nogil:
     """z = f(z) elementwise. SOFTMAX is not elementwise: see softmax_row."""
     cdef Py_ssize_t i
@@ -47,6 +51,24 @@ cdef inline double softmax_row(const floating *a, floating *y, Py_ssize_t n) noe
     for k in range(n):
         y[k] /= total
     return top + log(<double> total)
+
+
+cdef inline void softmax_rows(const floating *a, floating *y, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    """softmax_row of m rows: one call of exp for many, as a row of ten numbers does not fill the vectors"""
+    cdef Py_ssize_t first = 0, rows, s, k
+    cdef floating top, total
+    while first < m:
+        rows = min(m - first, max(1, SOFTMAX_BLOCK // n))
+        for s in range(first, first + rows):
+            top = vmax(a + s * n, n)
+            for k in range(s * n, (s + 1) * n):
+                y[k] = a[k] - top
+        vexp(y + first * n, <floating> 0, y + first * n, rows * n)
+        for s in range(first, first + rows):
+            total = vsum(y + s * n, n)
+            for k in range(s * n, (s + 1) * n):
+                y[k] /= total
+        first += rows
 
 
 cdef inline void softmax_backward_row(const floating *y, floating *da, Py_ssize_t n) noexcept nogil:

@@ -49,10 +49,16 @@ cdef inline double softmax_cross_entropy_row(
     delta = 0: log-softmax, finite for every finite a, da = softmax(a) * sum(t) - t. With the book's delta > 0
     the gradient of that expression differs from it by a factor p / (p + delta).
     """
-    cdef double total = 0, weight = 0, log_sum
+    return cross_entropy_of_softmax(a, softmax_row(a, da, n_out), t, da, delta, n_out)
+
+
+cdef inline double cross_entropy_of_softmax(
+    const floating *a, double log_sum, const floating *t, floating *da, double delta, Py_ssize_t n_out
+) noexcept nogil:
+    """softmax_cross_entropy_row where da = softmax(a) already; log_sum = log(sum(exp(a)))"""
+    cdef double total = 0, weight = 0
     cdef floating p
     cdef Py_ssize_t k
-    log_sum = softmax_row(a, da, n_out)
     if delta == 0:
         for k in range(n_out):
             total += t[k] * (log_sum - a[k])

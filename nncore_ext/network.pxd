@@ -6,13 +6,17 @@ activation is SOFTMAX (only the last may) leaves its logits in z: loss and outpu
 """
 
 from cython cimport floating
+from libc.math cimport log
 from libc.string cimport memcpy
 from nncore_ext.activation cimport (
-    SOFTMAX, activation_backward, activation_forward, softmax_backward_row, softmax_row,
+    SOFTMAX, activation_backward, activation_forward, softmax_backward_row, softmax_row, softmax_rows,
 )
 from nncore_ext.dense cimport dense_backward_input, dense_backward_params, dense_forward
-from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy_row, squared_error_row
+from nncore_ext.loss cimport (
+    SOFTMAX_CROSS_ENTROPY, cross_entropy_of_softmax, softmax_cross_entropy_row, squared_error_row,
+)
 from nncore_ext.optimizer cimport OptimizerSpec, begin_step, optimizer_update
+from nncore_ext.vmath cimport vmax
 
 cdef struct LayerSpec:
     Py_ssize_t n_in
@@ -74,10 +78,9 @@ cdef inline void network_forward(
 cdef inline void network_output(const NetworkSpec *net, floating *workspace, floating *y, Py_ssize_t m) noexcept nogil:
     """y (m, n_out) = the last layer's outputs, a softmax layer's as probabilities"""
     cdef const floating *z = layer_z(net, workspace, m, net.n_layers - 1)
-    cdef Py_ssize_t s, n_out = net.n_out
+    cdef Py_ssize_t n_out = net.n_out
     if net.layers[net.n_layers - 1].activation == SOFTMAX:
-        for s in range(m):
-            softmax_row(&z[s * n_out], &y[s * n_out], n_out)
+        softmax_rows(z, y, m, n_out)
     else:
         memcpy(y, z, m * n_out * sizeof(floating))
 
@@ -107,17 +110,25 @@ cdef inline double network_loss(
     cdef LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
-    cdef double total = 0, total_weight = 0, weight
+    cdef double total = 0, total_weight = 0, weight, log_sum
     cdef Py_ssize_t s, k, n_out = net.n_out
     if weights == NULL:
         total_weight = m
     else:
         for s in range(m):
             total_weight += weights[s]
+    if net.loss == SOFTMAX_CROSS_ENTROPY:
+        softmax_rows(z, da, m, n_out)
     for s in range(m):
         weight = (1.0 if weights == NULL else weights[s]) / total_weight if total_weight > 0 else 0.0
-        total += weight * sample_loss(net.loss, net.delta, last.activation,
-                                      &z[s * n_out], &t[s * n_out], &da[s * n_out], n_out)
+        if net.loss == SOFTMAX_CROSS_ENTROPY:
+            # the largest probability is 1 / sum(exp(z - max(z)))
+            log_sum = vmax(&z[s * n_out], n_out) - log(<double> vmax(&da[s * n_out], n_out))
+            total += weight * cross_entropy_of_softmax(&z[s * n_out], log_sum, &t[s * n_out], &da[s * n_out],
+                                                       net.delta, n_out)
+        else:
+            total += weight * sample_loss(net.loss, net.delta, last.activation,
+                                          &z[s * n_out], &t[s * n_out], &da[s * n_out], n_out)
         for k in range(s * n_out, (s + 1) * n_out):
             da[k] *= <floating> weight
     if last.activation != SOFTMAX:

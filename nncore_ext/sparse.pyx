@@ -1,6 +1,8 @@
 """The face of sparse.pxd: a data set with many zeros, turned into compressed rows once."""
 
 cimport numpy as cnp
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 from nncore_ext.rows cimport column_t, element_t
 
 from collections import namedtuple
@@ -71,17 +73,26 @@ cdef int fill_rows(const element_t[:, ::1] x, const Py_ssize_t[::1] indptr, colu
 
 cdef void fill(const element_t *x, const Py_ssize_t *indptr, Py_ssize_t n_samples, Py_ssize_t n_features,
                column_t *columns, element_t *values) noexcept nogil:
-    """Without a branch: every element is written, and kept by moving on if it is not zero
+    """Without a branch: every element is written, and kept by moving on if it is not zero; eight bytes of 0 are skipped
 
     No row goes beyond the place that was counted for it, even if another thread writes to x meanwhile.
     """
-    cdef Py_ssize_t s, j, k = 0, end
+    cdef Py_ssize_t s, j, stop, k = 0, end
+    cdef uint64_t eight
     for s in range(n_samples):
         end = indptr[s + 1]
-        for j in range(n_features):
-            columns[k] = <column_t> j
-            values[k] = x[j]
-            k += (x[j] != 0) & (k < end)
+        stop = 0
+        while stop < n_features:
+            j, stop, eight = stop, min(stop + 8, n_features), 1
+            if sizeof(element_t) == 1 and stop - j == 8:
+                memcpy(&eight, x + j, 8)
+            if eight == 0:
+                continue
+            while j < stop:
+                columns[k] = <column_t> j
+                values[k] = x[j]
+                k += (x[j] != 0) & (k < end)
+                j += 1
         while k < end:
             columns[k], values[k] = 0, 0
             k += 1

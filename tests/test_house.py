@@ -66,7 +66,7 @@ PXD = {
     "optimizer": {"vmath"},
     "dense": {"product", "vmath"},
     "loss": {"activation"},
-    "network": {"activation", "dense", "loss", "optimizer"},
+    "network": {"activation", "dense", "loss", "optimizer", "vmath"},
     "rows": set(),
     "sparse": {"activation", "rows"},
     "online": {"activation", "network"},
