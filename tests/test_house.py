@@ -179,6 +179,45 @@ print(os.waitpid(pid, 0)[1])
     assert python(code).stdout == "0\n"
 
 
+@pytest.mark.parametrize("how", ["multiprocessing fork", "loky", "threads"])
+def test_pools_of_workers_train_the_same(how, tmp_path):
+    """A parent that has used its threads hands networks to processes or threads; they come back trained alike."""
+    if how == "multiprocessing fork" and not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    script = tmp_path / "pool.py"
+    script.write_text("""
+import sys, warnings
+import numpy as np
+import nncore
+
+def train(seed):
+    rng = np.random.default_rng(0)
+    x, t = rng.random((300, 400)), rng.integers(3, size=300)
+    net = nncore.NeuralNetwork([nncore.Layer(400, 60, "tanh"), nncore.Layer(60, 3)], rng=seed)
+    net.fit(x, t, batch_size=150, epochs=3, n_threads=2, rng=1, progress=False)
+    return net
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    expected = [train(seed).core.params for seed in range(4)]
+    how = sys.argv[1]
+    if how == "loky":
+        from joblib import Parallel, delayed
+        nets = Parallel(n_jobs=2, backend="loky")(delayed(train)(seed) for seed in range(4))
+    elif how == "threads":
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(4) as pool:
+            nets = list(pool.map(train, range(4)))
+    else:
+        import multiprocessing
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            nets = pool.map(train, range(4))
+    print(all(np.array_equal(net.core.params, params) for net, params in zip(nets, expected)))
+""")
+    done = subprocess.run([sys.executable, script, how], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_blas_threads_are_restored():
     """At the level that leaves large products to BLAS; the others do not touch it."""
     code = """
