@@ -1,4 +1,5 @@
-/* C = start + A @ B on one thread, in the order of a textbook: each element of C is one sum over p = 0, 1, ..., k - 1.
+/* C = start + A @ B on one thread, in the order of a textbook: each element of C is one sum over p = 0, 1, ..., k - 1
+ * (but for the columns of nn_thin).
  *
  * Element (i, p) of A is A[i * a_row + p * a_col], the same for B: either may be a transpose. C (m, n) lies row by
  * row. A tile of C stays in registers while p runs: NN_ROWS rows of three vectors, 24 of the 32 registers of AVX-512,
@@ -96,6 +97,43 @@
         }                                                                                          \
     }
 
+/* The last one to three columns over a long p: their sums run along vectors of p, as a vector of columns would be nearly
+ * empty. Needs rows of A in one piece. packed: NN_DEPTH numbers a column. */
+#define NN_DEFINE_THIN(REAL, S, LANES)                                                             \
+    NN_INLINE void nn_thin_row_##S(const int columns, const REAL *A, const REAL *packed, const REAL *start, REAL *C, \
+                                   ptrdiff_t k)                                                    \
+    {                                                                                              \
+        nn_##S##x##LANES sum[3] = {{0}, {0}, {0}};                                                 \
+        ptrdiff_t p = 0;                                                                           \
+        for (; p + LANES <= k; p += LANES)                                                         \
+            NN_UNROLL for (int j = 0; j < columns; j++)                                            \
+                sum[j] += *(const nn_##S##x##LANES *)(A + p) * *(const nn_##S##x##LANES *)(packed + j * NN_DEPTH + p); \
+        NN_UNROLL for (int j = 0; j < columns; j++) {                                              \
+            REAL total = 0;                                                                        \
+            for (ptrdiff_t rest = p; rest < k; rest++) total += A[rest] * packed[j * NN_DEPTH + rest]; \
+            for (int i = 0; i < LANES; i++) total += sum[j][i];                                    \
+            C[j] = (start ? start[j] : 0) + total;                                                 \
+        }                                                                                          \
+    }                                                                                              \
+    static void nn_thin_##S(const REAL *A, ptrdiff_t a_row, const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, \
+                            const REAL *start, ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m, \
+                            ptrdiff_t n, ptrdiff_t k, REAL *packed)                                \
+    {                                                                                              \
+        for (ptrdiff_t first = 0; first < k; first += NN_DEPTH) {                                  \
+            const ptrdiff_t depth = first + NN_DEPTH < k ? NN_DEPTH : k - first;                   \
+            for (ptrdiff_t j = 0; j < n; j++)                                                      \
+                for (ptrdiff_t p = 0; p < depth; p++)                                              \
+                    packed[j * NN_DEPTH + p] = B[(first + p) * b_row + j * b_col];                 \
+            for (ptrdiff_t i = 0; i < m; i++) {                                                    \
+                const REAL *row = A + i * a_row + first;                                           \
+                const REAL *begin = first ? C + i * c_row : start ? start + i * start_row : start; \
+                if (n == 1) nn_thin_row_##S(1, row, packed, begin, C + i * c_row, depth);          \
+                if (n == 2) nn_thin_row_##S(2, row, packed, begin, C + i * c_row, depth);          \
+                if (n == 3) nn_thin_row_##S(3, row, packed, begin, C + i * c_row, depth);          \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
 /* VECTORS times LANES columns, while there are as many; vectors wider than the machine's are left out */
 #define NN_COLUMNS(REAL, S, LANES, VECTORS)                                                        \
     for (; LANES * sizeof(REAL) <= NN_VECTOR && n >= LANES * VECTORS; n -= LANES * VECTORS) {      \
@@ -117,27 +155,38 @@
     NN_DEFINE_STRIP(REAL, S, 2)                                                                    \
     NN_DEFINE_STRIP(REAL, S, 1)                                                                    \
     NN_DEFINE_PACK(REAL, S)                                                                        \
+    NN_THIN_##S(REAL)                                                                              \
     static inline void nn_product_##S(const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *B, \
                                       ptrdiff_t b_row, ptrdiff_t b_col, const REAL *start, ptrdiff_t start_row, \
                                       REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) \
     {                                                                                              \
-        REAL packed[NN_DEPTH * 3 * NN_VECTOR / sizeof(REAL)];                                      \
+        REAL packed[NN_DEPTH * 3 * NN_VECTOR / sizeof(REAL)] __attribute__((aligned(NN_VECTOR)));  \
         const int pack = b_col != 1 || m >= NN_PACKED_ROWS;                                        \
         NN_WIDE_##S(REAL)                                                                          \
         NN_COLUMNS(REAL, S, 16, 1)                                                                 \
         NN_COLUMNS(REAL, S, 8, 1)                                                                  \
         NN_COLUMNS(REAL, S, 4, 1)                                                                  \
+        if (n && n < 4 && a_col == 1 && k >= NN_VECTOR) {                                          \
+            nn_thin_##S(A, a_row, B, b_row, b_col, start, start_row, C, c_row, m, n, k, packed);   \
+            return;                                                                                \
+        }                                                                                          \
         NN_COLUMNS(REAL, S, 2, 1)                                                                  \
         NN_COLUMNS(REAL, S, 1, 1)                                                                  \
     }
 #if NN_VECTOR == 64
 #define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 16, 3)
+#define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 16)
+#define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 8)
 #define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 8, 3)
 #elif NN_VECTOR == 32
 #define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 8, 3)
+#define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 8)
+#define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 4)
 #define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 4, 3)
 #else
 #define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 4, 3)
+#define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 4)
+#define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 2)
 #define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 2, 3)
 #endif
 
