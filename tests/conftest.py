@@ -1,7 +1,11 @@
 """What the tests share: the compiled levels, the real MNIST, random numbers."""
 
+import _thread
+import contextlib
 import importlib
 import os
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,3 +36,28 @@ def mnist_dir():
     if not (folder / "mnist").is_dir():
         pytest.skip(f"no MNIST in {folder}: set NNCORE_DATA to the folder that holds mnist/")
     return folder
+
+
+@pytest.fixture
+def ctrl_c():
+    """with ctrl_c(seconds): what is within must be ended by a KeyboardInterrupt that comes after so long."""
+
+    @contextlib.contextmanager
+    def ends(seconds):
+        if hasattr(signal, "setitimer"):  # reaches C code that keeps the GIL too
+            before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        else:
+            timer = threading.Timer(seconds, _thread.interrupt_main)
+            timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                yield
+        finally:
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            else:
+                timer.cancel()
+
+    return ends

@@ -56,7 +56,7 @@ CASES = {
     "lr 0": (lambda: SGD(0), "lr is 0, expected a finite number above 0"),
     "lr negative": (lambda: SGD(-0.1), "lr is -0.1, expected a finite number above 0"),
     "lr NaN": (lambda: SGD(float("nan")), "lr is nan, expected a finite number above 0"),
-    "lr text": (lambda: SGD("fast"), "lr is 'fast', expected a number above 0"),
+    "lr text": (lambda: SGD("fast"), "lr is 'fast', expected a finite number above 0"),
     "learning_rate": (lambda: net().backpropagation(X, T, 0), "learning_rate is 0, expected a finite number above 0"),
     "batch size 0": (fit(batch_size=0), "batch_size is 0, expected 1 or more"),
     "batch size a half": (fit(batch_size=0.5), "batch_size is 0.5, expected a whole number of 1 or more"),

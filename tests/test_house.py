@@ -1,6 +1,7 @@
 """The house keeps its order: who imports whom, what importing costs, what the levels are."""
 
 import ast
+import multiprocessing
 import os
 import re
 import subprocess
@@ -98,7 +99,6 @@ def test_python_modules_import_downwards(path):
 
 
 @pytest.mark.parametrize("name", PXD)
-@pytest.mark.skipif(not CORE.is_dir(), reason="no source tree: nncore_ext is not installed")
 def test_kernels_include_downwards(name):
     text = (CORE / f"{name}.pxd").read_text()
     assert set(re.findall(r"nncore_ext\.(\w+)", text)) <= PXD[name]
@@ -157,33 +157,9 @@ def test_number_of_threads_from_the_environment():
     assert "NNCORE_NUM_THREADS is 'x', expected a whole number" in python(code, NNCORE_NUM_THREADS="x").stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_trains_on_one_thread():
-    """The parent has used its threads; the child must neither hang nor differ."""
-    code = """
-import os, warnings, numpy as np, nncore
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-x, t = rng.normal(size=(400, 300)), rng.integers(10, size=400)
-def run(n_threads):
-    layers = [nncore.Layer(300, 200, "relu"), nncore.Layer(200, 10)]
-    net = nncore.NeuralNetwork(layers, loss="softmax_cross_entropy", rng=0)
-    net.fit(x, t, batch_size=200, epochs=2, rng=1, n_threads=n_threads, progress=False)
-    return net.core.params
-expected = run(2)
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if np.array_equal(run(2), expected) else 1)
-print(os.waitpid(pid, 0)[1])
-"""
-    assert python(code).stdout == "0\n"
-
-
-@pytest.mark.parametrize("how", ["multiprocessing fork", "loky", "threads"])
+@pytest.mark.parametrize("how", [*multiprocessing.get_all_start_methods(), "loky", "threads"])
 def test_pools_of_workers_train_the_same(how, tmp_path):
-    """A parent that has used its threads hands networks to processes or threads; they come back trained alike."""
-    if how == "multiprocessing fork" and not hasattr(os, "fork"):
-        pytest.skip("no fork on this system")
+    """A parent that has used its threads has others train, processes and threads: the same bits, no hang."""
     script = tmp_path / "pool.py"
     script.write_text("""
 import sys, warnings
@@ -193,26 +169,29 @@ import nncore
 def train(seed):
     rng = np.random.default_rng(0)
     x, t = rng.random((300, 400)), rng.integers(3, size=300)
-    net = nncore.NeuralNetwork([nncore.Layer(400, 60, "tanh"), nncore.Layer(60, 3)], rng=seed)
+    layers = [nncore.Layer(400, 200, "relu"), nncore.Layer(200, 3)]
+    net = nncore.NeuralNetwork(layers, loss="softmax_cross_entropy", rng=seed)
     net.fit(x, t, batch_size=150, epochs=3, n_threads=2, rng=1, progress=False)
-    return net
+    others = [nncore.NeuralNetwork([nncore.Layer(400, 3)], rng=i) for i in range(3)]
+    nncore.fit_many(others, x, t, n_jobs=2, epochs=1, rng=0, progress=False)
+    return [one.core.params for one in (net, *others)]
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    expected = [train(seed).core.params for seed in range(4)]
+    expected = [train(seed) for seed in range(4)]
     how = sys.argv[1]
     if how == "loky":
         from joblib import Parallel, delayed
-        nets = Parallel(n_jobs=2, backend="loky")(delayed(train)(seed) for seed in range(4))
+        found = Parallel(n_jobs=2, backend="loky")(delayed(train)(seed) for seed in range(4))
     elif how == "threads":
         from concurrent.futures import ThreadPoolExecutor
         with ThreadPoolExecutor(4) as pool:
-            nets = list(pool.map(train, range(4)))
+            found = list(pool.map(train, range(4)))
     else:
         import multiprocessing
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            nets = pool.map(train, range(4))
-    print(all(np.array_equal(net.core.params, params) for net, params in zip(nets, expected)))
+        with multiprocessing.get_context(how).Pool(2) as pool:
+            found = pool.map(train, range(4))
+    print(all(np.array_equal(a, b) for one, other in zip(found, expected) for a, b in zip(one, other)))
 """)
     done = subprocess.run([sys.executable, script, how], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "True\n", done.stderr

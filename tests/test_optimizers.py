@@ -343,7 +343,10 @@ BAD = {
     "momentum text": (lambda: Momentum(0.1, "x"), "momentum is 'x', expected a number from 0 to below 1"),
     "nesterov": (lambda: SGD(nesterov=True), "momentum is 0.0, expected a number above 0 with nesterov=True"),
     "weight_decay": (lambda: AdamW(weight_decay=-1), "weight_decay is -1, expected a finite number of 0 or more"),
-    "weight_decay None": (lambda: SGD(weight_decay=None), "weight_decay is None, expected a number of 0 or more"),
+    "weight_decay None": (
+        lambda: SGD(weight_decay=None),
+        "weight_decay is None, expected a finite number of 0 or more",
+    ),
     "alpha": (lambda: RMSprop(alpha=float("nan")), "alpha is nan, expected a number from 0 to below 1"),
     "betas": (lambda: Adam(betas=0.9), "betas is 0.9, expected a pair of numbers from 0 to below 1"),
     "betas[1]": (lambda: Adam(betas=(0.9, 1)), "betas[1] is 1, expected a number from 0 to below 1"),

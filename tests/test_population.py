@@ -1,7 +1,6 @@
 """fit_many: each network as if trained by itself, whatever the number of threads; failures and Ctrl-C stay in place."""
 
 import copy
-import os
 import re
 import signal
 import sys
@@ -10,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-from test_house import python
 from test_sparse import sparse_rows
 
 import nncore
@@ -122,25 +120,6 @@ def test_one_bar_over_all(data, capsys):
     shown = capsys.readouterr().err
     assert "60/60" in shown
     assert "networks=3/3" in shown
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_after_a_fork():
-    code = """
-import os, warnings, numpy as np, nncore
-warnings.simplefilter("ignore")
-x, t = np.random.default_rng(0).normal(size=(200, 4)), np.arange(200) % 3
-def run():
-    nets = [nncore.NeuralNetwork([nncore.Layer(4, 3)], rng=i) for i in range(3)]
-    nncore.fit_many(nets, x, t, n_jobs=2, rng=0, progress=False)
-    return np.concatenate([net.core.params for net in nets])
-expected = run()
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if np.array_equal(run(), expected) else 1)
-print(os.waitpid(pid, 0)[1])
-"""
-    assert python(code).stdout == "0\n"
 
 
 net = networks(1)[0]

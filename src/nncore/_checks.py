@@ -4,7 +4,7 @@ Each function returns what the kernels take, or raises one sentence: the argumen
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -52,34 +52,26 @@ def positive_int(value: Any, name: str) -> int:
 
 def positive_float(value: Any, name: str) -> float:
     """A finite number above 0."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, expected a number above 0") from None
-    if not (result > 0 and math.isfinite(result)):
-        raise ValueError(f"{name} is {value}, expected a finite number above 0")
-    return result
+    return _number(value, name, lambda v: 0 < v < math.inf, "a finite number above 0")
 
 
 def non_negative_float(value: Any, name: str) -> float:
     """A finite number of 0 or more."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, expected a number of 0 or more") from None
-    if not (result >= 0 and math.isfinite(result)):
-        raise ValueError(f"{name} is {value}, expected a finite number of 0 or more")
-    return result
+    return _number(value, name, lambda v: 0 <= v < math.inf, "a finite number of 0 or more")
 
 
 def fraction(value: Any, name: str) -> float:
     """A number from 0 to below 1."""
+    return _number(value, name, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+
+
+def _number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, expected a number from 0 to below 1") from None
-    if not 0 <= result < 1:
-        raise ValueError(f"{name} is {value}, expected a number from 0 to below 1")
+        raise TypeError(f"{name} is {value!r}, expected {expected}") from None
+    if not fits(result):
+        raise ValueError(f"{name} is {value}, expected {expected}")
     return result
 
 

@@ -4,6 +4,7 @@ Formulas, names and defaults are those of torch.optim, from which each class's d
 p the parameter, and all operations are by element.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ class State:
     n_steps: int = 0
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What the rules share: settings, and the book's update.
 
     Attributes are the settings; they may be changed between updates. Copies and pickles keep the state of update.
@@ -42,9 +43,9 @@ class Optimizer:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
         return f"{type(self).__name__}({settings})"
 
+    @abstractmethod
     def _rule(self) -> Rule:
         """The settings as the core reads them."""
-        raise NotImplementedError
 
     def _numbers(self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0) -> Rule:
         return core.KINDS[kind], self.weight_decay, beta1, beta2, eps
