@@ -42,10 +42,12 @@
 #define NN_INLINE static inline __attribute__((always_inline))
 #define NN_UNROLL _Pragma("GCC unroll 8")
 
+#define NN_VECTOR_TYPE(REAL, S, LANES) \
+    typedef REAL nn_##S##x##LANES __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
 /* LANES columns of C at a time, or two or three times as many. C starts as start, row i at start + i * start_row,
  * or as 0 where start is NULL. */
 #define NN_DEFINE_STRIP(REAL, S, LANES)                                                            \
-    typedef REAL nn_##S##x##LANES __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias)); \
     NN_INLINE void nn_tile_##S##x##LANES(const int rows, const int vectors, const REAL *A, ptrdiff_t a_row, \
                                          ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, const REAL *start, \
                                          ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t k) \
@@ -71,6 +73,9 @@
         ptrdiff_t i = 0;                                                                           \
         for (; i + NN_ROWS <= m; i += NN_ROWS)                                                     \
             nn_tile_##S##x##LANES(NN_ROWS, vectors, A + i * a_row, a_row, a_col, B, b_row,         \
+                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
+        for (; i + 4 <= m; i += 4)                                                                 \
+            nn_tile_##S##x##LANES(4, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
                                   start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         for (; i + 2 <= m; i += 2)                                                                 \
             nn_tile_##S##x##LANES(2, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
@@ -149,6 +154,11 @@
     }
 
 #define NN_DEFINE_PRODUCT(REAL, S)                                                                 \
+    NN_VECTOR_TYPE(REAL, S, 16)                                                                    \
+    NN_VECTOR_TYPE(REAL, S, 8)                                                                     \
+    NN_VECTOR_TYPE(REAL, S, 4)                                                                     \
+    NN_VECTOR_TYPE(REAL, S, 2)                                                                     \
+    typedef REAL nn_##S##x1; /* a vector of one is kept in memory: twice the time for 17 columns */ \
     NN_DEFINE_STRIP(REAL, S, 16)                                                                   \
     NN_DEFINE_STRIP(REAL, S, 8)                                                                    \
     NN_DEFINE_STRIP(REAL, S, 4)                                                                    \
@@ -162,7 +172,13 @@
     {                                                                                              \
         REAL packed[NN_DEPTH * 3 * NN_VECTOR / sizeof(REAL)] __attribute__((aligned(NN_VECTOR)));  \
         const int pack = b_col != 1 || m >= NN_PACKED_ROWS;                                        \
+        const ptrdiff_t lanes = NN_VECTOR / sizeof(REAL), columns = n;                             \
         NN_WIDE_##S(REAL)                                                                          \
+        if (n > lanes / 4 && columns >= lanes && start != C) {                                     \
+            /* a whole vector that begins within the columns before: they come out the same again */ \
+            const ptrdiff_t back = lanes - n;                                                      \
+            n = lanes, B -= back * b_col, C -= back, start = start ? start - back : start;         \
+        }                                                                                          \
         NN_COLUMNS(REAL, S, 16, 1)                                                                 \
         NN_COLUMNS(REAL, S, 8, 1)                                                                  \
         NN_COLUMNS(REAL, S, 4, 1)                                                                  \
@@ -174,20 +190,20 @@
         NN_COLUMNS(REAL, S, 1, 1)                                                                  \
     }
 #if NN_VECTOR == 64
-#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 16, 3)
+#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 16, 3) NN_COLUMNS(REAL, f32, 16, 1)
 #define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 16)
 #define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 8)
-#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 8, 3)
+#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 8, 3) NN_COLUMNS(REAL, f64, 8, 1)
 #elif NN_VECTOR == 32
-#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 8, 3)
+#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 8, 3) NN_COLUMNS(REAL, f32, 8, 1)
 #define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 8)
 #define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 4)
-#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 4, 3)
+#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 4, 3) NN_COLUMNS(REAL, f64, 4, 1)
 #else
-#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 4, 3)
+#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 4, 3) NN_COLUMNS(REAL, f32, 4, 1)
 #define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 4)
 #define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 2)
-#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 2, 3)
+#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 2, 3) NN_COLUMNS(REAL, f64, 2, 1)
 #endif
 
 #else /* MSVC: plain loops for what is too small for BLAS */
