@@ -1,13 +1,31 @@
 """The dense layer a = x @ W + b and its backward.
 
 x (n_samples, n_in), W (n_in, n_out), b (n_out,) or NULL, a and da (n_samples, n_out), all contiguous. A single sample
-is bound by memory: plain loops over the rows of W are as fast as a product and skip its overhead.
+is bound by memory: a pass over the rows of W is as fast as a product and skips its overhead.
 """
 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 from nncore_ext.product cimport product
 from nncore_ext.vmath cimport axpby, matvec, vecmat
+
+cdef extern from "padded.h" nogil:
+    const Py_ssize_t NN_VECTOR  # bytes
+    void nn_row_f32(
+        const float *x, Py_ssize_t n, const float *W, Py_ssize_t ld, Py_ssize_t width, const float *start, float *a)
+    void nn_row_f64(
+        const double *x, Py_ssize_t n, const double *W, Py_ssize_t ld, Py_ssize_t width, const double *start, double *a)
+
+
+cdef inline void row(
+    const floating *x, Py_ssize_t n, const floating *W, Py_ssize_t ld, Py_ssize_t width, const floating *start,
+    floating *a
+) noexcept nogil:
+    """a = start + x @ W for x (n,), W (n, width) in rows of ld, at least a vector wide; start NULL: 0"""
+    if floating is float:
+        nn_row_f32(x, n, W, ld, width, start, a)
+    else:
+        nn_row_f64(x, n, W, ld, width, start, a)
 
 
 cdef inline void dense_forward(
@@ -17,6 +35,8 @@ cdef inline void dense_forward(
     """a = x @ W + b"""
     if n_samples > 1:
         product(False, False, x, W, b, 0, a, n_samples, n_out, n_in, n_threads)
+    elif n_samples == 1 and n_out * <Py_ssize_t> sizeof(floating) >= NN_VECTOR:
+        row(x, n_in, W, n_out, n_out, b, a)
     elif n_samples == 1:
         if b == NULL:
             memset(a, 0, n_out * sizeof(floating))

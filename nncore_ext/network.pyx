@@ -48,6 +48,8 @@ cdef enum:
     # An activation costs as much as so many multiply-adds; those of one call, at most: 40 ms or less.
     UNIT_WORK = 20
     MAX_WORK = 1 << 30
+    # As many BLAS does on one thread anyway.
+    MAX_PLAIN_MACS = 1 << 18
 
 
 def has_openmp():
@@ -144,15 +146,22 @@ def plain_rows(x, Py_ssize_t n_features):
 
     A NumPy array, not empty, of finite float32, float64 or uint8, contiguous, (n_samples, n_features) or (n_features,).
     """
-    if not cnp.PyArray_CheckExact(x):
+    if not is_plain_rows(x, n_features):
         return None
+    return x if cnp.PyArray_NDIM(x) == 2 else x.reshape(1, n_features)
+
+
+cdef bint is_plain_rows(x, Py_ssize_t n_features):
+    """Whether plain_rows takes it"""
+    if not cnp.PyArray_CheckExact(x):
+        return False
     cdef cnp.ndarray rows = x
     cdef int n_dims = cnp.PyArray_NDIM(rows), kind = cnp.PyArray_TYPE(rows)
     cdef Py_ssize_t size = cnp.PyArray_SIZE(rows)
     cdef void *data = cnp.PyArray_DATA(rows)
     cdef bint finite = True
     if n_dims not in (1, 2) or rows.shape[n_dims - 1] != n_features or size == 0 or not cnp.PyArray_ISCARRAY_RO(rows):
-        return None
+        return False
     if kind == cnp.NPY_FLOAT32:
         with nogil:
             finite = all_finite(<const float *> data, size)
@@ -160,10 +169,8 @@ def plain_rows(x, Py_ssize_t n_features):
         with nogil:
             finite = all_finite(<const double *> data, size)
     elif kind != cnp.NPY_UINT8:
-        return None
-    if not finite:
-        return None
-    return rows if n_dims == 2 else rows.reshape(1, n_features)
+        return False
+    return finite
 
 
 cdef bint all_finite(const floating *x, Py_ssize_t n) noexcept nogil:
@@ -261,26 +268,58 @@ cdef class Network:
     def forward(self, cnp.ndarray x, cnp.ndarray out, int n_threads=1):
         """out (n_samples, n_out) = the network's outputs; safe from several threads at a time"""
         cdef Rows rows
-        cdef Py_ssize_t n = n_rows(x, "x"), size
+        cdef Py_ssize_t n = n_rows(x, "x")
         cdef void *y = data_of(out, "out", self.type_number, n * self.spec.n_out, True)
-        cdef void *buffer
-        cdef const void *params = cnp.PyArray_DATA(self.params)
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
-        if n == 0:
-            return
+        if n:
+            self.forward_rows(&rows, y, n, n_threads)
+
+    def forward_plain(self, x, out=None):
+        """The outputs, (n_samples, n_out) or (n_out,), for plain_rows so few that nothing is to be shared; else None
+
+        None too where out, unless None, is not an array to put them into.
+        """
+        if not is_plain_rows(x, self.spec.n_in):
+            return None
+        cdef cnp.ndarray plain = x, y
+        cdef int n_dims = cnp.PyArray_NDIM(plain)
+        cdef cnp.npy_intp[2] shape
+        cdef Rows rows
+        shape[0], shape[n_dims - 1] = plain.shape[0], self.spec.n_out
+        cdef Py_ssize_t n = shape[0] if n_dims == 2 else 1
+        if n * self.spec.n_params > MAX_PLAIN_MACS:
+            return None
+        if out is None:
+            y = cnp.PyArray_EMPTY(n_dims, shape, self.type_number, 0)
+        elif not cnp.PyArray_Check(out):
+            return None
+        else:
+            y = out
+            if not (cnp.PyArray_ISCARRAY(y) and cnp.PyArray_TYPE(y) == self.type_number and cnp.PyArray_NDIM(y) == n_dims
+                    and y.shape[0] == shape[0] and y.shape[n_dims - 1] == shape[n_dims - 1]):
+                return None
+        rows.data, rows.element = cnp.PyArray_DATA(plain), element_type(plain, "x")
+        rows.n_features, rows.scale = self.spec.n_in, self.input_scale if rows.element == UINT8 else 1.0
+        self.forward_rows(&rows, cnp.PyArray_DATA(y), n, 1)
+        return y
+
+    cdef int forward_rows(self, const Rows *rows, void *y, Py_ssize_t n, int n_threads) except -1:
+        """y (n, n_out) = the outputs of n rows"""
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        cdef Py_ssize_t size = min(n, BLOCK) * (self.spec.n_units + self.spec.n_in)
         n_threads = max(1, min(n_threads, <int> ((n + BLOCK - 1) // BLOCK)))
-        size = min(n, BLOCK) * (self.spec.n_units + self.spec.n_in)
-        buffer = malloc(n_threads * size * (sizeof(float) if self.single else sizeof(double)))
+        cdef void *buffer = malloc(n_threads * size * (sizeof(float) if self.single else sizeof(double)))
         if buffer == NULL:
             raise MemoryError
         with nogil:
             if self.single:
-                forward_blocks(&self.spec, <const float *> params, &rows, <float *> y, n, <float *> buffer, size,
+                forward_blocks(&self.spec, <const float *> params, rows, <float *> y, n, <float *> buffer, size,
                                n_threads)
             else:
-                forward_blocks(&self.spec, <const double *> params, &rows, <double *> y, n, <double *> buffer, size,
+                forward_blocks(&self.spec, <const double *> params, rows, <double *> y, n, <double *> buffer, size,
                                n_threads)
         free(buffer)
+        return 0
 
     def loss(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights=None):
         """The loss, averaged over the samples (by their weights); safe from several threads at a time"""

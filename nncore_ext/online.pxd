@@ -10,14 +10,11 @@ from cython cimport floating
 from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport SOFTMAX, activation_backward, activation_forward
+from nncore_ext.dense cimport row
 from nncore_ext.network cimport LayerSpec, NetworkSpec, sample_loss
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
-    void nn_row_f32(
-        const float *x, Py_ssize_t n, const float *W, Py_ssize_t ld, const float *start, float *a)
-    void nn_row_f64(
-        const double *x, Py_ssize_t n, const double *W, Py_ssize_t ld, const double *start, double *a)
     void nn_outer_f32(const float *x, Py_ssize_t n, const float *y, float *W, Py_ssize_t ld)
     void nn_outer_f64(const double *x, Py_ssize_t n, const double *y, double *W, Py_ssize_t ld)
 
@@ -41,16 +38,6 @@ cdef struct PackedNetwork:
     Py_ssize_t x
     Py_ssize_t t
     Py_ssize_t size  # of the packed memory, in elements; 0: this network is not for packing
-
-
-cdef inline void row(
-    const floating *x, Py_ssize_t n, const floating *W, Py_ssize_t ld, const floating *start, floating *a
-) noexcept nogil:
-    """a = start + x @ W for x (n,), W (n, ld); start NULL: 0"""
-    if floating is float:
-        nn_row_f32(x, n, W, ld, start, a)
-    else:
-        nn_row_f64(x, n, W, ld, start, a)
 
 
 cdef inline void add_outer(
@@ -135,7 +122,7 @@ cdef inline double packed_step(
     cdef double loss
     for k in range(net.n_layers):
         layer, at = &net.layers[k], &packed.layers[k]
-        row(x, layer.n_in, p + at.W, at.out_pad, p + at.b, p + at.z)
+        row(x, layer.n_in, p + at.W, at.out_pad, at.out_pad, p + at.b, p + at.z)
         activation_forward(layer.activation, p + at.z, at.out_pad)
         for j in range(layer.n_out, at.out_pad):
             p[at.z + j] = 0
@@ -151,7 +138,7 @@ cdef inline double packed_step(
         da = p + at.da
         if k > 0:
             x, da_in = p + packed.layers[k - 1].z, p + packed.layers[k - 1].da
-            row(da, layer.n_out, p + at.WT, at.in_pad, <floating *> NULL, da_in)
+            row(da, layer.n_out, p + at.WT, at.in_pad, at.in_pad, <floating *> NULL, da_in)
             activation_backward(net.layers[k - 1].activation, x, da_in, at.in_pad)
         else:
             x = p + packed.x

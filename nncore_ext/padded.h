@@ -2,7 +2,8 @@
  * by its non-zeros.
  *
  * W (n, ld) starts at a whole vector and ld is a multiple of NN_VECTOR bytes: no element is left over, and no load
- * crosses a cache line. Up to four vectors of a row of W stay in registers.
+ * crosses a cache line. Up to four vectors of a row of W stay in registers. Only nn_row takes other matrices as well,
+ * at least a vector wide: its last vector then begins within the one before.
  */
 #ifndef NNCORE_PADDED_H
 #define NNCORE_PADDED_H
@@ -11,26 +12,27 @@
 
 #if defined(__GNUC__)
 
-/* a = start + x @ W in `vectors` vectors of columns; `sets` sums side by side hide the latency of an addition */
+/* a = start + x @ W in `vectors` vectors of columns, of which the last begins at `last`; `sets` sums side by side hide the latency of an addition */
 #define NN_DEFINE_PADDED(REAL, S, LANES)                                                           \
-    NN_INLINE void nn_row_tile_##S(const int vectors, const int sets, const REAL *x, ptrdiff_t n, const REAL *W, \
-                                   ptrdiff_t ld, const REAL *start, REAL *a)                       \
+    NN_INLINE void nn_row_tile_##S(const int vectors, const ptrdiff_t last, const int sets, const REAL *x, ptrdiff_t n, \
+                                   const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a)        \
     {                                                                                              \
+        const ptrdiff_t at[4] = {0, vectors == 2 ? last : LANES, vectors == 3 ? last : 2 * LANES, last}; \
         nn_##S##x##LANES sum[4][4];                                                                \
         ptrdiff_t i = 0;                                                                           \
         NN_UNROLL for (int s = 0; s < sets; s++)                                                   \
             NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
-                sum[s][v] = start && s == 0 ? *(const nn_##S##x##LANES *)(start + v * LANES) : (nn_##S##x##LANES){0}; \
+                sum[s][v] = start && s == 0 ? *(const nn_##S##x##LANES *)(start + at[v]) : (nn_##S##x##LANES){0}; \
         for (; i + sets <= n; i += sets, W += sets * ld)                                           \
             NN_UNROLL for (int s = 0; s < sets; s++)                                               \
                 NN_UNROLL for (int v = 0; v < vectors; v++)                                        \
-                    sum[s][v] += x[i + s] * *(const nn_##S##x##LANES *)(W + s * ld + v * LANES);   \
+                    sum[s][v] += x[i + s] * *(const nn_##S##x##LANES *)(W + s * ld + at[v]);   \
         for (; i < n; i++, W += ld)                                                                \
             NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
-                sum[0][v] += x[i] * *(const nn_##S##x##LANES *)(W + v * LANES);                    \
+                sum[0][v] += x[i] * *(const nn_##S##x##LANES *)(W + at[v]);                    \
         NN_UNROLL for (int s = 1; s < sets; s++)                                                   \
             NN_UNROLL for (int v = 0; v < vectors; v++) sum[0][v] += sum[s][v];                    \
-        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v]; \
+        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + at[v]) = sum[0][v]; \
     }                                                                                              \
     NN_INLINE void nn_outer_tile_##S(const int vectors, const REAL *x, ptrdiff_t n, const REAL *y, REAL *W, \
                                      ptrdiff_t ld)                                                 \
@@ -71,15 +73,19 @@
             NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(to + v * LANES) += x * row[v]; \
         }                                                                                          \
     }                                                                                              \
-    static inline void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a) \
+    static inline void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width,      \
+                                  const REAL *start, REAL *a)                                      \
     {                                                                                              \
         ptrdiff_t j = 0;                                                                           \
-        for (; j + 4 * LANES <= ld; j += 4 * LANES)                                                \
-            nn_row_tile_##S(4, 2, x, n, W + j, ld, start ? start + j : start, a + j);              \
-        switch ((ld - j) / LANES) {                                                                \
-        case 3: nn_row_tile_##S(3, 2, x, n, W + j, ld, start ? start + j : start, a + j); break;   \
-        case 2: nn_row_tile_##S(2, 4, x, n, W + j, ld, start ? start + j : start, a + j); break;   \
-        case 1: nn_row_tile_##S(1, 4, x, n, W + j, ld, start ? start + j : start, a + j); break;   \
+        for (; j + 4 * LANES <= width; j += 4 * LANES)                                             \
+            nn_row_tile_##S(4, 3 * LANES, 2, x, n, W + j, ld, start ? start + j : start, a + j);   \
+        const ptrdiff_t last = width - j - LANES;                                                  \
+        W += j, a += j, start = start ? start + j : start;                                         \
+        switch ((width - j + LANES - 1) / LANES) {                                                 \
+        case 4: nn_row_tile_##S(4, last, 2, x, n, W, ld, start, a); break;                         \
+        case 3: nn_row_tile_##S(3, last, 2, x, n, W, ld, start, a); break;                         \
+        case 2: nn_row_tile_##S(2, last, 4, x, n, W, ld, start, a); break;                         \
+        case 1: nn_row_tile_##S(1, last, 4, x, n, W + last, ld, start ? start + last : start, a + last); break; \
         }                                                                                          \
     }                                                                                              \
     static inline void nn_outer_##S(const REAL *x, ptrdiff_t n, const REAL *y, REAL *W, ptrdiff_t ld) \
@@ -129,11 +135,12 @@ NN_DEFINE_PADDED(double, f64, 2)
 #else
 
 #define NN_DEFINE_PADDED(REAL, S)                                                                  \
-    static void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a) \
+    static void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width,      \
+                           const REAL *start, REAL *a)                                             \
     {                                                                                              \
-        for (ptrdiff_t j = 0; j < ld; j++) a[j] = start ? start[j] : 0;                            \
+        for (ptrdiff_t j = 0; j < width; j++) a[j] = start ? start[j] : 0;                         \
         for (ptrdiff_t i = 0; i < n; i++)                                                          \
-            for (ptrdiff_t j = 0; j < ld; j++) a[j] += x[i] * W[i * ld + j];                       \
+            for (ptrdiff_t j = 0; j < width; j++) a[j] += x[i] * W[i * ld + j];                    \
     }                                                                                              \
     static void nn_outer_##S(const REAL *x, ptrdiff_t n, const REAL *y, REAL *W, ptrdiff_t ld)     \
     {                                                                                              \

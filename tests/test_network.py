@@ -343,6 +343,11 @@ def test_arrays_of_any_layout_predict_the_same(dtype, rng):
     for other in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], x.tolist() if dtype != np.uint8 else x):
         np.testing.assert_allclose(net.predict(other), expected, rtol=1e-6)
     np.testing.assert_allclose(net.predict(x[3]), expected[3], rtol=1e-14)
+    for some in (x, x[3], x[:1]):
+        out = np.full_like(net.predict(some), np.nan)
+        assert net.predict(some, out=out) is out
+        np.testing.assert_array_equal(out, net.predict(some, n_threads=1))
+        np.testing.assert_array_equal(net.predict(some), out)
     assert core_network.plain_rows(x, 6) is (x if dtype in (np.uint8, np.float32, np.float64) else None)
     for value in (np.nan, np.inf, -np.inf):
         wide = rng.normal(size=(3000, 6))

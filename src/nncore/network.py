@@ -304,6 +304,10 @@ class NeuralNetwork:
         TypeError, ValueError
             If x is not finite numbers of a fitting shape, or out is not as described.
         """
+        if n_threads == "auto":
+            y = self.core.forward_plain(x, out)
+            if y is not None:
+                return y
         rows, single = self._samples(x, sparse=True)
         if out is None:
             y = self._outputs(rows, None, n_threads)
