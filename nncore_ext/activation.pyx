@@ -8,26 +8,50 @@ ACTIVATIONS = {
     "relu": kernel.RELU,
     "tanh": kernel.TANH,
     "sigmoid": kernel.SIGMOID,
+    "leaky_relu": kernel.LEAKY_RELU,
+    "elu": kernel.ELU,
+    "selu": kernel.SELU,
+    "gelu": kernel.GELU,
+    "silu": kernel.SILU,
+    "softplus": kernel.SOFTPLUS,
+    "hard_sigmoid": kernel.HARD_SIGMOID,
     "softmax": kernel.SOFTMAX,
 }
+# The sigmoid of an output layer whose loss takes its logits.
+LOGISTIC = kernel.LOGISTIC
 
 
-def activate(int kind, floating[::1] z):
-    """z = f(z), in place, for an elementwise activation"""
+def keeps_slope(int kind):
+    """Whether the output of an activation does not determine its derivative."""
+    return kernel.keeps_slope(kind) != 0
+
+
+def activate(int kind, floating[::1] z, floating[::1] slope=None, double param=0):
+    """z = f(z), in place, for an elementwise activation; slope = f'(z) of one that keeps_slope, unless None"""
+    cdef floating *kept = NULL
+    if slope is not None and slope.shape[0] != z.shape[0]:
+        raise ValueError(f"slope has {slope.shape[0]} elements, expected {z.shape[0]} to match z")
     if z.shape[0] == 0:
         return
+    if slope is not None:
+        kept = &slope[0]
     with nogil:
-        kernel.activation_forward(kind, &z[0], z.shape[0])
+        kernel.activation_forward(kind, param, &z[0], kept, z.shape[0])
 
 
-def differentiate(int kind, const floating[::1] z, floating[::1] da):
-    """da = da * f'(a), in place, f' from the output z; shapes equal"""
+def differentiate(int kind, const floating[::1] z, floating[::1] da, const floating[::1] slope=None, double param=0):
+    """da = da * f'(a), in place, f' from the output z, or slope for an activation that keeps_slope; shapes equal"""
+    cdef const floating *kept = NULL
     if z.shape[0] != da.shape[0]:
         raise ValueError(f"da has {da.shape[0]} elements, expected {z.shape[0]} to match z")
+    if kernel.keeps_slope(kind) and (slope is None or slope.shape[0] != z.shape[0]):
+        raise ValueError(f"slope has {0 if slope is None else slope.shape[0]} elements, expected {z.shape[0]}")
     if z.shape[0] == 0:
         return
+    if slope is not None:
+        kept = &slope[0]
     with nogil:
-        kernel.activation_backward(kind, &z[0], &da[0], z.shape[0])
+        kernel.activation_backward(kind, param, &z[0], kept, &da[0], z.shape[0])
 
 
 def softmax(floating[:, ::1] y, double[::1] log_sums):

@@ -1,15 +1,66 @@
 """Losses of one sample, each with the exact gradient of that very expression.
 
 y, t, dy (n_out,); the loss is accumulated and returned in double. The mean over a batch, and sample weights,
-belong to the caller: a loss kernel sees one row.
+belong to the caller: a loss kernel sees one row. w (n_out,), unless NULL, weighs the terms of the sum over outputs.
+Formulas and reductions within a sample are those of torch.nn with reduction="sum", but for squared_error's half.
 """
 
 from cython cimport floating
-from libc.math cimport log
+from libc.math cimport exp, fabs, log, log1p
 from nncore_ext.activation cimport softmax_row
 
 cdef enum Loss:
-    SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY
+    SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY, ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, SIGMOID_CROSS_ENTROPY
+    BINARY_CROSS_ENTROPY, HINGE
+
+
+cdef inline double loss_term(int kind, double param, double y, double t, double *dy) noexcept nogil:
+    """The term of one output, and its derivative; param is what huber(delta) and quantile(q) have in parentheses
+
+    absolute_error |y - t|; huber (y - t)^2 / 2 within delta, delta (|y - t| - delta / 2) beyond; quantile
+    max(q (t - y), (q - 1) (t - y)); poisson exp(y) - t y: y is the log of the mean; sigmoid_cross_entropy of the logit
+    y: log(1 + exp(y)) - t y; binary_cross_entropy of the probability y, its logarithms at least -100; hinge
+    max(0, 1 - t y), t -1 or 1.
+    """
+    cdef double d = y - t, e
+    if kind == ABSOLUTE_ERROR:
+        dy[0] = (d > 0) - (d < 0)
+        return fabs(d)
+    if kind == HUBER:
+        dy[0] = -param if d < -param else param if d > param else d
+        return 0.5 * d * d if fabs(d) <= param else param * (fabs(d) - 0.5 * param)
+    if kind == QUANTILE:
+        dy[0] = (1 - param if d > 0 else -param) if d != 0 else 0
+        return max(-param * d, (1 - param) * d)
+    if kind == POISSON:
+        e = exp(y)
+        dy[0] = e - t
+        return e - t * y
+    if kind == SIGMOID_CROSS_ENTROPY:
+        e = exp(-fabs(y))
+        dy[0] = (1 / (1 + e) if y >= 0 else e / (1 + e)) - t
+        return max(y, 0) - t * y + log1p(e)
+    if kind == BINARY_CROSS_ENTROPY:
+        dy[0] = d / max(y * (1 - y), 1e-12)
+        return -t * max(log(y), -100.0) - (1 - t) * max(log1p(-y), -100.0)
+    if kind == HINGE:
+        dy[0] = -t if t * y < 1 else 0
+        return max(0, 1 - t * y)
+    dy[0] = d
+    return 0.5 * d * d
+
+
+cdef inline double terms_row(
+    int kind, double param, const floating *y, const floating *t, const double *w, floating *dy, Py_ssize_t n_out
+) noexcept nogil:
+    """loss = sum(w * term(y, t)), dy = w * its derivative; dy may be y"""
+    cdef double total = 0, slope, weight
+    cdef Py_ssize_t k
+    for k in range(n_out):
+        weight = 1 if w == NULL else w[k]
+        total += weight * loss_term(kind, param, y[k], t[k], &slope)
+        dy[k] = <floating> (weight * slope)
+    return total
 
 
 cdef inline double squared_error_row(

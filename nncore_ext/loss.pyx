@@ -5,7 +5,14 @@ cimport nncore_ext.loss as kernel
 
 LOSSES = {
     "squared_error": kernel.SQUARED_ERROR,
+    "absolute_error": kernel.ABSOLUTE_ERROR,
+    "huber": kernel.HUBER,
+    "quantile": kernel.QUANTILE,
+    "poisson": kernel.POISSON,
     "softmax_cross_entropy": kernel.SOFTMAX_CROSS_ENTROPY,
+    "sigmoid_cross_entropy": kernel.SIGMOID_CROSS_ENTROPY,
+    "binary_cross_entropy": kernel.BINARY_CROSS_ENTROPY,
+    "hinge": kernel.HINGE,
 }
 
 
@@ -27,6 +34,30 @@ def squared_error(const floating[:, ::1] y, const floating[:, ::1] t, floating[:
     with nogil:
         for s in range(y.shape[0]):
             total += kernel.squared_error_row(&y[s, 0], &t[s, 0], &dy[s, 0], n)
+    return total
+
+
+def terms(int kind, double param, const floating[:, ::1] y, const floating[:, ::1] t, const double[:, ::1] w,
+          floating[:, ::1] dy):
+    """Returns sum(w * loss(y, t)) for a loss that is a sum over outputs; dy = w * loss'(y, t); all (n_samples, n_out)
+
+    w may be None: 1.
+    """
+    cdef Py_ssize_t s, n = y.shape[1]
+    cdef const double *weights = NULL
+    cdef double total = 0
+    expect_like(y, t, dy)
+    if kind == kernel.SOFTMAX_CROSS_ENTROPY or not 0 <= kind <= <int> kernel.HINGE:
+        raise ValueError(f"kind is {kind}, expected a loss that is a sum over outputs")
+    if w is not None and (w.shape[0], w.shape[1]) != (y.shape[0], n):
+        raise ValueError(f"w has shape {w.shape[0], w.shape[1]}, expected {y.shape[0], n} to match y")
+    if y.shape[0] == 0 or n == 0:
+        return total
+    with nogil:
+        for s in range(y.shape[0]):
+            if w is not None:
+                weights = &w[s, 0]
+            total += kernel.terms_row(kind, param, &y[s, 0], &t[s, 0], weights, &dy[s, 0], n)
     return total
 
 

@@ -2,41 +2,59 @@
 
 params: W1, b1, W2, b2, ... one after the other; grads in the same order. workspace for m samples: the outputs z of
 all layers, then their da, both layer by layer and (m, n_out) each, then whatever the caller appends. A layer whose
-activation is SOFTMAX (only the last may) leaves its logits in z: loss and output turn them into probabilities.
+activation keeps_slope has its f'(a), (m, n_out), after its z, and a gap after its da. A layer whose activation is
+SOFTMAX or LOGISTIC (only the last may) leaves its logits in z: loss and output turn them into probabilities.
 """
 
 from cython cimport floating
-from libc.math cimport log
-from libc.string cimport memcpy
+from libc.math cimport fabs, log, sqrt
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport (
-    SOFTMAX, activation_backward, activation_forward, softmax_backward_row, softmax_row, softmax_rows,
+    LOGISTIC, SOFTMAX, activation_backward, activation_forward, keeps_slope, softmax_backward_row, softmax_row,
+    softmax_rows,
 )
 from nncore_ext.dense cimport dense_backward_input, dense_backward_params, dense_forward
+from nncore_ext.dropout cimport drop, drop_backward, layer_key
 from nncore_ext.loss cimport (
-    SOFTMAX_CROSS_ENTROPY, cross_entropy_of_softmax, softmax_cross_entropy_row, squared_error_row,
+    SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, cross_entropy_of_softmax, softmax_cross_entropy_row, squared_error_row,
+    terms_row,
 )
 from nncore_ext.optimizer cimport OptimizerSpec, begin_step, optimizer_update
-from nncore_ext.vmath cimport vmax
+from nncore_ext.vmath cimport vmax, vsigmoid
 
 cdef struct LayerSpec:
     Py_ssize_t n_in
     Py_ssize_t n_out
     Py_ssize_t W  # where W starts in the parameter vector; b follows it
     Py_ssize_t b  # -1: no bias
-    Py_ssize_t unit  # units of all layers before this one: its place in the workspace
+    Py_ssize_t unit  # its place in the workspace: numbers a sample of the layers before
     int activation
+    double param  # of the activation
     bint trainable_bias
+    double dropout  # probability that an output is 0 in training
+    double l1  # penalties by W
+    double l2
+    double max_norm  # of the weights into a unit; 0: any
+    double lr_scale  # times the learning rate; 0: the layer stays as it is
 
 cdef struct NetworkSpec:
     Py_ssize_t n_layers
     Py_ssize_t n_in
     Py_ssize_t n_out
-    Py_ssize_t n_units
+    Py_ssize_t n_units  # numbers a sample that the layers have in the workspace: outputs, and slopes that are kept
     Py_ssize_t n_params
     LayerSpec *layers
     int loss
+    double loss_param
     double delta
+    bint penalty_by_samples  # penalties are divided by the weight of the batch
     int n_threads
+
+# The weights of m samples: one a sample, or one a sample and output.
+cdef struct Weights:
+    const double *values  # NULL: all 1
+    bint by_output
 
 
 cdef inline floating *layer_z(const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
@@ -47,6 +65,15 @@ cdef inline floating *layer_z(const NetworkSpec *net, floating *workspace, Py_ss
 cdef inline floating *layer_da(const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
     """The gradient (m, n_out) of the loss by the pre-activations of layer k"""
     return workspace + m * (net.n_units + net.layers[k].unit)
+
+
+cdef inline floating *layer_slope(
+    const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k
+) noexcept nogil:
+    """f'(a) (m, n_out) of layer k if that keeps_slope, else NULL"""
+    if not keeps_slope(net.layers[k].activation):
+        return NULL
+    return workspace + m * (net.layers[k].unit + net.layers[k].n_out)
 
 
 cdef inline const floating *layer_input(
@@ -60,9 +87,12 @@ cdef inline const floating *layer_input(
 
 cdef inline void network_forward(
     const NetworkSpec *net, const floating *params, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first
+    Py_ssize_t m, Py_ssize_t first, uint64_t key
 ) noexcept nogil:
-    """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)"""
+    """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)
+
+    key: of the step, for dropout; 0: none.
+    """
     cdef LayerSpec *layer
     cdef floating *z
     cdef Py_ssize_t k
@@ -71,7 +101,9 @@ cdef inline void network_forward(
         z = layer_z(net, workspace, m, k)
         dense_forward(x, params + layer.W, params + layer.b if layer.b >= 0 else NULL, z,
                       m, layer.n_in, layer.n_out, net.n_threads)
-        activation_forward(layer.activation, z, m * layer.n_out)
+        activation_forward(layer.activation, layer.param, z, layer_slope(net, workspace, m, k), m * layer.n_out)
+        if key and layer.dropout > 0:
+            drop(z, layer.dropout, layer_key(key, k), m * layer.n_out)
         x = z
 
 
@@ -81,6 +113,8 @@ cdef inline void network_output(const NetworkSpec *net, floating *workspace, flo
     cdef Py_ssize_t n_out = net.n_out
     if net.layers[net.n_layers - 1].activation == SOFTMAX:
         softmax_rows(z, y, m, n_out)
+    elif net.layers[net.n_layers - 1].activation == LOGISTIC:
+        vsigmoid(z, y, m * n_out)
     else:
         memcpy(y, z, m * n_out * sizeof(floating))
 
@@ -88,7 +122,7 @@ cdef inline void network_output(const NetworkSpec *net, floating *workspace, flo
 cdef inline void network_output_backward(
     const NetworkSpec *net, floating *workspace, const floating *dy, Py_ssize_t m
 ) noexcept nogil:
-    """da of the last layer from dy, the gradient by its outputs, which z holds (probabilities for softmax)"""
+    """da of the last layer from dy, the gradient by its outputs, which z holds (probabilities for softmax, logistic)"""
     cdef Py_ssize_t last = net.n_layers - 1, s, n_out = net.n_out
     cdef floating *z = layer_z(net, workspace, m, last)
     cdef floating *da = layer_da(net, workspace, m, last)
@@ -97,67 +131,133 @@ cdef inline void network_output_backward(
         for s in range(m):
             softmax_backward_row(&z[s * n_out], &da[s * n_out], n_out)
     else:
-        activation_backward(net.layers[last].activation, z, da, m * n_out)
+        layer_backward(net, workspace, m, last)
+
+
+cdef inline void layer_backward(
+    const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k
+) noexcept nogil:
+    """da of layer k from its dz, which stands in its place"""
+    cdef LayerSpec *layer = &net.layers[k]
+    activation_backward(layer.activation, layer.param, layer_z(net, workspace, m, k),
+                        layer_slope(net, workspace, m, k), layer_da(net, workspace, m, k), m * layer.n_out)
+
+
+cdef inline double total_weight(const Weights *weights, Py_ssize_t m) noexcept nogil:
+    """What the sum over m samples is divided by: their weights, or their number where outputs have weights"""
+    cdef double total = 0
+    cdef Py_ssize_t s
+    if weights.values == NULL or weights.by_output:
+        return m
+    for s in range(m):
+        total += weights.values[s]
+    return total
 
 
 cdef inline double network_loss(
-    const NetworkSpec *net, floating *workspace, const floating *t, const double *weights, Py_ssize_t m
+    const NetworkSpec *net, floating *workspace, floating *t, const Weights *weights, Py_ssize_t m
 ) noexcept nogil:
-    """sum(w * loss) / sum(w) over the m samples (weights NULL: the mean), and da of the last layer
+    """sum(w * loss) / total_weight over the m samples without penalties, and da of the last layer
 
-    A batch whose weights are all zero has loss 0 and gradient 0.
+    A batch whose weights are all zero has loss 0 and gradient 0. t of cross-entropy is overwritten by w * t where
+    outputs have weights.
     """
     cdef LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
-    cdef double total = 0, total_weight = 0, weight, log_sum
+    cdef double total = 0, whole = total_weight(weights, m), weight, log_sum
+    cdef const double *w = NULL
     cdef Py_ssize_t s, k, n_out = net.n_out
-    if weights == NULL:
-        total_weight = m
-    else:
-        for s in range(m):
-            total_weight += weights[s]
     if net.loss == SOFTMAX_CROSS_ENTROPY:
         softmax_rows(z, da, m, n_out)
+        if weights.by_output:
+            for k in range(m * n_out):
+                t[k] *= <floating> weights.values[k]
     for s in range(m):
-        weight = (1.0 if weights == NULL else weights[s]) / total_weight if total_weight > 0 else 0.0
+        weight = 1 / whole if whole > 0 else 0.0
+        if weights.by_output:
+            w = weights.values + s * n_out
+        elif weights.values != NULL:
+            weight *= weights.values[s]
         if net.loss == SOFTMAX_CROSS_ENTROPY:
             # the largest probability is 1 / sum(exp(z - max(z)))
             log_sum = vmax(&z[s * n_out], n_out) - log(<double> vmax(&da[s * n_out], n_out))
             total += weight * cross_entropy_of_softmax(&z[s * n_out], log_sum, &t[s * n_out], &da[s * n_out],
                                                        net.delta, n_out)
         else:
-            total += weight * sample_loss(net.loss, net.delta, last.activation,
-                                          &z[s * n_out], &t[s * n_out], &da[s * n_out], n_out)
+            total += weight * sample_loss(net, &z[s * n_out], &t[s * n_out], w, &da[s * n_out])
         for k in range(s * n_out, (s + 1) * n_out):
             da[k] *= <floating> weight
-    if last.activation != SOFTMAX:
-        activation_backward(last.activation, z, da, m * n_out)
+    if last.activation != SOFTMAX and last.activation != LOGISTIC:
+        layer_backward(net, workspace, m, net.n_layers - 1)
     return total
 
 
 cdef inline double sample_loss(
-    int loss, double delta, int activation, floating *z, const floating *t, floating *da, Py_ssize_t n_out
+    const NetworkSpec *net, floating *z, const floating *t, const double *w, floating *da
 ) noexcept nogil:
-    """One sample's loss; da = its gradient by z, for a softmax layer by the logits (z then becomes probabilities)"""
+    """One sample's loss; da = its gradient by z, for a softmax or logistic layer by the logits
+
+    z of a softmax layer without its loss become probabilities.
+    """
+    cdef int activation = net.layers[net.n_layers - 1].activation
     cdef double value
-    if loss == SOFTMAX_CROSS_ENTROPY:
-        return softmax_cross_entropy_row(z, t, da, delta, n_out)
+    if net.loss == SOFTMAX_CROSS_ENTROPY:
+        return softmax_cross_entropy_row(z, t, da, net.delta, net.n_out)
     if activation == SOFTMAX:
-        softmax_row(z, z, n_out)
-    value = squared_error_row(z, t, da, n_out)
+        softmax_row(z, z, net.n_out)
+    if net.loss == SQUARED_ERROR and w == NULL:
+        value = squared_error_row(z, t, da, net.n_out)
+    else:
+        value = terms_row(net.loss, net.loss_param, z, t, w, da, net.n_out)
     if activation == SOFTMAX:
-        softmax_backward_row(z, da, n_out)
+        softmax_backward_row(z, da, net.n_out)
     return value
+
+
+cdef inline double network_penalty(
+    const NetworkSpec *net, const floating *params, floating *grads, double whole
+) noexcept nogil:
+    """sum(l2 / 2 * W^2 + l1 * |W|) over all layers, and its gradient added to grads unless NULL
+
+    whole: total_weight of the batch, for penalty_by_samples.
+    """
+    cdef LayerSpec *layer
+    cdef double total = 0, scale = 1
+    cdef floating l1, l2
+    cdef Py_ssize_t k, i
+    if net.penalty_by_samples:
+        scale = 1 / whole if whole > 0 else 0
+    for k in range(net.n_layers):
+        layer = &net.layers[k]
+        if layer.l1 == 0 and layer.l2 == 0:
+            continue
+        total += scale * weights_penalty(layer, params)
+        if grads != NULL:
+            l1, l2 = <floating> (scale * layer.l1), <floating> (scale * layer.l2)
+            for i in range(layer.W, layer.W + layer.n_in * layer.n_out):
+                grads[i] += l2 * params[i] + (l1 if params[i] > 0 else -l1 if params[i] < 0 else 0)
+    return total
+
+
+cdef inline double weights_penalty(const LayerSpec *layer, const floating *params) noexcept nogil:
+    """l2 / 2 * sum(W^2) + l1 * sum(|W|)"""
+    cdef double squares = 0, sizes = 0
+    cdef Py_ssize_t i
+    for i in range(layer.W, layer.W + layer.n_in * layer.n_out):
+        squares += <double> params[i] * params[i]
+        sizes += fabs(params[i])
+    return 0.5 * layer.l2 * squares + layer.l1 * sizes
 
 
 cdef inline void network_backward(
     const NetworkSpec *net, const floating *params, floating *grads, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz
+    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz, uint64_t key
 ) noexcept nogil:
     """grads of the layers from first on, and da of the one before, from da of the last layer; dx (m, n_in) unless NULL
 
-    dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z.
+    dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z. key: as in
+    network_forward; hidden outputs that were not dropped become what they were before.
     """
     cdef LayerSpec *layer
     cdef const floating *z_in
@@ -177,20 +277,85 @@ cdef inline void network_backward(
         if k > 0:
             if dz != NULL:
                 memcpy(dz + m * net.layers[k - 1].unit, da_in, m * layer.n_in * sizeof(floating))
-            activation_backward(net.layers[k - 1].activation, z_in, da_in, m * layer.n_in)
+            if key and net.layers[k - 1].dropout > 0:
+                drop_backward(layer_z(net, workspace, m, k - 1), da_in, net.layers[k - 1].dropout,
+                              layer_key(key, k - 1), m * layer.n_in)
+            layer_backward(net, workspace, m, k - 1)
 
 
 cdef inline void network_update(
     const NetworkSpec *net, floating *params, const floating *grads, OptimizerSpec *rule, Py_ssize_t first
 ) noexcept nogil:
-    """One step of the rule, layers from first on; a bias that is not trainable stays as it is, its state too"""
+    """One step of the rule, layers from first on; what has a learning rate of 0 stays as it is, its state too"""
     cdef LayerSpec *layer
-    cdef Py_ssize_t k, begin = net.layers[first].W if first < net.n_layers else net.n_params
+    cdef double lr = rule.lr, scale = 0, next_scale
+    cdef Py_ssize_t k, begin = 0
     begin_step(rule)
-    # what lies between biases that stay is one stretch: mostly the whole vector
+    # what lies between changes of the learning rate is one stretch: mostly the whole vector
     for k in range(first, net.n_layers):
         layer = &net.layers[k]
-        if layer.b >= 0 and not layer.trainable_bias:
-            optimizer_update(rule, params, grads, begin, layer.b, net.n_threads)
-            begin = layer.b + layer.n_out
-    optimizer_update(rule, params, grads, begin, net.n_params, net.n_threads)
+        if layer.lr_scale != scale:
+            update_stretch(net, params, grads, rule, lr * scale, begin, layer.W)
+            begin, scale = layer.W, layer.lr_scale
+        next_scale = layer.lr_scale if layer.trainable_bias else 0
+        if layer.b >= 0 and next_scale != scale:
+            update_stretch(net, params, grads, rule, lr * scale, begin, layer.b)
+            begin, scale = layer.b, next_scale
+    update_stretch(net, params, grads, rule, lr * scale, begin, net.n_params)
+    rule.lr = lr
+    for k in range(first, net.n_layers):
+        if net.layers[k].max_norm > 0 and net.layers[k].lr_scale > 0:
+            limit_norms(&net.layers[k], params + net.layers[k].W)
+
+
+cdef inline void update_stretch(
+    const NetworkSpec *net, floating *params, const floating *grads, OptimizerSpec *rule, double lr, Py_ssize_t begin,
+    Py_ssize_t end
+) noexcept nogil:
+    """The elements from begin to end at this learning rate"""
+    rule.lr = lr
+    if lr > 0 and end > begin:
+        optimizer_update(rule, params, grads, begin, end, net.n_threads)
+
+
+cdef inline void limit_norms(const LayerSpec *layer, floating *W) noexcept nogil:
+    """Shrink the weights into each unit whose norm is above max_norm to that norm"""
+    cdef double square, norm
+    cdef Py_ssize_t i, j
+    for j in range(layer.n_out):
+        square = 0
+        for i in range(layer.n_in):
+            square += <double> W[i * layer.n_out + j] * W[i * layer.n_out + j]
+        norm = sqrt(square)
+        if norm > layer.max_norm:
+            for i in range(layer.n_in):
+                W[i * layer.n_out + j] *= <floating> (layer.max_norm / norm)
+
+
+cdef inline void clip_gradient(
+    const NetworkSpec *net, floating *grads, double clip_value, double clip_norm
+) noexcept nogil:
+    """Each element to +-clip_value, then all of those that are trained to a norm of clip_norm at most; 0: unlimited
+
+    As torch.nn.utils.clip_grad_value_ and clip_grad_norm_, whose 1e-6 keeps the quotient finite.
+    """
+    cdef LayerSpec *layer
+    cdef floating limit = <floating> clip_value, scale
+    cdef double square = 0
+    cdef Py_ssize_t k, i
+    for k in range(net.n_layers):
+        layer = &net.layers[k]
+        if layer.lr_scale == 0:
+            memset(grads + layer.W, 0, layer.n_in * layer.n_out * sizeof(floating))
+        if layer.b >= 0 and (layer.lr_scale == 0 or not layer.trainable_bias):
+            memset(grads + layer.b, 0, layer.n_out * sizeof(floating))
+    if clip_value > 0:
+        for i in range(net.n_params):
+            grads[i] = -limit if grads[i] < -limit else limit if grads[i] > limit else grads[i]
+    if clip_norm > 0:
+        for i in range(net.n_params):
+            square += <double> grads[i] * grads[i]
+        if sqrt(square) > clip_norm:
+            scale = <floating> (clip_norm / (sqrt(square) + 1e-6))
+            for i in range(net.n_params):
+                grads[i] *= scale

@@ -7,20 +7,24 @@ what memory safety needs: types, layouts, sizes.
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport prange, threadid
-from libc.math cimport isfinite
-from libc.stdlib cimport free, malloc
+from libc.math cimport fabs, isfinite
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
-from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
-from nncore_ext.network cimport LayerSpec, NetworkSpec
+from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
+from nncore_ext.loss cimport HINGE, SOFTMAX_CROSS_ENTROPY
+from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
 from nncore_ext.numdiff cimport (
-    Findings, Probe, Watch, base_size, prepare_base, probe_units, scratch_size, widest,
+    Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
-from nncore_ext.optimizer cimport ADAMW, SGD, OptimizerSpec, is_plain, optimizer_spec, state_vectors
+from nncore_ext.optimizer cimport ADAMW, SGD, OptimizerSpec, optimizer_spec, state_vectors
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
-from nncore_ext.training cimport Plan, sparse_workspace, train_online, train_sparse, train_steps
+from nncore_ext.training cimport (
+    Plan, has_dropout, moves_by_gradient_alone, sparse_workspace, train_online, train_sparse, train_steps,
+)
 from nncore_ext.vmath cimport vfinite
 
 import numpy as np
@@ -129,15 +133,13 @@ cdef int set_compressed(CompressedRows *rows, x, Py_ssize_t n_features, double s
     return 0
 
 
-cdef int set_targets(Targets *targets, cnp.ndarray t, Py_ssize_t n_samples, Py_ssize_t n_out) except -1:
-    targets.labels = NULL
-    if t is not None and cnp.PyArray_NDIM(t) == 1:
-        targets.labels = <const Py_ssize_t *> data_of(t, "labels", cnp.NPY_INTP, n_samples)
-        targets.rows.n_features = n_out
-        return 0
-    set_rows(&targets.rows, t, "t", n_out, 1.0)
-    if n_rows(t, "t") != n_samples:
-        raise TypeError(f"t has {t.shape[0]} rows, expected {n_samples}")
+cdef int set_weights(Weights *weights, cnp.ndarray values, Py_ssize_t n_samples, Py_ssize_t n_out) except -1:
+    """None, (n_samples,) or (n_samples, n_out)"""
+    weights.values, weights.by_output = NULL, False
+    if values is not None:
+        weights.by_output = cnp.PyArray_NDIM(values) == 2
+        weights.values = <const double *> data_of(values, "weights", cnp.NPY_FLOAT64,
+                                                  n_samples * (n_out if weights.by_output else 1))
     return 0
 
 
@@ -189,10 +191,12 @@ cdef class Network:
 
     layers: one (n_in, n_out, activation number, use_bias, trainable_bias) a layer. x is everywhere a contiguous
     (n_samples, n_in) array of float32, float64, or uint8 that is multiplied by input_scale while it is read; t either
-    (n_samples, n_out) floats or (n_samples,) intp labels; weights (n_samples,) float64 or None.
+    (n_samples, n_out) floats or (n_samples,) intp labels; weights float64 (n_samples,), by which a loss is a mean over
+    samples, (n_samples, n_out), by which the terms of its sums are multiplied, or None.
     """
 
     cdef NetworkSpec spec
+    cdef double smoothing  # of targets
     cdef bint single
     cdef bint busy
     cdef int type_number
@@ -204,16 +208,18 @@ cdef class Network:
     cdef readonly cnp.ndarray params
     cdef readonly cnp.ndarray grads
 
-    def __cinit__(self, list layers, int loss, double delta, dtype):
+    def __cinit__(self, list layers, int loss, double delta, dtype, double loss_param=0, double smoothing=0):
         cdef LayerSpec *layer
         cdef Py_ssize_t k, size
-        self.spec.layers = <LayerSpec *> malloc(max(1, len(layers)) * sizeof(LayerSpec))
+        self.spec.layers = <LayerSpec *> calloc(max(1, len(layers)), sizeof(LayerSpec))
         if self.spec.layers == NULL:
             raise MemoryError
         self.spec.n_layers = len(layers)
         self.spec.loss = loss
+        self.spec.loss_param = loss_param
         self.spec.delta = delta
         self.spec.n_threads = 1
+        self.smoothing = smoothing
         self.input_scale = 1.0
         for k, (n_in, n_out, activation, use_bias, trainable_bias) in enumerate(layers):
             layer = &self.spec.layers[k]
@@ -221,12 +227,14 @@ cdef class Network:
             if not 0 < size < 2**31:
                 raise ValueError(f"layer {k + 1} has {n_in} x {n_out} weights, expected 1 to 2**31 - 1")
             layer.n_in, layer.n_out, layer.activation = n_in, n_out, activation
-            layer.trainable_bias = trainable_bias
+            layer.trainable_bias, layer.lr_scale = trainable_bias, 1
+            if (activation == SOFTMAX or activation == LOGISTIC) and k + 1 < len(layers):
+                raise ValueError(f"layer {k + 1} has the activation of an output, expected that in the last layer only")
             layer.W = self.spec.n_params
             layer.b = layer.W + size if use_bias else -1
             layer.unit = self.spec.n_units
             self.spec.n_params += size + (n_out if use_bias else 0)
-            self.spec.n_units += n_out
+            self.spec.n_units += 2 * n_out if keeps_slope(activation) else n_out
         self.spec.n_in = layers[0][0]
         self.spec.n_out = layers[len(layers) - 1][1]
         dtype = np.dtype(dtype)
@@ -249,6 +257,44 @@ cdef class Network:
         if value < 1:
             raise ValueError(f"n_threads is {value}, expected 1 or more")
         self.spec.n_threads = value
+
+    @property
+    def has_dropout(self):
+        """Whether training drops outputs of a layer."""
+        return has_dropout(&self.spec) != 0
+
+    @property
+    def penalty_by_samples(self):
+        """Whether penalties are divided by the weight of a batch, as scikit-learn has it."""
+        return self.spec.penalty_by_samples != 0
+
+    @penalty_by_samples.setter
+    def penalty_by_samples(self, bint value):
+        self.spec.penalty_by_samples = value
+
+    def configure(self, Py_ssize_t layer, *, double param=0, bint trainable_bias=True, double dropout=0, double l1=0,
+                  double l2=0, double max_norm=0, double lr_scale=1):
+        """Settings of a layer: param of its activation; of training and loss, the others"""
+        if not 0 <= layer < self.spec.n_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to {self.spec.n_layers - 1}")
+        cdef LayerSpec *spec = &self.spec.layers[layer]
+        spec.param, spec.trainable_bias, spec.dropout = param, trainable_bias, dropout
+        spec.l1, spec.l2, spec.max_norm, spec.lr_scale = l1, l2, max_norm, lr_scale
+
+    cdef int set_targets(self, Targets *targets, cnp.ndarray t, Py_ssize_t n_samples) except -1:
+        cdef Py_ssize_t n_out = self.spec.n_out
+        targets.labels = NULL
+        targets.off = -1 if self.spec.loss == HINGE else self.smoothing / n_out
+        targets.on = 1 if self.spec.loss == HINGE else 1 - self.smoothing + self.smoothing / n_out
+        targets.smoothed = self.smoothing > 0
+        if t is not None and cnp.PyArray_NDIM(t) == 1:
+            targets.labels = <const Py_ssize_t *> data_of(t, "labels", cnp.NPY_INTP, n_samples)
+            targets.rows.n_features = n_out
+            return 0
+        set_rows(&targets.rows, t, "t", n_out, 1.0)
+        if n_rows(t, "t") != n_samples:
+            raise TypeError(f"t has {t.shape[0]} rows, expected {n_samples}")
+        return 0
 
     @property
     def n_kept(self):
@@ -295,8 +341,9 @@ cdef class Network:
             return None
         else:
             y = out
-            if not (cnp.PyArray_ISCARRAY(y) and cnp.PyArray_TYPE(y) == self.type_number and cnp.PyArray_NDIM(y) == n_dims
-                    and y.shape[0] == shape[0] and y.shape[n_dims - 1] == shape[n_dims - 1]):
+            if not (cnp.PyArray_ISCARRAY(y) and cnp.PyArray_TYPE(y) == self.type_number
+                    and cnp.PyArray_NDIM(y) == n_dims and y.shape[0] == shape[0]
+                    and y.shape[n_dims - 1] == shape[n_dims - 1]):
                 return None
         rows.data, rows.element = cnp.PyArray_DATA(plain), element_type(plain, "x")
         rows.n_features, rows.scale = self.spec.n_in, self.input_scale if rows.element == UINT8 else 1.0
@@ -322,16 +369,15 @@ cdef class Network:
         return 0
 
     def loss(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights=None):
-        """The loss, averaged over the samples (by their weights); safe from several threads at a time"""
+        """The loss, averaged over the samples (by their weights), and penalties; safe from several threads at a time"""
         cdef Rows rows
         cdef Targets targets
+        cdef Weights w
         cdef Py_ssize_t n = n_rows(x, "x")
-        cdef const double *w = NULL
         cdef double result
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
-        set_targets(&targets, t, n, self.spec.n_out)
-        if weights is not None:
-            w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
+        self.set_targets(&targets, t, n)
+        set_weights(&w, weights, n, self.spec.n_out)
         cdef Py_ssize_t size = min(n, BLOCK) * (2 * self.spec.n_units + self.spec.n_in + self.spec.n_out)
         cdef void *buffer = malloc(size * (sizeof(float) if self.single else sizeof(double)))
         cdef const void *params = cnp.PyArray_DATA(self.params)
@@ -339,9 +385,9 @@ cdef class Network:
             raise MemoryError
         with nogil:
             if self.single:
-                result = loss_blocks(&self.spec, <const float *> params, &rows, &targets, w, n, <float *> buffer)
+                result = loss_blocks(&self.spec, <const float *> params, &rows, &targets, &w, n, <float *> buffer)
             else:
-                result = loss_blocks(&self.spec, <const double *> params, &rows, &targets, w, n, <double *> buffer)
+                result = loss_blocks(&self.spec, <const double *> params, &rows, &targets, &w, n, <double *> buffer)
         free(buffer)
         return result
 
@@ -361,15 +407,14 @@ cdef class Network:
         """grads (n_params,) and, unless None, dx (n_samples, n_in) of the mean loss, which is returned"""
         cdef Rows rows
         cdef Targets targets
+        cdef Weights w
         cdef Py_ssize_t m = n_rows(x, "x")
-        cdef const double *w = NULL
         cdef void *dx_data = NULL
         cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
         cdef double result
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
-        set_targets(&targets, t, m, self.spec.n_out)
-        if weights is not None:
-            w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, m)
+        self.set_targets(&targets, t, m)
+        set_weights(&w, weights, m, self.spec.n_out)
         if dx is not None:
             dx_data = data_of(dx, "dx", self.type_number, m * self.spec.n_in, True)
         self.acquire(self.gradient_workspace(m))
@@ -378,10 +423,10 @@ cdef class Network:
         try:
             with nogil:
                 if self.single:
-                    result = gradient_kept(&self.spec, <const float *> params, &rows, &targets, w,
+                    result = gradient_kept(&self.spec, <const float *> params, &rows, &targets, &w,
                                            <float *> g, <float *> dx_data, m, <float *> work)
                 else:
-                    result = gradient_kept(&self.spec, <const double *> params, &rows, &targets, w,
+                    result = gradient_kept(&self.spec, <const double *> params, &rows, &targets, &w,
                                            <double *> g, <double *> dx_data, m, <double *> work)
             self.kept = m
             self.kept_backward = True
@@ -456,21 +501,25 @@ cdef class Network:
             self.busy = False
 
     def train(self, x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
-              Py_ssize_t epoch_size, Py_ssize_t batch_size, double lr, cnp.ndarray losses,
-              tuple rule=(SGD, 0, 0, 0, 0), state=None):
+              Py_ssize_t epoch_size, Py_ssize_t batch_size, lr, cnp.ndarray losses,
+              tuple rule=(SGD, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0, uint64_t seed=0,
+              Py_ssize_t first_step=0):
         """One update a batch of batch_size samples out of index (intp); x may be sparse.CompressedRows
 
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
         how many are finite: fewer than all when it stopped at one that is not. rule: kind, weight_decay, beta1,
         beta2, eps, by default plain descent; state: its vectors (state vectors of the kind, n_params) and n_steps, the
-        updates so far, which this call moves on, or None for a rule without.
+        updates so far, which this call moves on, or None for a rule without. lr: a number, or one a batch (float64).
+        clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and first_step, the steps of the run
+        before this call, determine which outputs are dropped.
         """
         cdef Plan plan
         cdef PackedNetwork packed
-        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
+        cdef OptimizerSpec optimizer = self.optimizer(rule, 0, state)
         cdef Py_ssize_t n = n_rows(t, "t"), steps, size
         cdef double *w = NULL
+        cdef cnp.ndarray rates
         cdef int *columns = NULL
         if not (1 <= batch_size <= epoch_size and position >= 0 and position % epoch_size % batch_size == 0):
             raise ValueError(f"batch_size is {batch_size}, epoch_size {epoch_size}, position {position}, "
@@ -493,26 +542,28 @@ cdef class Network:
             columns = <int *> cnp.PyArray_DATA(scratch)
         if rows != n:
             raise TypeError(f"t has {n} rows, expected {rows}")
-        set_targets(&plan.t, t, n, self.spec.n_out)
-        plan.weights = NULL
+        self.set_targets(&plan.t, t, n)
+        set_weights(&plan.weights, weights, n, self.spec.n_out)
         if weights is not None:
-            plan.weights = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
-            batch_weights = np.empty(batch_size)
+            batch_weights = np.empty(batch_size * (self.spec.n_out if plan.weights.by_output else 1))
             w = <double *> cnp.PyArray_DATA(batch_weights)
         plan.n_index = n_rows(index, "index")
         plan.index = <const Py_ssize_t *> data_of(index, "index", cnp.NPY_INTP, plan.n_index)
         plan.position = position
         plan.epoch_size = epoch_size
         plan.batch_size = batch_size
-        plan.lr = lr
         plan.rule = &optimizer
+        plan.clip_norm, plan.clip_value, plan.seed, plan.first_step = clip_norm, clip_value, seed, first_step
         cdef Py_ssize_t n_batches = (batches_before(position + plan.n_index, epoch_size, batch_size)
                                      - batches_before(position, epoch_size, batch_size))
+        rates = lr if isinstance(lr, np.ndarray) else np.full(n_batches, lr, dtype=np.float64)
+        plan.lr = <const double *> data_of(rates, "lr", cnp.NPY_FLOAT64, n_batches)
         cdef double *loss_data = <double *> data_of(losses, "losses", cnp.NPY_FLOAT64, n_batches, True)
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
         packed.size = 0
-        if batch_size == 1 and plan.compressed.indptr == NULL and is_plain(&optimizer):
+        if (batch_size == 1 and plan.compressed.indptr == NULL and moves_by_gradient_alone(&self.spec, &plan)
+                and not plan.weights.by_output):
             plan_packed(&self.spec, &packed, self.params.itemsize)
             size = max(size, packed.size + NN_VECTOR // self.params.itemsize)
         self.acquire(size)
@@ -562,7 +613,7 @@ cdef class Network:
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
                            cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,
                            double rounding=0.0):
-        """slope (n_params,) = central differences of the loss by the weights (n_samples,), which sum to 1
+        """slope (n_params,) = central differences of the loss by the weights, which sum to 1 if one a sample
 
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
         (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
@@ -576,7 +627,7 @@ cdef class Network:
         cdef Watch watch
         cdef Py_ssize_t n = n_rows(x, "x"), start, k, base_elements, threads = self.spec.n_threads
         cdef list raised = []
-        cdef const double *w = <const double *> data_of(weights, "weights", cnp.NPY_FLOAT64, n)
+        cdef Weights w
         cdef const void *params = cnp.PyArray_DATA(self.params)
         found.slope = <double *> data_of(slope, "slope", cnp.NPY_FLOAT64, self.spec.n_params, True)
         found.kink = <unsigned char *> data_of(kink, "kink", cnp.NPY_UINT8, self.spec.n_params, True)
@@ -590,8 +641,11 @@ cdef class Network:
         slope[:] = 0
         kink[:] = 0
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
-        set_targets(&targets, t, n, self.spec.n_out)
+        self.set_targets(&targets, t, n)
+        set_weights(&w, weights, n, self.spec.n_out)
         watch.work, watch.stop, watch.raised = 0, False, <void *> raised
+        probe.by_output = w.by_output
+        probe.share = 1.0 / n
         probe.watch = &watch
         probe.h = h
         probe.rounding = rounding
@@ -603,9 +657,11 @@ cdef class Network:
             probe.m = min(probe.m, n - start)
             with nogil:
                 if self.single:
-                    probe_block(&self.spec, <const float *> params, &probe, &rows, &targets, w, start, <float *> base)
+                    probe_block(&self.spec, <const float *> params, &probe, &rows, &targets, &w, start,
+                                <float *> base)
                 else:
-                    probe_block(&self.spec, <const double *> params, &probe, &rows, &targets, w, start, <double *> base)
+                    probe_block(&self.spec, <const double *> params, &probe, &rows, &targets, &w, start,
+                                <double *> base)
             with nogil:
                 for k in range(self.spec.n_layers):
                     if self.single:
@@ -616,6 +672,16 @@ cdef class Network:
                                     <double *> base + base_elements, k, &found)
             if raised:
                 raise raised[0]
+        for k in range(self.spec.n_layers):
+            if self.single:
+                penalty_slopes(&self.spec.layers[k], <const float *> params, h, self.penalty_scale(&w, n), &found)
+            else:
+                penalty_slopes(&self.spec.layers[k], <const double *> params, h, self.penalty_scale(&w, n), &found)
+
+    cdef double penalty_scale(self, const Weights *weights, Py_ssize_t n) noexcept:
+        """What penalties are multiplied by"""
+        cdef double whole = kernel.total_weight(weights, n)
+        return 1 if not self.spec.penalty_by_samples else 1 / whole if whole > 0 else 0
 
     def last(self, str what, Py_ssize_t layer):
         """A copy of "z", "da", "dz" or, of the last layer, "t" (n_samples, n_out) from the last gradient, else None
@@ -661,16 +727,16 @@ cdef void forward_block(const NetworkSpec *net, const floating *params, const Ro
         x = <const floating *> rows.data + start * rows.n_features
     else:
         gather_rows(rows, NULL, start, buffer + m * net.n_units, m)
-    kernel.network_forward(net, params, x, buffer, m, 0)
+    kernel.network_forward(net, params, x, buffer, m, 0, 0)
     kernel.network_output(net, buffer, y + start * net.n_out, m)
 
 
 cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
-                        const double *weights, Py_ssize_t n, floating *buffer) noexcept nogil:
-    """The mean loss of all n rows; buffer: z, da of a block, then x, t"""
-    cdef Py_ssize_t start = 0, m, s
-    cdef double total = 0, total_weight = 0, weight
-    cdef const double *w = NULL
+                        const Weights *weights, Py_ssize_t n, floating *buffer) noexcept nogil:
+    """The mean loss of all n rows and penalties; buffer: z, da of a block, then x, t"""
+    cdef Py_ssize_t start = 0, m
+    cdef double total = 0, whole = 0, weight
+    cdef Weights part = weights[0]
     cdef floating *x
     cdef floating *t
     while start < n:
@@ -679,21 +745,18 @@ cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Ro
         t = x + m * net.n_in
         gather_rows(rows, NULL, start, x, m)
         gather_targets(targets, NULL, start, t, m)
-        weight = m
-        if weights != NULL:
-            w = weights + start
-            weight = 0
-            for s in range(m):
-                weight += w[s]
-        kernel.network_forward(net, params, x, buffer, m, 0)
-        total += weight * kernel.network_loss(net, buffer, t, w, m)
-        total_weight += weight
+        if weights.values != NULL:
+            part.values = weights.values + start * (net.n_out if weights.by_output else 1)
+        weight = kernel.total_weight(&part, m)
+        kernel.network_forward(net, params, x, buffer, m, 0, 0)
+        total += weight * kernel.network_loss(net, buffer, t, &part, m)
+        whole += weight
         start += m
-    return total / total_weight if total_weight > 0 else 0.0
+    return (total / whole if whole > 0 else 0.0) + kernel.network_penalty(net, params, <floating *> NULL, whole)
 
 
 cdef double gradient_kept(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
-                          const double *weights, floating *grads, floating *dx, Py_ssize_t m,
+                          const Weights *weights, floating *grads, floating *dx, Py_ssize_t m,
                           floating *workspace) noexcept nogil:
     """workspace: z, da, x, t, dz of the m samples"""
     cdef floating *x = workspace + 2 * m * net.n_units
@@ -701,11 +764,12 @@ cdef double gradient_kept(const NetworkSpec *net, const floating *params, const 
     cdef double loss
     gather_rows(rows, NULL, 0, x, m)
     gather_targets(targets, NULL, 0, t, m)
-    kernel.network_forward(net, params, x, workspace, m, 0)
+    kernel.network_forward(net, params, x, workspace, m, 0, 0)
     loss = kernel.network_loss(net, workspace, t, weights, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out)
-    if net.loss == SOFTMAX_CROSS_ENTROPY:
-        # a softmax layer's logits become what it yields; with another loss they already are
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, 0)
+    loss += kernel.network_penalty(net, params, grads, kernel.total_weight(weights, m))
+    if net.loss == SOFTMAX_CROSS_ENTROPY or net.layers[net.n_layers - 1].activation == LOGISTIC:
+        # the logits of a fused layer become what it yields; with another loss they already are
         kernel.network_output(net, workspace, kernel.layer_z(net, workspace, m, net.n_layers - 1), m)
     return loss
 
@@ -714,9 +778,9 @@ cdef void forward_kept(const NetworkSpec *net, const floating *params, const Row
                        floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     gather_rows(rows, NULL, 0, x, m)
-    kernel.network_forward(net, params, x, workspace, m, 0)
+    kernel.network_forward(net, params, x, workspace, m, 0, 0)
     kernel.network_output(net, workspace, y, m)
-    # a softmax layer's logits become the probabilities that its derivative is written from
+    # a fused layer's logits become the probabilities that its derivative is written from
     memcpy(kernel.layer_z(net, workspace, m, net.n_layers - 1), y, m * net.n_out * sizeof(floating))
 
 
@@ -724,7 +788,7 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
                         floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     kernel.network_output_backward(net, workspace, dy, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, 0)
 
 
 cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:
@@ -738,7 +802,7 @@ cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssiz
 
 
 cdef void probe_block(const NetworkSpec *net, const floating *params, Probe *probe, const Rows *rows,
-                      const Targets *targets, const double *weights, Py_ssize_t start,
+                      const Targets *targets, const Weights *weights, Py_ssize_t start,
                       floating *buffer) noexcept nogil:
     """buffer: base of these m samples, then their x and t by rows"""
     cdef Py_ssize_t m = probe.m, s, r
@@ -753,5 +817,24 @@ cdef void probe_block(const NetworkSpec *net, const floating *params, Probe *pro
         for r in range(s * net.n_out, (s + 1) * net.n_out):
             ones += t[r] == 1
             probe.one_hot &= t[r] == 0 or t[r] == 1
-        probe.one_hot &= ones == 1
-    prepare_base(net, params, x, t, weights + start, buffer, m)
+        probe.one_hot &= ones == 1 and not weights.by_output
+    prepare_base(net, params, x, t, weights.values + start * (net.n_out if weights.by_output else 1), weights.by_output,
+                 probe.share, buffer, m)
+
+
+cdef void penalty_slopes(const LayerSpec *layer, const floating *params, double h, double scale,
+                         const Findings *found) noexcept:
+    """Add the central differences of the penalties of a layer's weights; |W| has a kink at 0"""
+    cdef Py_ssize_t i
+    cdef double step, up, down
+    if layer.l1 == 0 and layer.l2 == 0:
+        return
+    for i in range(layer.W, layer.W + layer.n_in * layer.n_out):
+        if found.wanted != NULL and not found.wanted[i]:
+            continue
+        step = h if h > 0 else default_step(params[i])
+        up, down = <floating> (params[i] + step), <floating> (params[i] - step)
+        found.slope[i] += scale * (0.5 * layer.l2 * (up * up - down * down) + layer.l1 * (fabs(up) - fabs(down))) / (
+            up - down)
+        if layer.l1 != 0 and (up > 0) != (down > 0):
+            found.kink[i] = 1

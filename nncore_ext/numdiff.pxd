@@ -9,7 +9,7 @@ side: each loop runs over samples, and many perturbations are one product with t
 
 base, fixed for a block of samples, each (rows, m):
     x (n_in), z and a of all layers (n_units each), t (n_out), e = exp(a - max) of the last layer (n_out),
-    sum(t), sum(t * e), ones, weight of each sample (1 each)
+    sum(t), sum(t * e), ones, weight of each sample (1 each), weights of the outputs (n_out, if they have any)
 """
 
 from cython cimport floating
@@ -17,8 +17,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
 from libc.string cimport memcpy, memset
-from nncore_ext.activation cimport RELU, SOFTMAX, activation_forward
-from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
+from nncore_ext.activation cimport HARD_SIGMOID, SOFTMAX, activation_forward, has_kink
+from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, loss_term
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.product cimport product
 from nncore_ext.vmath cimport axpby, vcrosses, vdot, vexp, vlog
@@ -48,6 +48,8 @@ cdef struct Probe:
     Py_ssize_t work  # about the multiply-adds of one pair and one sample
     Watch *watch
     bint one_hot  # every target row has one 1
+    bint by_output  # outputs have weights
+    double share  # of each sample in the mean then
     double h  # 0: default_step
     double rounding  # how far rounding moves a loss
 
@@ -67,7 +69,7 @@ cdef inline Py_ssize_t widest(const NetworkSpec *net) noexcept nogil:
 
 
 cdef inline Py_ssize_t base_size(const NetworkSpec *net, Py_ssize_t m) noexcept nogil:
-    return m * (net.n_in + 2 * net.n_units + 2 * net.n_out + 4)
+    return m * (net.n_in + 2 * net.n_units + 3 * net.n_out + 4)
 
 
 cdef inline Py_ssize_t scratch_size(const NetworkSpec *net, Py_ssize_t m, Py_ssize_t n_pairs) noexcept nogil:
@@ -121,9 +123,12 @@ cdef inline bint interrupted(const Probe *probe, Py_ssize_t n_pairs) noexcept no
 
 cdef inline void prepare_base(
     const NetworkSpec *net, const floating *params, const floating *x, const floating *t, const double *weights,
-    floating *base, Py_ssize_t m
+    bint by_output, double share, floating *base, Py_ssize_t m
 ) noexcept nogil:
-    """Fill base from x (m, n_in), t (m, n_out) and the weights (m,) of the samples in the loss"""
+    """Fill base from x (m, n_in), t (m, n_out) and the weights (m,) of the samples in the loss
+
+    by_output: weights (m, n_out) of the outputs, and share that of each sample. Cross-entropy has them in its targets.
+    """
     cdef Py_ssize_t k, s, r, last = net.n_layers - 1, n_out = net.n_out
     cdef floating top
     cdef floating *a
@@ -136,13 +141,18 @@ cdef inline void prepare_base(
             base[r * m + s] = x[s * net.n_in + r]
         for r in range(n_out):
             targets[r * m + s] = t[s * n_out + r]
+            if by_output and net.loss == SOFTMAX_CROSS_ENTROPY:
+                targets[r * m + s] *= <floating> weights[s * n_out + r]
+            elif by_output:
+                t_e[(3 + r) * m + s] = <floating> weights[s * n_out + r]
         t_e[m + s] = 1
-        t_e[2 * m + s] = <floating> weights[s]
+        t_e[2 * m + s] = <floating> (share if by_output else weights[s])
     for k in range(net.n_layers):
         a = base_a(net, base, m, k)
         columns_forward(&net.layers[k], params, base_z(net, base, m, k - 1), a, m)
         memcpy(base_z(net, base, m, k), a, m * net.layers[k].n_out * sizeof(floating))
-        activation_forward(net.layers[k].activation, base_z(net, base, m, k), m * net.layers[k].n_out)
+        activation_forward(net.layers[k].activation, net.layers[k].param, base_z(net, base, m, k), <floating *> NULL,
+                           m * net.layers[k].n_out)
     a = base_a(net, base, m, last)
     for s in range(m):
         top = a[s]
@@ -159,16 +169,20 @@ cdef inline void prepare_base(
 
 
 cdef inline void sample_losses(
-    const NetworkSpec *net, floating *a, Py_ssize_t stride, const floating *t, floating *loss, floating *scratch,
-    Py_ssize_t m
+    const NetworkSpec *net, floating *a, Py_ssize_t stride, const floating *t, const floating *w, floating *loss,
+    floating *scratch, Py_ssize_t m
 ) noexcept nogil:
-    """loss (m,) from the last pre-activations, rows a + r * stride (overwritten); scratch (2 m,)"""
+    """loss (m,) from the last pre-activations, rows a + r * stride (overwritten); scratch (2 m,)
+
+    w (n_out, m) or NULL: weights of the terms of a loss that is a sum over outputs.
+    """
     cdef floating *top = scratch
     cdef floating *total = scratch + m
     cdef floating *row
     cdef int activation = net.layers[net.n_layers - 1].activation
     cdef bint softmax = net.loss == SOFTMAX_CROSS_ENTROPY or activation == SOFTMAX
     cdef floating delta = <floating> net.delta, t_sum
+    cdef double slope
     cdef Py_ssize_t r, s
     memset(loss, 0, m * sizeof(floating))
     if softmax:
@@ -208,10 +222,15 @@ cdef inline void sample_losses(
             vlog(row, row, m)
             for s in range(m):
                 loss[s] -= t[r * m + s] * row[s]
-        else:
-            activation_forward(activation, row, m)
+            continue
+        activation_forward(activation, net.layers[net.n_layers - 1].param, row, <floating *> NULL, m)
+        if net.loss == SQUARED_ERROR and w == NULL:
             for s in range(m):
                 loss[s] += <floating> 0.5 * (row[s] - t[r * m + s]) * (row[s] - t[r * m + s])
+        else:
+            for s in range(m):
+                loss[s] += <floating> ((1 if w == NULL else w[r * m + s])
+                                       * loss_term(net.loss, net.loss_param, row[s], t[r * m + s], &slope))
 
 
 cdef inline void near_losses(
@@ -252,17 +271,21 @@ cdef inline void near_losses(
 
 
 cdef inline void mark_kinks(
-    int activation, const floating *a, Py_ssize_t n_rows, Py_ssize_t n_pairs, Py_ssize_t m, unsigned char *kinks
+    const LayerSpec *layer, const floating *a, Py_ssize_t n_rows, Py_ssize_t n_pairs, Py_ssize_t m, unsigned char *kinks
 ) noexcept nogil:
-    """kinks[q] |= a relu of a (n_rows, 2 n_pairs m) is on different sides at the two points of pair q"""
+    """kinks[q] |= a kink of the activation of a (n_rows, 2 n_pairs m) lies between the two points of pair q"""
     cdef const floating *up
-    cdef Py_ssize_t q, r
-    if activation != RELU:
+    cdef Py_ssize_t q, r, s
+    if not has_kink(layer.activation, layer.param) and layer.activation != HARD_SIGMOID:
         return
     for r in range(n_rows):
         for q in range(n_pairs):
             up = a + 2 * (r * n_pairs + q) * m
-            kinks[q] |= vcrosses(up, up + m, m)
+            if layer.activation != HARD_SIGMOID:
+                kinks[q] |= vcrosses(up, up + m, m)
+                continue
+            for s in range(m):
+                kinks[q] |= (up[s] > 3) != (up[s + m] > 3) or (up[s] > -3) != (up[s + m] > -3)
 
 
 cdef inline void losses_moved(
@@ -283,7 +306,10 @@ cdef inline void losses_moved(
     cdef const floating *a_base
     cdef const floating *W_row
     cdef const floating *t = base_t(net, base, m)
-    mark_kinks(layer.activation, moved, 1, n_pairs, m, kinks)
+    cdef const floating *w = NULL
+    if probe.by_output and net.loss != SOFTMAX_CROSS_ENTROPY:
+        w = t + m * (2 * net.n_out + 4)
+    mark_kinks(layer, moved, 1, n_pairs, m, kinks)
     if k == last:
         for r in range(layer.n_out):
             for p in range(2 * n_pairs):
@@ -293,7 +319,7 @@ cdef inline void losses_moved(
         # a' = a + (z' - z) * W_next[j]
         following = &net.layers[k + 1]
         W_row = params + following.W + j * following.n_out
-        activation_forward(layer.activation, moved, n)
+        activation_forward(layer.activation, layer.param, moved, <floating *> NULL, n)
         for p in range(2 * n_pairs):
             axpby(<floating> -1, z_unit, True, moved + p * m, m)
         if k + 1 == last and net.loss == SOFTMAX_CROSS_ENTROPY and (net.delta == 0 or probe.one_hot):
@@ -309,13 +335,14 @@ cdef inline void losses_moved(
                 memcpy(a + r * n + p * m, a_base, m * sizeof(floating))
             axpby(W_row[r], moved, True, a + r * n, n)
         for q in range(k + 1, last):
-            mark_kinks(net.layers[q].activation, a, net.layers[q].n_out, n_pairs, m, kinks)
-            activation_forward(net.layers[q].activation, a, n * net.layers[q].n_out)
+            mark_kinks(&net.layers[q], a, net.layers[q].n_out, n_pairs, m, kinks)
+            activation_forward(net.layers[q].activation, net.layers[q].param, a, <floating *> NULL,
+                               n * net.layers[q].n_out)
             columns_forward(&net.layers[q + 1], params, a, z, n)
             a, z = z, a
-        mark_kinks(net.layers[last].activation, a, net.n_out, n_pairs, m, kinks)
+        mark_kinks(&net.layers[last], a, net.n_out, n_pairs, m, kinks)
     for p in range(2 * n_pairs):
-        sample_losses(net, a + p * m, n, t, moved + p * m, samples, m)
+        sample_losses(net, a + p * m, n, t, w, moved + p * m, samples, m)
 
 
 cdef inline void slopes_of(

@@ -9,7 +9,7 @@ by these: float 0.98 and 0.35 us, double 1.11 and 0.60 us a step.
 from cython cimport floating
 from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
-from nncore_ext.activation cimport SOFTMAX, activation_backward, activation_forward
+from nncore_ext.activation cimport LOGISTIC, SOFTMAX, activation_backward, activation_forward, keeps_slope
 from nncore_ext.dense cimport row
 from nncore_ext.network cimport LayerSpec, NetworkSpec, sample_loss
 
@@ -58,6 +58,8 @@ cdef inline void plan_packed(const NetworkSpec *net, PackedNetwork *packed, Py_s
     if net.n_layers > MAX_PACKED_LAYERS:
         return
     for k in range(net.n_layers):
+        if keeps_slope(net.layers[k].activation) or net.layers[k].dropout > 0 or net.layers[k].lr_scale != 1:
+            return
         to = &packed.layers[k]
         to.in_pad = (net.layers[k].n_in + lanes - 1) // lanes * lanes
         to.out_pad = (net.layers[k].n_out + lanes - 1) // lanes * lanes
@@ -123,23 +125,24 @@ cdef inline double packed_step(
     for k in range(net.n_layers):
         layer, at = &net.layers[k], &packed.layers[k]
         row(x, layer.n_in, p + at.W, at.out_pad, at.out_pad, p + at.b, p + at.z)
-        activation_forward(layer.activation, p + at.z, at.out_pad)
+        activation_forward(layer.activation, layer.param, p + at.z, <floating *> NULL, at.out_pad)
         for j in range(layer.n_out, at.out_pad):
             p[at.z + j] = 0
         x = p + at.z
     layer, at = &net.layers[last], &packed.layers[last]
-    loss = sample_loss(net.loss, net.delta, layer.activation, p + at.z, p + packed.t, p + at.da, net.n_out)
+    loss = sample_loss(net, p + at.z, p + packed.t, NULL, p + at.da)
     if not isfinite(loss):
         return loss
-    if layer.activation != SOFTMAX:
-        activation_backward(layer.activation, p + at.z, p + at.da, at.out_pad)
+    if layer.activation != SOFTMAX and layer.activation != LOGISTIC:
+        activation_backward(layer.activation, layer.param, p + at.z, <floating *> NULL, p + at.da, at.out_pad)
     for k in range(last, -1, -1):
         layer, at = &net.layers[k], &packed.layers[k]
         da = p + at.da
         if k > 0:
             x, da_in = p + packed.layers[k - 1].z, p + packed.layers[k - 1].da
             row(da, layer.n_out, p + at.WT, at.in_pad, at.in_pad, <floating *> NULL, da_in)
-            activation_backward(net.layers[k - 1].activation, x, da_in, at.in_pad)
+            activation_backward(net.layers[k - 1].activation, net.layers[k - 1].param, x, <floating *> NULL, da_in,
+                                at.in_pad)
         else:
             x = p + packed.x
         for j in range(at.out_pad):

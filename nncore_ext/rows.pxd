@@ -1,7 +1,6 @@
 """The rows of a data set as they lie in memory, and gathering some of them."""
 
 from cython cimport floating
-from libc.string cimport memset
 
 cdef extern from *:
     """
@@ -36,10 +35,14 @@ cdef struct CompressedRows:
     int element
     double scale
 
-# Targets are class numbers (labels), or rows of numbers when labels is NULL.
+# Targets are class numbers (labels), or rows of numbers when labels is NULL. A label is a row with on in its place and
+# off elsewhere; rows become off + (on - off) * t where they are smoothed.
 cdef struct Targets:
     const Py_ssize_t *labels
     Rows rows
+    double on
+    double off
+    bint smoothed
 
 cdef fused element_t:
     float
@@ -77,19 +80,24 @@ cdef inline void gather_rows(
 cdef inline void gather_targets(
     const Targets *t, const Py_ssize_t *index, Py_ssize_t first, floating *out, Py_ssize_t m
 ) noexcept nogil:
-    """out (m, n_out) = the targets of these samples, labels as one-hot rows
+    """out (m, n_out) = the targets of these samples, labels as rows
 
     A label is compared with n_out each time: the caller's array may have changed since it was checked.
     """
-    cdef Py_ssize_t s, label, n = t.rows.n_features
+    cdef Py_ssize_t s, label, k, n = t.rows.n_features
+    cdef floating on = <floating> t.on, off = <floating> t.off
     if t.labels == NULL:
         gather_rows(&t.rows, index, first, out, m)
+        if t.smoothed:
+            for k in range(m * n):
+                out[k] = off + (on - off) * out[k]
         return
-    memset(out, 0, m * n * sizeof(floating))
+    for k in range(m * n):
+        out[k] = off
     for s in range(m):
         label = t.labels[first + s if index == NULL else index[s]]
         if 0 <= label < n:
-            out[s * n + label] = 1
+            out[s * n + label] = on
 
 
 cdef inline void row_starts(

@@ -9,6 +9,7 @@ from cython cimport floating
 from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport activation_forward
+from nncore_ext.network cimport LayerSpec
 from nncore_ext.rows cimport CompressedRows, gather_compressed, prefetch_compressed, row_starts
 
 cdef extern from "padded.h" nogil:
@@ -49,10 +50,10 @@ cdef inline void unpad_rows(
 
 cdef inline void sparse_forward(
     const CompressedRows *rows, const Py_ssize_t *samples, const Py_ssize_t *coming, floating *value, int *index,
-    int *start, const floating *W, const floating *b, int activation, floating *z, floating *scratch, Py_ssize_t m,
-    Py_ssize_t n_out, Py_ssize_t ld, int n_threads
+    int *start, const floating *W, const floating *b, const LayerSpec *layer, floating *z, floating *slope,
+    floating *scratch, Py_ssize_t m, Py_ssize_t ld, int n_threads
 ) noexcept nogil:
-    """Gather rows[samples] and start, z (m, n_out) = f(x @ W + b); b (ld,), scratch: ld elements a thread
+    """Gather rows[samples] and start, z (m, n_out) = f(x @ W + b) and slope; b (ld,), scratch: ld elements a thread
 
     coming: the samples of the next batch, or NULL. Fetched from memory meanwhile they come 10 us a batch sooner.
     """
@@ -60,30 +61,34 @@ cdef inline void sparse_forward(
     row_starts(rows, samples, start, m)
     if n_threads == 1:
         for s in range(m):
-            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, activation,
-                        z + s * n_out, scratch, n_out, ld)
+            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, layer,
+                        z, slope, s, scratch, ld)
             if coming != NULL:
                 prefetch_compressed(rows, coming[s])
     else:
         for s in prange(m, num_threads=n_threads, schedule="static"):
-            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, activation,
-                        z + s * n_out, scratch + threadid() * ld, n_out, ld)
+            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, layer,
+                        z, slope, s, scratch + threadid() * ld, ld)
             if coming != NULL:
                 prefetch_compressed(rows, coming[s])
 
 
 cdef inline void forward_row(
     const CompressedRows *rows, Py_ssize_t row, floating *value, int *index, Py_ssize_t n, const floating *W,
-    const floating *b, int activation, floating *z, floating *scratch, Py_ssize_t n_out, Py_ssize_t ld
+    const floating *b, const LayerSpec *layer, floating *z, floating *slope, Py_ssize_t s, floating *scratch,
+    Py_ssize_t ld
 ) noexcept nogil:
-    """One row of z = f(x @ W + b)"""
+    """Row s of z = f(x @ W + b) and of slope (m, n_out), unless NULL"""
     gather_compressed(rows, row, value, index)
     if floating is float:
         nn_gather_f32(value, index, n, W, ld, b, scratch)
     else:
         nn_gather_f64(value, index, n, W, ld, b, scratch)
-    activation_forward(activation, scratch, ld)
-    memcpy(z, scratch, n_out * sizeof(floating))
+    if slope == NULL:
+        activation_forward(layer.activation, layer.param, scratch, slope, ld)
+    else:
+        activation_forward(layer.activation, layer.param, scratch, slope + s * layer.n_out, layer.n_out)
+    memcpy(z + s * layer.n_out, scratch, layer.n_out * sizeof(floating))
 
 
 cdef inline void sparse_update(

@@ -2,10 +2,12 @@
 
 from cython cimport floating
 from libc.math cimport isfinite
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
+from nncore_ext.dropout cimport drop, layer_key, step_key
 from nncore_ext.network cimport (
-    LayerSpec, NetworkSpec, layer_da, network_backward, network_forward, network_loss, network_update,
+    LayerSpec, NetworkSpec, Weights, clip_gradient, layer_da, layer_slope, network_backward, network_forward,
+    network_loss, network_penalty, network_update, total_weight,
 )
 from nncore_ext.online cimport PackedNetwork, pack, packed_step, unpack
 from nncore_ext.optimizer cimport OptimizerSpec, is_plain
@@ -19,14 +21,41 @@ cdef struct Plan:
     Rows x
     CompressedRows compressed  # instead of x
     Targets t
-    const double *weights  # NULL: all 1
+    Weights weights
     const Py_ssize_t *index
     Py_ssize_t n_index
     Py_ssize_t position
     Py_ssize_t epoch_size
     Py_ssize_t batch_size
-    double lr
-    OptimizerSpec *rule  # with that lr
+    const double *lr  # one a step
+    OptimizerSpec *rule
+    double clip_norm  # 0: any
+    double clip_value
+    uint64_t seed  # of dropout
+    Py_ssize_t first_step  # steps of the run before this plan
+
+
+cdef inline bint has_dropout(const NetworkSpec *net) noexcept nogil:
+    """Whether a mask is to be drawn"""
+    cdef Py_ssize_t k
+    for k in range(net.n_layers):
+        if net.layers[k].dropout > 0:
+            return True
+    return False
+
+
+cdef inline bint moves_by_gradient_alone(const NetworkSpec *net, const Plan *plan) noexcept nogil:
+    """Whether a step is p -= lr * lr_scale * g with g of the loss, element by element"""
+    cdef Py_ssize_t k
+    for k in range(net.n_layers):
+        if net.layers[k].l1 != 0 or net.layers[k].l2 != 0 or net.layers[k].max_norm > 0:
+            return False
+    return is_plain(plan.rule) and plan.clip_norm == 0 and plan.clip_value == 0
+
+
+cdef inline uint64_t plan_key(const Plan *plan, Py_ssize_t step, bint drops) noexcept nogil:
+    """The key of the masks of a step, 0 without any"""
+    return step_key(plan.seed, plan.first_step + step) if drops else 0
 
 
 cdef inline Py_ssize_t next_batch(
@@ -34,13 +63,32 @@ cdef inline Py_ssize_t next_batch(
 ) noexcept nogil:
     """Gather targets and weights of the batch that starts here in the index; returns its number of samples"""
     cdef const Py_ssize_t *index = plan.index + begin
-    cdef Py_ssize_t m, s
+    cdef Py_ssize_t m, s, n = net.n_out if plan.weights.by_output else 1
     m = min(plan.batch_size, plan.n_index - begin, plan.epoch_size - (plan.position + begin) % plan.epoch_size)
     gather_targets(&plan.t, index, 0, t, m)
-    if plan.weights != NULL:
+    if plan.weights.values != NULL:
         for s in range(m):
-            weights[s] = plan.weights[index[s]]
+            memcpy(weights + s * n, plan.weights.values + index[s] * n, n * sizeof(double))
     return m
+
+
+cdef inline Weights batch_weights(const Plan *plan, const double *weights) noexcept nogil:
+    """Those that next_batch gathered"""
+    cdef Weights batch
+    batch.values, batch.by_output = weights if plan.weights.values != NULL else NULL, plan.weights.by_output
+    return batch
+
+
+cdef inline double finish_step(
+    const NetworkSpec *net, const Plan *plan, floating *params, floating *grads, double whole, double lr
+) noexcept nogil:
+    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty"""
+    cdef double penalty = network_penalty(net, params, grads, whole)
+    if plan.clip_norm > 0 or plan.clip_value > 0:
+        clip_gradient(net, grads, plan.clip_value, plan.clip_norm)
+    plan.rule.lr = lr
+    network_update(net, params, grads, plan.rule, 0)
+    return penalty
 
 
 cdef inline Py_ssize_t train_steps(
@@ -50,20 +98,24 @@ cdef inline Py_ssize_t train_steps(
     """Run the plan; losses[i] = the loss of batch i before its update. Returns the number of finite ones:
     at a loss that is not finite it stops with the parameters that gave it.
 
-    workspace: batch_size * (2 n_units + n_in + n_out) elements; weights: batch_size, or NULL.
+    workspace: batch_size * (2 n_units + n_in + n_out) elements; weights: those of a batch, or NULL.
     """
     cdef Py_ssize_t begin = 0, step = 0, m
+    cdef Weights w = batch_weights(plan, weights)
+    cdef bint drops = has_dropout(net)
+    cdef uint64_t key
     cdef floating *t = workspace + 2 * plan.batch_size * net.n_units
     cdef floating *x = t + plan.batch_size * net.n_out
     while begin < plan.n_index:
         m = next_batch(net, plan, begin, t, weights)
         gather_rows(&plan.x, plan.index + begin, 0, x, m)
-        network_forward(net, params, x, workspace, m, 0)
-        losses[step] = network_loss(net, workspace, t, weights, m)
+        key = plan_key(plan, step, drops)
+        network_forward(net, params, x, workspace, m, 0, key)
+        losses[step] = network_loss(net, workspace, t, &w, m)
         if not isfinite(losses[step]):
             return step
-        network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL)
-        network_update(net, params, grads, plan.rule, 0)
+        network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL, key)
+        losses[step] += finish_step(net, plan, params, grads, total_weight(&w, m), plan.lr[step])
         begin += m
         step += 1
     return step
@@ -87,30 +139,39 @@ cdef inline Py_ssize_t train_sparse(
     cdef const Py_ssize_t *coming
     cdef bint update_bias = layer.b >= 0 and layer.trainable_bias
     # plain descent updates the non-zeros only; with other rules every element of the first layer moves
-    cdef bint in_place = is_plain(plan.rule)
+    cdef bint in_place = moves_by_gradient_alone(net, plan)
+    cdef bint drops = has_dropout(net)
+    cdef Weights batch = batch_weights(plan, weights)
+    cdef double lr
+    cdef uint64_t key
     pad_layer(layer, params, W, b, ld)
     while begin < plan.n_index:
         m = next_batch(net, plan, begin, t, weights)
         coming = plan.index + begin + m if begin + 2 * m <= plan.n_index else NULL
-        sparse_forward(&plan.compressed, plan.index + begin, coming, value, index, columns, W, b, layer.activation,
-                       work, scratch, m, layer.n_out, ld, net.n_threads)
-        network_forward(net, params, work, work, m, 1)
-        losses[step] = network_loss(net, work, t, weights, m)
+        sparse_forward(&plan.compressed, plan.index + begin, coming, value, index, columns, W, b, layer,
+                       work, layer_slope(net, work, m, 0), scratch, m, ld, net.n_threads)
+        key, lr = plan_key(plan, step, drops), plan.lr[step]
+        if drops and layer.dropout > 0:
+            drop(work, layer.dropout, layer_key(key, 0), m * layer.n_out)
+        network_forward(net, params, work, work, m, 1, key)
+        losses[step] = network_loss(net, work, t, &batch, m)
         if not isfinite(losses[step]):
             break
-        network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL)
+        network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL, key)
         if in_place:
+            plan.rule.lr = lr
             network_update(net, params, grads, plan.rule, 1)
         else:  # W and b, which were read already, hold their gradients meanwhile
             memset(W, 0, (layer.n_in + 1) * ld * sizeof(floating))
-        pad_rows(layer_da(net, work, m, 0), <floating> (-plan.lr if in_place else 1.0), y, m, layer.n_out, ld)
+        pad_rows(layer_da(net, work, m, 0), <floating> (-lr * layer.lr_scale if in_place else 1.0), y, m, layer.n_out,
+                 ld)
         sparse_update(value, index, columns, y, W, m, layer.n_in, ld, net.n_threads)
         if update_bias:
             for s in range(m):
                 axpby(<floating> 1, y + s * ld, True, b, ld)
         if not in_place:
             unpad_layer(layer, W, b, grads, ld)
-            network_update(net, params, grads, plan.rule, 0)
+            losses[step] += finish_step(net, plan, params, grads, total_weight(&batch, m), lr)
             pad_layer(layer, params, W, b, ld)
         begin += m
         step += 1
@@ -163,8 +224,8 @@ cdef inline Py_ssize_t train_online(
         gather_rows(&plan.x, plan.index + step, 0, p + packed.x, 1)
         gather_targets(&plan.t, plan.index + step, 0, p + packed.t, 1)
         losses[step] = 0
-        if plan.weights == NULL or plan.weights[plan.index[step]] > 0:
-            losses[step] = packed_step(net, packed, p, plan.lr)
+        if plan.weights.values == NULL or plan.weights.values[plan.index[step]] > 0:
+            losses[step] = packed_step(net, packed, p, plan.lr[step])
         if not isfinite(losses[step]):
             done = step
             break

@@ -122,6 +122,19 @@ static inline float nn_log1_f32(float x)
         const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
         return (half_scale + half_scale * p) * 2;                                                  \
     }                                                                                              \
+    /* exact to rounding near 0: there the scale is 1 */                                           \
+    static inline REAL nn_expm11_##S(REAL x)                                                       \
+    {                                                                                              \
+        REAL half_scale;                                                                           \
+        const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
+        return 2 * (half_scale * p + (half_scale - (REAL)0.5));                                    \
+    }                                                                                              \
+    /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */ \
+    static inline REAL nn_log1p1_##S(REAL x)                                                       \
+    {                                                                                              \
+        const REAL u = 1 + x;                                                                      \
+        return nn_log1_##S(u) + (x - (u - 1)) / u;                                                 \
+    }                                                                                              \
     static inline REAL nn_sigmoid1_##S(REAL x)                                                     \
     {                                                                                              \
         return 1 / (1 + nn_exp1_##S(-x));                                                          \

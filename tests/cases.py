@@ -32,31 +32,79 @@ def nan_like(array, dtype=None):
     return np.full(np.shape(array), np.nan, dtype or array.dtype)
 
 
+def code(core, table, text):
+    """Number and parameter of an activation or loss such as "elu(1.5)"."""
+    name, _, param = text.rstrip(")").partition("(")
+    return table[name], float(param or 0)
+
+
 def _activation_case(name):
     def run(core, inputs):
-        z = inputs["a"].copy().reshape(-1)
-        da = inputs["dz"].copy().reshape(-1)
-        core.activation.activate(core.activation.ACTIVATIONS[name], z)
-        core.activation.differentiate(core.activation.ACTIVATIONS[name], z, da)
+        z, da = inputs["a"].copy().reshape(-1), inputs["dz"].copy().reshape(-1)
+        kind, param = code(core, core.activation.ACTIVATIONS, name)
+        slope = nan_like(z) if core.activation.keeps_slope(kind) else None
+        core.activation.activate(kind, z, slope, param)
+        core.activation.differentiate(kind, z, da, slope, param)
         return {"z": z, "da": da}
 
     def expected(inputs):
-        z = ref.FORWARD[name](inputs["a"].reshape(-1))
-        return {"z": z, "da": inputs["dz"].reshape(-1) * ref.DERIVATIVE[name](z)}
+        a = inputs["a"].reshape(-1)
+        z = ref.FORWARD[name](a)
+        return {"z": z, "da": inputs["dz"].reshape(-1) * ref.DERIVATIVE[name](a if name in ref.BY_INPUT else z)}
 
-    # z to 4 ulp; the derivative written from z turns an error of z into the same absolute error, times dz
+    def bound(inputs, expected, key, eps):
+        # z to 6 ulp, of gelu and hard_sigmoid by |a| times that of what it is multiplied by or added to; the derivative
+        # written from z turns an error of z into the same absolute error, times dz
+        a, dz = np.abs(inputs["a"].reshape(-1)), np.abs(inputs["dz"].reshape(-1))
+        if key == "z":
+            return 6 * eps * (np.abs(expected["z"]) + (name == "hard_sigmoid"))
+        return 10 * eps * dz * (1 + a)
+
     return Case(
         f"activation[{name}]",
         SHAPES_2D,
         lambda rng, shape: {"a": rng.normal(scale=4, size=shape), "dz": rng.normal(size=shape)},
         run,
         expected,
-        lambda i, e, key, eps: (
-            4 * eps * np.abs(e["z"])
-            if key == "z"
-            else 10 * eps * np.abs(i["dz"].reshape(-1)) * (1 + np.abs(e["z"]) * (name == "identity"))
-        ),
+        bound,
     )
+
+
+def targets_of(rng, loss, shape):
+    """Targets that a loss takes."""
+    name = loss.partition("(")[0]
+    if name == "hinge":
+        return rng.choice([-1.0, 1.0], size=shape)
+    if name in ("sigmoid_cross_entropy", "binary_cross_entropy"):
+        return rng.choice([0.0, 1.0, 0.25], size=shape)
+    return rng.poisson(2.0, size=shape) * 1.0 if name == "poisson" else rng.normal(size=shape)
+
+
+def _terms_case(name):
+    def inputs(rng, shape):
+        y = rng.uniform(0.01, 0.99, size=shape) if name == "binary_cross_entropy" else rng.normal(scale=2, size=shape)
+        return {"y": y, "t": targets_of(rng, name, shape), "w": rng.uniform(0, 2, size=shape)}
+
+    def run(core, inputs):
+        kind, param = code(core, core.loss.LOSSES, name)
+        dy, plain = nan_like(inputs["y"]), nan_like(inputs["y"])
+        w = inputs["w"].astype(np.float64)
+        loss = core.loss.terms(kind, param, inputs["y"], inputs["t"], w, dy)
+        core.loss.terms(kind, param, inputs["y"], inputs["t"], None, plain)
+        return {"loss": np.array(loss), "dy": dy, "plain": plain}
+
+    def expected(inputs):
+        y, t, w = inputs["y"], inputs["t"], inputs["w"]
+        slope = ref.SLOPE[name](y, t)
+        return {"loss": np.array((w * ref.TERM[name](y, t)).sum()), "dy": w * slope, "plain": slope}
+
+    def bound(inputs, expected, key, eps):
+        if key == "loss":
+            size = np.abs(inputs["w"] * ref.TERM[name](inputs["y"], inputs["t"])).sum()
+            return 4e-15 * (10 + inputs["y"].size) * (1 + size)
+        return 4 * eps * (1 + np.abs(expected[key]))
+
+    return Case(f"loss[{name}]", SHAPES_2D, inputs, run, expected, bound)
 
 
 def _softmax_run(core, inputs):
@@ -156,6 +204,7 @@ CASES = [
         _softmax_bound,
     ),
     Case("dense", SIZES_DENSE, _dense_inputs, _dense_run, _dense_expected, _dense_bound),
+    *(_terms_case(name) for name in ref.TERM),
     _loss_case("squared_error", False),
     _loss_case("cross_entropy", True, 0.0),
     _loss_case("cross_entropy", True, 1e-7),
@@ -175,17 +224,27 @@ NETWORKS = {
     "no bias": ((3, 4, 1), ("sigmoid", "sigmoid"), "squared_error", 0.0, False),
     "one layer": ((2, 3), ("softmax",), "softmax_cross_entropy", 1e-7, False),
     "deep": ((6, 5, 7, 4, 9, 2), ("tanh", "relu", "sigmoid", "tanh", "identity"), "squared_error", 0.0, True),
+    "rectifiers": ((4, 7, 6, 5, 2), ("leaky_relu(0.2)", "elu(1.5)", "selu", "identity"), "huber(0.7)", 0.0, True),
+    "smooth": ((4, 7, 6, 5, 3), ("gelu", "silu", "softplus", "identity"), "softmax_cross_entropy", 0.0, True),
+    "hard": ((4, 9, 3), ("hard_sigmoid", "identity"), "absolute_error", 0.0, True),
+    "quantile": ((4, 9, 2), ("gelu", "identity"), "quantile(0.8)", 0.0, True),
+    "counts": ((4, 9, 2), ("silu", "identity"), "poisson", 0.0, True),
+    "yes or no": ((4, 9, 3), ("tanh", "identity"), "sigmoid_cross_entropy", 0.0, True),
+    "probabilities": ((4, 9, 3), ("tanh", "sigmoid"), "binary_cross_entropy", 0.0, True),
+    "margins": ((4, 9, 3), ("tanh", "identity"), "hinge", 0.0, True),
+    "last gelu": ((4, 6, 2), ("selu", "gelu"), "squared_error", 0.0, True),
 }
 
 
 def make_network(core, name, dtype, rng, trainable_bias=True):
     """The engine and the reference's layers with the same parameters."""
     sizes, activations, loss, delta, bias = NETWORKS[name]
-    specs = [
-        (m, n, core.activation.ACTIVATIONS[a], bias, trainable_bias)
-        for m, n, a in zip(sizes, sizes[1:], activations, strict=False)
-    ]
-    net = core.network.Network(specs, core.loss.LOSSES[loss], delta, np.dtype(dtype))
+    codes = [code(core, core.activation.ACTIVATIONS, a) for a in activations]
+    specs = [(m, n, kind, bias, trainable_bias) for m, n, (kind, _) in zip(sizes, sizes[1:], codes, strict=False)]
+    kind, param = code(core, core.loss.LOSSES, loss)
+    net = core.network.Network(specs, kind, delta, np.dtype(dtype), param)
+    for k, (_, number) in enumerate(codes):
+        net.configure(k, param=number, trainable_bias=trainable_bias)
     net.params[:] = rng.normal(scale=0.7, size=net.params.size)
     layers = []
     for k, activation in enumerate(activations):
@@ -198,8 +257,8 @@ def make_batch(name, rng, n_samples, dtype=np.float64):
     """Inputs and targets (one-hot for classes) that fit a network of the table."""
     sizes, _, loss, _, _ = NETWORKS[name]
     x = rng.normal(size=(n_samples, sizes[0])).astype(dtype)
-    if sizes[-1] == 1 or loss == "squared_error":
-        return x, rng.normal(size=(n_samples, sizes[-1])).astype(dtype)
+    if loss != "softmax_cross_entropy":
+        return x, targets_of(rng, loss, (n_samples, sizes[-1])).astype(dtype)
     return x, ref.one_hot(rng.integers(sizes[-1], size=n_samples), sizes[-1]).astype(dtype)
 
 

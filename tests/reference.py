@@ -4,19 +4,43 @@ A network is a list of layers (W, b or None, activation), its loss a name; grads
 """
 
 import numpy as np
+from scipy.special import erfc
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 
 FORWARD = {
     "identity": lambda a: a,
     "relu": lambda a: np.maximum(a, 0),
     "tanh": np.tanh,
     "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "leaky_relu(0.2)": lambda a: np.where(a < 0, 0.2 * a, a),
+    "elu(1.5)": lambda a: np.where(a < 0, 1.5 * np.expm1(np.minimum(a, 0)), a),
+    "selu": lambda a: SELU_SCALE * np.where(a < 0, SELU_ALPHA * np.expm1(np.minimum(a, 0)), a),
+    "gelu": lambda a: a * normal(a),
+    "silu": lambda a: a / (1 + np.exp(-a)),
+    "softplus": lambda a: np.logaddexp(0, a),
+    "hard_sigmoid": lambda a: np.clip((a + 3) / 6, 0, 1),
 }
+# By the outputs z; gelu and silu, whose outputs do not say it, by a.
 DERIVATIVE = {
     "identity": np.ones_like,
     "relu": lambda z: (z > 0) * 1.0,
     "tanh": lambda z: 1 - z**2,
     "sigmoid": lambda z: z * (1 - z),
+    "leaky_relu(0.2)": lambda z: np.where(z > 0, 1, 0.2),
+    "elu(1.5)": lambda z: np.where(z < 0, z + 1.5, 1),
+    "selu": lambda z: np.where(z < 0, z + SELU_SCALE * SELU_ALPHA, SELU_SCALE),
+    "gelu": lambda a: normal(a) + a * np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi),
+    "silu": lambda a: (1 + a / (1 + np.exp(a))) / (1 + np.exp(-a)),
+    "softplus": lambda z: -np.expm1(-z),
+    "hard_sigmoid": lambda z: ((z > 0) & (z < 1)) / 6,
 }
+BY_INPUT = ("gelu", "silu")
+
+
+def normal(a):
+    """The standard normal distribution function."""
+    return erfc(-a / np.sqrt(2)) / 2
 
 
 def log_sum_exp(a):
@@ -44,6 +68,56 @@ def squared_error(y, t):
     return 0.5 * ((y - t) ** 2).sum(), y - t
 
 
+# Terms of losses that are sums over outputs, and their derivatives.
+TERM = {
+    "squared_error": lambda y, t: (y - t) ** 2 / 2,
+    "absolute_error": lambda y, t: np.abs(y - t),
+    "huber(0.7)": lambda y, t: np.where(np.abs(y - t) <= 0.7, (y - t) ** 2 / 2, 0.7 * (np.abs(y - t) - 0.35)),
+    "quantile(0.8)": lambda y, t: np.maximum(0.8 * (t - y), -0.2 * (t - y)),
+    "poisson": lambda y, t: np.exp(y) - t * y,
+    "sigmoid_cross_entropy": lambda y, t: np.logaddexp(0, y) - t * y,
+    "binary_cross_entropy": lambda y, t: -t * np.maximum(np.log(y), -100) - (1 - t) * np.maximum(np.log1p(-y), -100),
+    "hinge": lambda y, t: np.maximum(0, 1 - t * y),
+}
+SLOPE = {
+    "squared_error": lambda y, t: y - t,
+    "absolute_error": lambda y, t: np.sign(y - t),
+    "huber(0.7)": lambda y, t: np.clip(y - t, -0.7, 0.7),
+    "quantile(0.8)": lambda y, t: np.where(y > t, 0.2, -0.8),
+    "poisson": lambda y, t: np.exp(y) - t,
+    "sigmoid_cross_entropy": lambda y, t: 1 / (1 + np.exp(-y)) - t,
+    "binary_cross_entropy": lambda y, t: (y - t) / (y * (1 - y)),
+    "hinge": lambda y, t: np.where(t * y < 1, -t, 0),
+}
+
+
+def random_bits(key, n):
+    """32 bits for the counters below n: dropout.h."""
+
+    def mixed(x):
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+        return x ^ (x >> np.uint32(16))
+
+    first = mixed(np.arange(n, dtype=np.uint32) + np.uint32(key & 0xFFFFFFFF))
+    return mixed(first ^ np.uint32(key >> 32))
+
+
+def part_key(key, part):
+    """The key of a part of what has this key."""
+    x = (key + (part + 1) * 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31) or 1
+
+
+def dropout_mask(seed, step, layer, rate, shape):
+    """What the outputs (n_samples, n_out) of a layer are multiplied by in a step."""
+    key = part_key(part_key(seed, step), layer)
+    dropped = random_bits(key, int(np.prod(shape))) < int(rate * 2**32)
+    return np.where(dropped, 0, 1 / (1 - rate)).reshape(shape)
+
+
 def cross_entropy(y, t, delta):
     with np.errstate(divide="ignore", invalid="ignore"):
         return -np.where(t == 0, 0, t * np.log(y + delta)).sum(), np.where(t == 0, 0, -t / (y + delta))
@@ -69,18 +143,20 @@ def network_forward(layers, x):
     return zs
 
 
+def sample_loss(loss, activation, y, t, delta):
+    """The loss of rows of outputs (probabilities for a softmax layer) summed up, and its gradient by them."""
+    if loss in TERM:
+        return TERM[loss](y, t).sum(), SLOPE[loss](y, t)
+    return (cross_entropy if activation == "softmax" else softmax_cross_entropy)(y, t, delta)
+
+
 def network_loss(layers, loss, x, t, delta=0.0, weights=None):
     """The mean loss by the weights, one sample at a time."""
     weights = np.ones(len(x)) if weights is None else weights
     total = 0.0
     for i, weight in enumerate(weights):
         y = network_forward(layers, x[i : i + 1])[-1]
-        if loss == "squared_error":
-            total += weight * squared_error(y, t[i : i + 1])[0]
-        elif layers[-1][2] == "softmax":
-            total += weight * cross_entropy(y, t[i : i + 1], delta)[0]
-        else:
-            total += weight * softmax_cross_entropy(y, t[i : i + 1], delta)[0]
+        total += weight * sample_loss(loss, layers[-1][2], y, t[i : i + 1], delta)[0]
     return total / weights.sum()
 
 
@@ -88,16 +164,13 @@ def network_gradient(layers, loss, x, t, delta=0.0, weights=None):
     """(dW, db) of every layer and dx, of the mean loss by the weights."""
     weights = np.ones(len(x)) if weights is None else weights
     zs = network_forward(layers, x)
-    scale = (weights / weights.sum())[:, None]
-    if loss == "squared_error":
-        dz = scale * squared_error(zs[-1], t)[1]
-    elif layers[-1][2] == "softmax":
-        dz = scale * cross_entropy(zs[-1], t, delta)[1]
-    else:
-        dz = scale * softmax_cross_entropy(zs[-1], t, delta)[1]
+    dz = (weights / weights.sum())[:, None] * sample_loss(loss, layers[-1][2], zs[-1], t, delta)[1]
     grads = []
-    for (W, _, activation), x_in, z in reversed(list(zip(layers, zs[:-1], zs[1:], strict=True))):
-        da = softmax_backward(z, dz) if activation == "softmax" else dz * DERIVATIVE[activation](z)
+    for (W, b, activation), x_in, z in reversed(list(zip(layers, zs[:-1], zs[1:], strict=True))):
+        if activation == "softmax":
+            da = softmax_backward(z, dz)
+        else:
+            da = dz * DERIVATIVE[activation](dense_forward(x_in, W, b) if activation in BY_INPUT else z)
         dW, db, dz = dense_backward(x_in, W, da)
         grads.insert(0, (dW, db))
     return grads, dz

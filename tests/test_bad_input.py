@@ -72,7 +72,10 @@ CASES = {
     "progress": (fit(progress="yes"), "progress is 'yes', expected True, False or 'auto'"),
     "n_threads": (fit(n_threads=0), "n_threads is 0, expected 1 or more"),
     "rng": (fit(rng=-1), "rng is -1, expected a whole number of 0 or more, a numpy.random.Generator or None"),
-    "weights shape": (fit(sample_weight=np.ones(4)), "sample_weight has shape (4,), expected (5,) to match X"),
+    "weights shape": (
+        fit(sample_weight=np.ones(4)),
+        "sample_weight has shape (4,), expected (5,) or (5, 3) to match X",
+    ),
     "weights negative": (
         fit(sample_weight=[1, 1, -1, 1, 1]),
         "sample_weight goes from -1.0 to 1.0, expected 0 or more, not all 0",
@@ -81,7 +84,54 @@ CASES = {
     "validation": (fit(validation_data=(X[:, :2], T)), "validation X has shape (5, 2)"),
     "loss name": (
         lambda: NeuralNetwork(loss="mse"),
-        "loss is 'mse', expected one of 'squared_error', 'softmax_cross_entropy'",
+        "loss is 'mse', expected one of 'squared_error', 'absolute_error', 'huber'",
+    ),
+    "loss parameter": (
+        lambda: NeuralNetwork(loss="huber(0)"),
+        "the parameter of loss 'huber' is 0, expected a finite number above 0",
+    ),
+    "loss parameter text": (
+        lambda: NeuralNetwork(loss="quantile(x)"),
+        "the parameter of loss 'quantile' is 'x', expected a number between 0 and 1",
+    ),
+    "loss without a parameter": (
+        lambda: NeuralNetwork(loss="hinge(1)"),
+        "loss is 'hinge(1)', expected 'hinge', which has no parameter",
+    ),
+    "activation parameter": (
+        lambda: Layer(2, 2, "elu(-1)"),
+        "the parameter of activation 'elu' is -1, expected a finite number above 0",
+    ),
+    "last activation": (
+        lambda: NeuralNetwork([Layer(2, 2, "relu")], loss="sigmoid_cross_entropy").core,
+        "the last layer has activation 'relu', expected None or 'sigmoid' with sigmoid_cross_entropy",
+    ),
+    "smoothing": (
+        lambda: NeuralNetwork(loss="sigmoid_cross_entropy", label_smoothing=0.1),
+        "label_smoothing is 0.1, expected 0 with loss 'sigmoid_cross_entropy'",
+    ),
+    "smoothing 1": (
+        lambda: NeuralNetwork(loss="softmax_cross_entropy", label_smoothing=1),
+        "label_smoothing is 1, expected a number from 0 to below 1",
+    ),
+    "dropout": (lambda: Layer(2, 2, dropout=1), "dropout is 1, expected a number from 0 to below 1"),
+    "dropout of the last layer": (
+        lambda: NeuralNetwork([Layer(2, 2, dropout=0.5)]).core,
+        "the last layer has dropout 0.5, expected 0: its outputs are the network's",
+    ),
+    "l2": (lambda: Layer(2, 2, l2=-1), "l2 is -1, expected a finite number of 0 or more"),
+    "max_norm": (lambda: Layer(2, 2, max_norm=0), "max_norm is 0, expected a finite number above 0"),
+    "lr_scale": (
+        lambda: setattr(Layer(2, 2), "lr_scale", "x"),
+        "lr_scale is 'x', expected a finite number of 0 or more",
+    ),
+    "probabilities as targets": (
+        lambda: NeuralNetwork([Layer(4, 2)], loss="sigmoid_cross_entropy").loss(X, np.full((5, 2), 1.5)),
+        "t[0, 0] is 1.5, expected numbers from 0 to 1 with loss 'sigmoid_cross_entropy'",
+    ),
+    "hinge targets": (
+        lambda: NeuralNetwork([Layer(4, 1)], loss="hinge").fit(X, [1, 1, 1, 0, 1], progress=False),
+        "y[3, 0] is 0.0, expected -1 or 1 with loss 'hinge'",
     ),
     "dtype": (lambda: NeuralNetwork(dtype="int32"), "dtype is 'int32', expected float32 or float64"),
     "activation": (lambda: Layer(2, 2, "gauss"), "activation is 'gauss', expected one of 'identity', 'relu'"),

@@ -13,9 +13,9 @@ _MODULE_OF = {
     for module, names in {
         "_dispatch": ["show_config"],
         "functions": [
-            "binary_cross_entropy", "cross_entropy", "cross_entropy_error", "entropy", "identity",
-            "information_content", "log_softmax", "mean_squared_error", "negative_log_likelihood", "one_hot",
-            "relu", "sigmoid", "softmax", "tanh",
+            "binary_cross_entropy", "cross_entropy", "cross_entropy_error", "elu", "entropy", "gelu", "hard_sigmoid",
+            "identity", "information_content", "leaky_relu", "log_softmax", "mean_squared_error",
+            "negative_log_likelihood", "one_hot", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "tanh",
         ],
         "gradient": [
             "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
@@ -59,16 +59,23 @@ if TYPE_CHECKING:
     from nncore.functions import binary_cross_entropy as binary_cross_entropy
     from nncore.functions import cross_entropy as cross_entropy
     from nncore.functions import cross_entropy_error as cross_entropy_error
+    from nncore.functions import elu as elu
     from nncore.functions import entropy as entropy
+    from nncore.functions import gelu as gelu
+    from nncore.functions import hard_sigmoid as hard_sigmoid
     from nncore.functions import identity as identity
     from nncore.functions import information_content as information_content
+    from nncore.functions import leaky_relu as leaky_relu
     from nncore.functions import log_softmax as log_softmax
     from nncore.functions import mean_squared_error as mean_squared_error
     from nncore.functions import negative_log_likelihood as negative_log_likelihood
     from nncore.functions import one_hot as one_hot
     from nncore.functions import relu as relu
+    from nncore.functions import selu as selu
     from nncore.functions import sigmoid as sigmoid
+    from nncore.functions import silu as silu
     from nncore.functions import softmax as softmax
+    from nncore.functions import softplus as softplus
     from nncore.functions import tanh as tanh
     from nncore.gradcheck import check_gradient as check_gradient
     from nncore.gradient import gradient_descent as gradient_descent

@@ -4,7 +4,8 @@ Each function returns what the kernels take, or raises one sentence: the argumen
 """
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,20 @@ def choice(value: Any, name: str, known: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")
     return value
+
+
+def named(
+    value: Any, name: str, known: Iterable[str], params: Mapping[str, tuple[float, Callable[[Any, str], float]]]
+) -> tuple[str, float]:
+    """A known name and its parameter, as in "huber(0.5)"; params: default and check of those that have one."""
+    match = re.fullmatch(r"(\w+)\((.*)\)", value) if isinstance(value, str) else None
+    plain = choice(match[1] if match else value, name, known)
+    if plain not in params:
+        if match:
+            raise ValueError(f"{name} is {value!r}, expected {plain!r}, which has no parameter")
+        return plain, 0.0
+    default, check = params[plain]
+    return plain, check(match[2], f"the parameter of {name} {plain!r}") if match else default
 
 
 def instance(value: Any, name: str, kind: type, expected: str) -> None:
@@ -63,6 +78,16 @@ def non_negative_float(value: Any, name: str) -> float:
 def fraction(value: Any, name: str) -> float:
     """A number from 0 to below 1."""
     return _number(value, name, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+
+
+def inner_fraction(value: Any, name: str) -> float:
+    """A number between 0 and 1, none of the two."""
+    return _number(value, name, lambda v: 0 < v < 1, "a number between 0 and 1")
+
+
+def optional_positive_float(value: Any, name: str) -> float | None:
+    """None, or a finite number above 0."""
+    return None if value is None else positive_float(value, name)
 
 
 def _number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
@@ -154,13 +179,34 @@ def labels(t: ArrayLike, name: str, n_classes: int) -> NDArray[np.intp]:
     return np.asarray(array, dtype=np.intp, order="C")
 
 
-def sample_weights(weights: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
-    """One weight a sample, none negative, not all zero."""
+TARGET_RANGES: dict[str, tuple[Callable[[Array], Any], str]] = {
+    "sigmoid_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "numbers from 0 to 1"),
+    "binary_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "numbers from 0 to 1"),
+    "poisson": (lambda t: t >= 0, "numbers of 0 or more"),
+    "hinge": (lambda t: (t == 1) | (t == -1), "-1 or 1"),
+}
+
+
+def targets_for(loss: str, t: Array, name: str) -> Array:
+    """Targets that are not labels lie where this loss is defined."""
+    if loss in TARGET_RANGES and t.ndim == 2:
+        fits, expected = TARGET_RANGES[loss]
+        for first, part in _mapped.pieces(t):
+            if not fits(part).all():
+                i, k = (int(index) for index in np.argwhere(~fits(part))[0])
+                raise ValueError(f"{name}[{first + i}, {k}] is {part[i, k]}, expected {expected} with loss {loss!r}")
+    return t
+
+
+def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDArray[np.float64] | None:
+    """One weight a sample, or one a sample and output; none negative, not all zero."""
     if weights is None:
         return None
     array = np.ascontiguousarray(numbers(weights, "sample_weight"), dtype=np.float64)
-    if array.shape != (n_samples,):
-        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_samples},) to match X")
+    if array.shape not in ((n_samples,), (n_samples, n_out)):
+        raise ValueError(
+            f"sample_weight has shape {array.shape}, expected ({n_samples},) or ({n_samples}, {n_out}) to match X"
+        )
     finite(array, "sample_weight")
     if (array < 0).any() or not array.any():
         raise ValueError(f"sample_weight goes from {array.min()} to {array.max()}, expected 0 or more, not all 0")

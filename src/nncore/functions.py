@@ -15,10 +15,10 @@ from nncore._dispatch import activation, loss
 Array = NDArray[Any]
 
 
-def activate(name: str, x: ArrayLike) -> Any:
+def activate(name: str, x: ArrayLike, param: float = 0.0) -> Any:
     """Return f(x) for the elementwise activation of this name; a new array of x's shape."""
     z = np.array(_checks.floats(x, "x"))
-    activation.activate(activation.ACTIVATIONS[name], z.reshape(-1))
+    activation.activate(activation.ACTIVATIONS[name], z.reshape(-1), param=param)
     return z[()]
 
 
@@ -117,6 +117,165 @@ def _softmax_and_log_sums(x: ArrayLike, axis: int) -> tuple[Array, Array]:
     log_sums = np.empty(moved.size // moved.shape[-1])
     activation.softmax(moved.reshape(-1, moved.shape[-1]), log_sums)
     return np.moveaxis(moved, -1, axis), np.expand_dims(log_sums.reshape(moved.shape[:-1]), axis)
+
+
+def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Any:
+    """Return x where it is positive, else slope * x.
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+    slope : float
+        0 or more.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> leaky_relu([2.0, -2.0])
+    array([ 2.  , -0.02])
+    """
+    return activate("leaky_relu", x, _checks.non_negative_float(slope, "slope"))
+
+
+def elu(x: ArrayLike, alpha: float = 1.0) -> Any:
+    """Return x where it is positive, else alpha * (exp(x) - 1).
+
+    Source: D. Clevert, T. Unterthiner, S. Hochreiter, Exponential linear units (2015).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+    alpha : float
+        Above 0.
+
+    Returns
+    -------
+    ndarray or float
+        Values above -alpha, same shape.
+
+    Examples
+    --------
+    >>> elu([2.0, -1000.0])
+    array([ 2., -1.])
+    """
+    return activate("elu", x, _checks.positive_float(alpha, "alpha"))
+
+
+def selu(x: ArrayLike) -> Any:
+    """Return the elu with alpha 1.6733, times 1.0507: means and variances of layers then stay near 0 and 1.
+
+    Source: G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, Self-normalizing neural networks (2017).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> selu([1.0, -1000.0]).round(4)
+    array([ 1.0507, -1.7581])
+    """
+    return activate("selu", x)
+
+
+def gelu(x: ArrayLike) -> Any:
+    """Return x times the standard normal distribution function of x, not its tanh approximation.
+
+    Source: D. Hendrycks, K. Gimpel, Gaussian error linear units (2016).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> gelu([0.0, 1.0]).round(4)
+    array([0.    , 0.8413])
+    """
+    return activate("gelu", x)
+
+
+def silu(x: ArrayLike) -> Any:
+    """Return x * sigmoid(x), also called swish.
+
+    Source: S. Elfwing, E. Uchibe, K. Doya, Sigmoid-weighted linear units (2017).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> silu([0.0, 1.0]).round(4)
+    array([0.    , 0.7311])
+    """
+    return activate("silu", x)
+
+
+def softplus(x: ArrayLike) -> Any:
+    """Return log(1 + exp(x)), finite for every finite x.
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Positive values, same shape.
+
+    Examples
+    --------
+    >>> softplus([0.0, 1000.0]).round(4)
+    array([6.931e-01, 1.000e+03])
+    """
+    return activate("softplus", x)
+
+
+def hard_sigmoid(x: ArrayLike) -> Any:
+    """Return x / 6 + 1 / 2, at least 0 and at most 1: the sigmoid in three straight lines.
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Values in [0, 1], same shape.
+
+    Examples
+    --------
+    >>> hard_sigmoid([-3.0, 0.0, 1.5, 3.0])
+    array([0.  , 0.5 , 0.75, 1.  ])
+    """
+    return activate("hard_sigmoid", x)
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Array:

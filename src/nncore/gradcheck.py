@@ -292,7 +292,7 @@ def check_network(
     if dtype == "float64" and net.dtype != np.float64:
         net = _in_float64(net)
     rows, targets, _ = net._batch(x, t)
-    weights = _checks.sample_weights(sample_weight, len(rows))
+    weights = _checks.sample_weights(sample_weight, len(rows), net.n_out)
     analytic = np.empty(net.n_params, net.dtype)
     loss = net.core.gradient(rows, targets, weights, analytic)
     if not np.isfinite(loss):
@@ -345,11 +345,13 @@ def _in_float64(net: NeuralNetwork) -> NeuralNetwork:
         Layer(
             layer.n_input, layer.n_neurons, layer.activation, layer.weights.astype(np.float64),
             None if layer.bias is None else layer.bias.astype(np.float64),
-            use_bias=layer.use_bias, trainable_bias=layer.trainable_bias,
+            use_bias=layer.use_bias, **layer.settings(),
         )
         for layer in net.layers
     ]  # fmt: skip
-    return NeuralNetwork(layers, loss=net.loss_name, delta=net.delta, input_scale=net.input_scale)
+    return NeuralNetwork(
+        layers, loss=net.loss_name, delta=net.delta, label_smoothing=net.label_smoothing, input_scale=net.input_scale
+    )
 
 
 def _magnitude(net: NeuralNetwork, rows: Array, loss: float) -> float:

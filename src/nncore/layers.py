@@ -1,7 +1,7 @@
 """class Layer: one dense layer, by itself or in a network."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
 
 Array = NDArray[Any]
+T = TypeVar("T")
 ACTIVATIONS = core_activation.ACTIVATIONS
+# Those with a parameter in parentheses: its default, and the check that says what it may be.
+ACTIVATION_PARAMS = {"leaky_relu": (0.01, _checks.non_negative_float), "elu": (1.0, _checks.positive_float)}
 
 # Standard deviation of the weights from n_in and n_out; the *_uniform forms draw from +-sqrt(3) of it instead.
 # LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
@@ -26,6 +29,25 @@ INITS: dict[str, Callable[[int, int], float]] = {
 }
 
 
+class _Setting(Generic[T]):
+    """An attribute that is checked when it is set, and that the network of the layer then reads again."""
+
+    def __init__(self, check: Callable[[Any, str], T]) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: "Layer", owner: type | None = None) -> T:
+        value: T = layer.__dict__[self.name]
+        return value
+
+    def __set__(self, layer: "Layer", value: Any) -> None:
+        layer.__dict__[self.name] = self.check(value, self.name)
+        if layer.__dict__.get("_network") is not None:
+            layer._network.configure(layer)  # type: ignore[union-attr]
+
+
 class Layer:
     """A dense layer: activation(x @ weights + bias).
 
@@ -33,8 +55,11 @@ class Layer:
     ----------
     n_input, n_neurons : int
         Number of inputs and of outputs.
-    activation : {None, "identity", "relu", "tanh", "sigmoid", "softmax"}
-        Applied to the outputs; None is the identity. Softmax only as the last layer of a network.
+    activation : str, optional
+        Applied to the outputs; None is "identity". Further "relu", "leaky_relu(slope)" (0.01 without the parentheses),
+        "elu(alpha)" (1), "selu", "gelu" (with the normal distribution, not its tanh approximation), "silu",
+        "softplus", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the last layer of a
+        network "softmax".
     weights : array_like of shape (n_input, n_neurons), optional
         Copied. By default drawn when first needed, as init says.
     bias : array_like of shape (n_neurons,), optional
@@ -43,11 +68,19 @@ class Layer:
         False: no bias at all.
     trainable_bias : bool
         False: training leaves the bias as it is, like the article's published loop.
-    init : {None, "normal", "lecun", "xavier", "he"} or any but None with "_uniform", or float
+    init : {None, "normal", "lecun", "xavier", "he"} or any but None with "_uniform", "orthogonal", or float
         None is the article's: weights N(0, 1) * sqrt(1 / n_neurons), bias U(0, 1) * 0.1. Named ones have zero bias;
         a number is the standard deviation of normal weights.
     rng : int or numpy.random.Generator, optional
         For the weights; by default the network's.
+    dropout : float
+        Probability that training sets an output to 0; the others are divided by 1 - dropout. Not of the last layer.
+    l1, l2 : float
+        Add l1 * sum(abs(weights)) + l2 / 2 * sum(weights**2) to the network's loss.
+    max_norm : float, optional
+        After each update the weights into a unit whose norm is larger are shrunk to it.
+    lr_scale : float
+        The layer's learning rate is that of the optimizer times this; 0 freezes the layer.
 
     Attributes
     ----------
@@ -56,6 +89,10 @@ class Layer:
     last_activation, error, delta : ndarray or None
         Output, error (target minus output, or what the next layer sends back) and error times derivative of the last
         ``backpropagation`` of the network.
+    trainable_bias, dropout, l1, l2, max_norm, lr_scale
+        May be changed at any time.
+    activation_name, activation_param : str, float
+        "leaky_relu" and 0.2 of the activation "leaky_relu(0.2)"; 0 where there is no parameter.
 
     Raises
     ------
@@ -69,6 +106,13 @@ class Layer:
     array([3.5])
     """
 
+    trainable_bias = _Setting(lambda value, name: bool(value))
+    dropout = _Setting(_checks.fraction)
+    l1 = _Setting(_checks.non_negative_float)
+    l2 = _Setting(_checks.non_negative_float)
+    max_norm = _Setting(_checks.optional_positive_float)
+    lr_scale = _Setting(_checks.non_negative_float)
+
     def __init__(
         self,
         n_input: int,
@@ -81,16 +125,23 @@ class Layer:
         trainable_bias: bool = True,
         init: str | float | None = None,
         rng: int | np.random.Generator | None = None,
+        dropout: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+        lr_scale: float = 1.0,
     ) -> None:
         self.n_input = _checks.positive_int(n_input, "n_input")
         self.n_neurons = _checks.positive_int(n_neurons, "n_neurons")
-        if activation is not None:
-            _checks.choice(activation, "activation", ACTIVATIONS)
+        self.activation_name, self.activation_param = _checks.named(
+            "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
+        )
         self.activation = activation
         self.use_bias = bool(use_bias)
-        self.trainable_bias = bool(trainable_bias)
+        self.trainable_bias = trainable_bias
+        self.dropout, self.l1, self.l2, self.max_norm, self.lr_scale = dropout, l1, l2, max_norm, lr_scale
         if isinstance(init, str):
-            _checks.choice(init, "init", [*INITS, *(f"{name}_uniform" for name in INITS)])
+            _checks.choice(init, "init", [*INITS, *(f"{name}_uniform" for name in INITS), "orthogonal"])
         elif init is not None:
             init = _checks.positive_float(init, "init")
         self.init = init
@@ -117,7 +168,11 @@ class Layer:
     @property
     def activation_id(self) -> int:
         """The core's number for the activation."""
-        return ACTIVATIONS[self.activation or "identity"]
+        return ACTIVATIONS[self.activation_name]
+
+    def settings(self) -> dict[str, Any]:
+        """What may be changed at any time, by name."""
+        return {name: getattr(self, name) for name, value in vars(Layer).items() if isinstance(value, _Setting)}
 
     def join(self, network: "NeuralNetwork") -> None:
         """Belong to this network, whose generator draws what was not given unless the layer has its own.
@@ -140,6 +195,8 @@ class Layer:
                 self._weights = rng.standard_normal(self.shape) * np.sqrt(1 / self.n_neurons)
             elif isinstance(self.init, float):
                 self._weights = rng.standard_normal(self.shape) * self.init
+            elif self.init == "orthogonal":
+                self._weights = _orthogonal(rng, *self.shape)
             else:
                 std = INITS[self.init.removesuffix("_uniform")](*self.shape)
                 bound = std * 3**0.5
@@ -211,10 +268,10 @@ class Layer:
         rows = _checks.samples(array, "x", self.n_input, what="this layer").astype(self.weights.dtype, copy=False)
         z = np.empty((len(rows), self.n_neurons), self.weights.dtype)
         core_dense.forward(rows, self.weights, self.bias, z)
-        if self.activation == "softmax":
+        if self.activation_name == "softmax":
             core_activation.softmax(z, np.empty(len(z)))
         else:
-            core_activation.activate(self.activation_id, z.reshape(-1))
+            core_activation.activate(self.activation_id, z.reshape(-1), param=self.activation_param)
         self._last = z[0] if array.ndim == 1 else z
         return self._last
 
@@ -234,13 +291,18 @@ class Layer:
         Raises
         ------
         ValueError
-            For softmax, whose derivative is not elementwise.
+            For softmax, whose derivative is not elementwise, and for gelu and silu, which have the same output at two
+            places.
         """
-        if self.activation == "softmax":
+        if self.activation_name == "softmax":
             raise ValueError("activation is 'softmax', expected an elementwise one: its derivative is a matrix")
+        if core_activation.keeps_slope(self.activation_id):
+            raise ValueError(f"activation is {self.activation!r}, expected one whose output determines its derivative")
         outputs = _checks.floats(z, "z")
         slope = np.ones_like(outputs)
-        core_activation.differentiate(self.activation_id, outputs.reshape(-1), slope.reshape(-1))
+        core_activation.differentiate(
+            self.activation_id, outputs.reshape(-1), slope.reshape(-1), param=self.activation_param
+        )
         return slope
 
     @property
@@ -258,3 +320,13 @@ class Layer:
     def delta(self) -> Array | None:
         """The error times f'(a): minus the gradient of each sample's loss by the pre-activations, or None."""
         return self._of_last("da")
+
+
+def _orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> Array:
+    """Orthonormal columns, or rows if there are fewer, uniformly distributed.
+
+    Saxe, McClelland, Ganguli (2014); the signs make the decomposition unique (Mezzadri, 2007).
+    """
+    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
+    q *= np.sign(np.diag(r))
+    return np.ascontiguousarray(q if n_in >= n_out else q.T)

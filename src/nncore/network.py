@@ -10,15 +10,24 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore import _checks, _mapped, _threads, training
+from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore._sparse_rows import SparseRows, is_sparse
-from nncore.functions import softmax
+from nncore.functions import sigmoid, softmax
 from nncore.layers import Layer
 from nncore.optimizers import SGD, Optimizer, State
 
 Array = NDArray[Any]
 LOSSES = core_loss.LOSSES
+# Those with a parameter in parentheses: its default, and the check that says what it may be.
+LOSS_PARAMS = {"huber": (1.0, _checks.positive_float), "quantile": (0.5, _checks.inner_fraction)}
+# Losses that ask for certain outputs: the activations that the last layer may have.
+LAST_ACTIVATIONS = {
+    "softmax_cross_entropy": ("identity", "softmax"),
+    "sigmoid_cross_entropy": ("identity", "sigmoid"),
+    "binary_cross_entropy": ("sigmoid", "hard_sigmoid", "softmax"),
+}
 
 
 class Params(MutableMapping[str, Array]):
@@ -58,6 +67,10 @@ def _classes(y: ArrayLike) -> Array:
     return array.argmax(axis=1) if array.ndim == 2 else array
 
 
+def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
+    core.configure(index, param=layer.activation_param, **{**layer.settings(), "max_norm": layer.max_norm or 0.0})
+
+
 class NeuralNetwork:
     """A stack of dense layers with a loss.
 
@@ -65,15 +78,28 @@ class NeuralNetwork:
     ----------
     layers : iterable of Layer
         From input to output; more can follow by add_layer.
-    loss : {"squared_error", "softmax_cross_entropy"}
-        0.5 * sum((y - t)**2), or -sum(t * log(softmax(a) + delta)), each averaged over the batch. With the second the
-        last layer has no activation and predict yields logits, or "softmax" and predict yields probabilities.
+    loss : str
+        A sum over outputs, averaged over the batch:
+
+        - "squared_error": (y - t)**2 / 2;
+        - "absolute_error": abs(y - t);
+        - "huber(delta)" (1 without the parentheses): (y - t)**2 / 2 up to an error of delta, linear beyond;
+        - "quantile(q)" (0.5): max(q * (t - y), (q - 1) * (t - y));
+        - "poisson": exp(y) - t * y, so that predict yields the logarithm of the mean;
+        - "softmax_cross_entropy": -t * log(softmax(a) + delta). The last layer has no activation and predict yields
+          logits, or "softmax" and predict yields probabilities;
+        - "sigmoid_cross_entropy": -t * log(s) - (1 - t) * log(1 - s) with s = sigmoid(a). The last layer has no
+          activation and predict yields logits, or "sigmoid" and predict yields probabilities;
+        - "binary_cross_entropy": the same of probabilities y, with logarithms of at least -100;
+        - "hinge": max(0, 1 - t * y), t -1 or 1.
     dtype : {float64, float32}
         Of parameters and arithmetic; data of another type are converted while they are read.
     rng : int or numpy.random.Generator, optional
         For initial weights, and for fit unless it gets its own.
     delta : float
         The book's constant within the logarithm; 0 for the exact loss.
+    label_smoothing : float
+        Targets of softmax_cross_entropy become (1 - label_smoothing) * t + label_smoothing / n_out.
     input_scale : float
         uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model.
 
@@ -103,17 +129,25 @@ class NeuralNetwork:
         dtype: DTypeLike = np.float64,
         rng: int | np.random.Generator | None = None,
         delta: float = 0.0,
+        label_smoothing: float = 0.0,
         input_scale: float = 1 / 255,
     ) -> None:
-        self.loss_name = _checks.choice(loss, "loss", LOSSES)
+        self._loss_kind, self._loss_param = _checks.named(loss, "loss", LOSSES, LOSS_PARAMS)
+        self.loss_name = loss
         self.dtype = _checks.float_type(dtype)
         self.rng = _checks.generator(rng)
         self.delta = 0.0 if delta == 0 else _checks.positive_float(delta, "delta")
+        self.label_smoothing = _checks.fraction(label_smoothing, "label_smoothing")
+        if self.label_smoothing and self._loss_kind != "softmax_cross_entropy":
+            raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {loss!r}")
         self.input_scale = _checks.positive_float(input_scale, "input_scale")
         self._layers: list[Layer] = []
         self._core: core_network.Network | None = None
         self._params: Params | None = None
         self._single_sample = False
+        # of the masks of updates outside fit, and how many there were
+        self._seed: int | None = None
+        self._masks = 0
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
         try:
@@ -149,7 +183,7 @@ class NeuralNetwork:
                 f"layer {len(self._layers) + 1} has {layer.n_input} inputs, "
                 f"expected {self._layers[-1].n_neurons}, the outputs of the layer before it"
             )
-        if self._layers and self._layers[-1].activation == "softmax":
+        if self._layers and self._layers[-1].activation_name == "softmax":
             raise ValueError(
                 f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only"
             )
@@ -170,18 +204,35 @@ class NeuralNetwork:
     def core(self) -> core_network.Network:
         """The compiled network; made, and the layers laid out in its vector, when first needed."""
         if self._core is None:
-            last = self._layer(-1).activation
-            if self.loss_name == "softmax_cross_entropy" and last not in (None, "identity", "softmax"):
-                raise ValueError(
-                    f"the last layer has activation {last!r}, expected None or 'softmax' with softmax_cross_entropy"
-                )
-            specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
-            core = core_network.Network(specs, LOSSES[self.loss_name], self.delta, self.dtype)
-            for index, layer in enumerate(self._layers):
-                layer.lay_out(*core.views(index))
-            self._core = core
+            self._core = self._build()
         self._core.input_scale = self.input_scale
         return self._core
+
+    def _build(self) -> core_network.Network:
+        last = self._layer(-1)
+        fitting = LAST_ACTIVATIONS.get(self._loss_kind, (last.activation_name,))
+        if last.activation_name not in fitting:
+            names = " or ".join(map(repr, fitting)).replace("'identity'", "None")
+            raise ValueError(
+                f"the last layer has activation {last.activation!r}, expected {names} with {self.loss_name}"
+            )
+        if last.dropout:
+            raise ValueError(f"the last layer has dropout {last.dropout}, expected 0: its outputs are the network's")
+        specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
+        if self._loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
+            specs[-1] = (*last.shape, core_activation.LOGISTIC, last.use_bias, last.trainable_bias)
+        core = core_network.Network(
+            specs, LOSSES[self._loss_kind], self.delta, self.dtype, self._loss_param, self.label_smoothing
+        )
+        for index, layer in enumerate(self._layers):
+            layer.lay_out(*core.views(index))
+            _configure(core, index, layer)
+        return core
+
+    def configure(self, layer: Layer) -> None:
+        """Read the settings of a layer again: one of them was changed."""
+        if self._core is not None:
+            _configure(self._core, self._layers.index(layer), layer)
 
     def _named(self, flat: Array) -> dict[str, Array]:
         """Views of a flat vector by name."""
@@ -223,7 +274,7 @@ class NeuralNetwork:
     @property
     def is_classifier(self) -> bool:
         """Whether the outputs are probabilities or logits of classes."""
-        return self.loss_name == "softmax_cross_entropy" or self._layer(-1).activation == "softmax"
+        return self._loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
 
     def _samples(self, x: Any, name: str = "x", *, sparse: bool = False) -> tuple[Any, bool]:
         """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may."""
@@ -243,7 +294,7 @@ class NeuralNetwork:
         targets = core_network.plain_rows(t, self.n_out)
         if targets is None or len(targets) != len(rows) or targets.dtype == np.uint8:
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
-        return rows, targets, single
+        return rows, _checks.targets_for(self._loss_kind, targets, t_name), single
 
     def _outputs(self, rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
         """The outputs for rows that are checked."""
@@ -263,7 +314,7 @@ class NeuralNetwork:
         means, sums = [], []
         for part, at in _mapped.parts(rows):
             means.append(of(part, at))
-            sums.append(len(part) if weights is None else weights[at].sum())
+            sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
         return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
 
     def _loss(self, rows: Array, targets: Array, weights: Array | None = None) -> float:
@@ -277,7 +328,20 @@ class NeuralNetwork:
 
     def _accuracy(self, rows: Array, targets: Array) -> float:
         """The accuracy for samples that are checked."""
-        return self._mean(rows, lambda part, at: self.accuracy(self._outputs(part), targets[at]))
+        return self._mean(rows, lambda part, at: self.accuracy(self._scores(self._outputs(part)), targets[at]))
+
+    def _scores(self, outputs: Array) -> Array:
+        """Outputs such that a single one means class 1 above 0.5."""
+        if self._loss_kind == "hinge":
+            return outputs + 0.5
+        return self._probabilities(outputs) if self._loss_kind == "sigmoid_cross_entropy" else outputs
+
+    def _probabilities(self, outputs: Array) -> Array:
+        """Class probabilities from outputs."""
+        if self._layers[-1].activation_name != "identity":
+            return outputs
+        of_logits: Array = (softmax if self._loss_kind == "softmax_cross_entropy" else sigmoid)(outputs)
+        return of_logits
 
     def _macs(self, n_samples: int) -> int:
         return n_samples * self.n_params
@@ -321,7 +385,7 @@ class NeuralNetwork:
     feed_forward = predict
 
     def predict_proba(self, x: ArrayLike) -> Array:
-        """Return class probabilities: the softmax of logits, or what a softmax layer yields.
+        """Return class probabilities: the softmax or sigmoid of logits, or what a layer of these yields.
 
         Parameters
         ----------
@@ -334,12 +398,11 @@ class NeuralNetwork:
         Raises
         ------
         ValueError
-            If the loss is not softmax_cross_entropy and the last layer not softmax, or x does not fit.
+            If the loss is no cross-entropy and the last layer not softmax, or x does not fit.
         """
         if not self.is_classifier:
-            raise ValueError(f"the loss is {self.loss_name!r}, expected 'softmax_cross_entropy' for probabilities")
-        outputs = self.predict(x)
-        return outputs if self._layers[-1].activation == "softmax" else softmax(outputs)
+            raise ValueError(f"the loss is {self.loss_name!r}, expected a cross-entropy for probabilities")
+        return self._probabilities(self.predict(x))
 
     @staticmethod
     def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
@@ -381,8 +444,9 @@ class NeuralNetwork:
         X : array_like of shape (n_samples, n_in) or (n_in,)
         t : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        sample_weight : array_like of shape (n_samples,), optional
-            sum(weight * loss) / sum(weight) instead of the mean.
+        sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional
+            sum(weight * loss) / sum(weight) instead of the mean; with one weight an output, 0 for a mask, each term of
+            the sum over outputs times its weight, and the mean over samples.
 
         Returns
         -------
@@ -394,7 +458,7 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, _ = self._batch(X, t, sparse=True)
-        return self._loss(rows, targets, _checks.sample_weights(sample_weight, len(rows)))
+        return self._loss(rows, targets, _checks.sample_weights(sample_weight, len(rows), self.n_out))
 
     def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
         """Return the gradient of the loss, by back-propagation.
@@ -415,7 +479,7 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, self._single_sample = self._batch(X, t)
-        weights = _checks.sample_weights(sample_weight, len(rows))
+        weights = _checks.sample_weights(sample_weight, len(rows), self.n_out)
         grads = np.empty(self.n_params, self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.gradient(rows, targets, weights, grads)
@@ -452,7 +516,7 @@ class NeuralNetwork:
         step = 0.0 if h is None else _checks.positive_float(h, "h")
         slope = np.empty(self.n_params)
         self._differences(
-            rows, targets, step, n_threads, slope, weights=_checks.sample_weights(sample_weight, len(rows))
+            rows, targets, step, n_threads, slope, weights=_checks.sample_weights(sample_weight, len(rows), self.n_out)
         )
         return self._named(slope.astype(self.dtype, copy=False))
 
@@ -473,11 +537,12 @@ class NeuralNetwork:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
         weights = np.ones(len(rows)) if weights is None else weights
+        weights = weights / weights.sum() if weights.ndim == 1 else weights
         self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
                 self.core.numerical_gradient(
-                    rows, targets, weights / weights.sum(), h, slope, truncation, kink, max_memory, wanted, rounding
+                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding
                 )
         finally:
             self.core.n_threads = 1
@@ -540,7 +605,7 @@ class NeuralNetwork:
         lr = _checks.positive_float(learning_rate, "learning_rate")
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
         with _threads.single_threaded_blas(self._macs(len(rows))):
-            self.core.step(rows, targets, lr)
+            self._update(rows, targets, lr)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -577,10 +642,22 @@ class NeuralNetwork:
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
         state = training.state_of(self, optimizer)
         with _threads.single_threaded_blas(len(rows) * targets.size):
-            loss = self.core.step(rows, targets, optimizer.lr, optimizer._rule(), state)
+            loss = self._update(rows, targets, optimizer.lr, optimizer._rule(), state)
         if not isfinite(loss):
             raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
         return loss
+
+    def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
+        """One update with the samples; returns the loss before it."""
+        core = self.core
+        if not core.has_dropout:
+            return core.step(rows, targets, lr, *rule)
+        if self._seed is None:
+            self._seed = int(self.rng.integers(1 << 63))
+        loss, n = np.empty(1), len(rows)
+        core.train(rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks)
+        self._masks += 1
+        return float(loss[0])
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -593,7 +670,7 @@ class NeuralNetwork:
             return None
         index = self._layers.index(layer)
         if what == "dz" and index == len(self._layers) - 1:
-            if self.loss_name == "squared_error":
+            if self._loss_kind == "squared_error":
                 t, z = self._core.last("t", index), self._core.last("z", index)
                 return None if t is None else (t - z)[0 if self._single_sample else slice(None)]
             what = "da"  # softmax and cross-entropy are one step: its error is t - y
@@ -695,8 +772,8 @@ class NeuralNetwork:
             in sequence.
         validation_data : (X_test, y_test), optional
             Then train and test accuracy (losses, if the targets are not classes) are recorded every epoch.
-        sample_weight : array_like of shape (n_samples,), optional
-            Each batch's loss is the mean by these weights.
+        sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional
+            Each batch's loss is weighted as in loss.
         callbacks : sequence of callable
             Called with the History after every epoch; one that returns True ends the training.
         progress : bool or "auto"

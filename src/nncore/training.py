@@ -124,7 +124,7 @@ class Data:
         sample_weight: ArrayLike | None,
     ) -> None:
         self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True)
-        self.weights = _checks.sample_weights(sample_weight, len(self.x))
+        self.weights = _checks.sample_weights(sample_weight, len(self.x), net.n_out)
         self.test = None
         if validation_data is not None:
             pair = _checks.pair(validation_data, "validation_data")
@@ -260,6 +260,7 @@ class _Run:
         self.chunks = 0
         self.next_look = 0
         self.chunk = 1  # steps
+        self.seed = 0
 
     def _next(self) -> tuple[int, int]:
         """Threads and steps of the next chunk: what was fastest, and now and then a short look at the other choice.
@@ -278,6 +279,8 @@ class _Run:
         """All epochs, or as far as Ctrl-C and the callbacks let them come."""
         history, started = self.history, time.perf_counter()
         self.state = state_of(self.net, self.optimizer)
+        if self.net.core.has_dropout:
+            self.seed = int(self.plan.rng.integers(1 << 63))
         with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
             try:
                 while history.iterations < self.total:
@@ -329,7 +332,7 @@ class _Run:
             with _threads.shared(core, threads):
                 core.train(
                     *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
-                    self.optimizer._rule(), self.state,
+                    self.optimizer._rule(), self.state, seed=self.seed, first_step=history.iterations,
                 )  # fmt: skip
         finally:
             # Ctrl-C is raised when the core returns: what it did counts

@@ -15,11 +15,32 @@ class Network:
     grads: NDArray[Any]
     input_scale: float
     n_threads: int
+    penalty_by_samples: bool
     steps_done: int
+    @property
+    def has_dropout(self) -> bool: ...
     @property
     def n_kept(self) -> int: ...
     def __init__(
-        self, layers: list[tuple[int, int, int, bool, bool]], loss: int, delta: float, dtype: dtype[Any]
+        self,
+        layers: list[tuple[int, int, int, bool, bool]],
+        loss: int,
+        delta: float,
+        dtype: dtype[Any],
+        loss_param: float = 0,
+        smoothing: float = 0,
+    ) -> None: ...
+    def configure(
+        self,
+        layer: int,
+        *,
+        param: float = 0,
+        trainable_bias: bool = True,
+        dropout: float = 0,
+        l1: float = 0,
+        l2: float = 0,
+        max_norm: float = 0,
+        lr_scale: float = 1,
     ) -> None: ...
     def views(self, layer: int, flat: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
     def forward(self, x: NDArray[Any], out: NDArray[Any], n_threads: int = 1) -> None: ...
@@ -52,10 +73,15 @@ class Network:
         position: int,
         epoch_size: int,
         batch_size: int,
-        lr: float,
+        lr: float | NDArray[float64],
         losses: NDArray[float64],
         rule: tuple[int, float, float, float, float] = ...,
         state: Any = None,
+        *,
+        clip_norm: float = 0,
+        clip_value: float = 0,
+        seed: int = 0,
+        first_step: int = 0,
     ) -> int: ...
     def numerical_gradient(
         self,
