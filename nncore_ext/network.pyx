@@ -613,7 +613,7 @@ cdef class Network:
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
                            cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,
                            double rounding=0.0):
-        """slope (n_params,) = central differences of the loss by the weights, which sum to 1 if one a sample
+        """slope (n_params,) = central differences of the loss by the weights
 
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
         (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
@@ -643,6 +643,12 @@ cdef class Network:
         set_rows(&rows, x, "x", self.spec.n_in, self.input_scale)
         self.set_targets(&targets, t, n)
         set_weights(&w, weights, n, self.spec.n_out)
+        cdef double penalty_scale = 1
+        if self.spec.penalty_by_samples:
+            penalty_scale = 1 / kernel.total_weight(&w, n)
+        if not w.by_output:
+            weights = weights / weights.sum()
+            set_weights(&w, weights, n, self.spec.n_out)
         watch.work, watch.stop, watch.raised = 0, False, <void *> raised
         probe.by_output = w.by_output
         probe.share = 1.0 / n
@@ -674,14 +680,9 @@ cdef class Network:
                 raise raised[0]
         for k in range(self.spec.n_layers):
             if self.single:
-                penalty_slopes(&self.spec.layers[k], <const float *> params, h, self.penalty_scale(&w, n), &found)
+                penalty_slopes(&self.spec.layers[k], <const float *> params, h, penalty_scale, &found)
             else:
-                penalty_slopes(&self.spec.layers[k], <const double *> params, h, self.penalty_scale(&w, n), &found)
-
-    cdef double penalty_scale(self, const Weights *weights, Py_ssize_t n) noexcept:
-        """What penalties are multiplied by"""
-        cdef double whole = kernel.total_weight(weights, n)
-        return 1 if not self.spec.penalty_by_samples else 1 / whole if whole > 0 else 0
+                penalty_slopes(&self.spec.layers[k], <const double *> params, h, penalty_scale, &found)
 
     def last(self, str what, Py_ssize_t layer):
         """A copy of "z", "da", "dz" or, of the last layer, "t" (n_samples, n_out) from the last gradient, else None

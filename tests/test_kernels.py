@@ -70,8 +70,8 @@ def test_packed_steps_equal_plain_ones(core, name, dtype, trainable, rng):
     x, t = make_batch(name, rng, 20, dtype)
     weights, index, losses = np.ones(20), rng.integers(20, size=60), np.full(60, np.nan)
     weights[3:6] = 0
-    assert nets[0].train(x, t, weights, index, 0, 20, 1, 0.05, losses) == 60
-    expected = [nets[1].step(x[i : i + 1], t[i : i + 1], 0.05) if weights[i] else 0.0 for i in index]
+    assert nets[0].train(x, t, weights, index, 0, 20, 1, 0.01, losses) == 60
+    expected = [nets[1].step(x[i : i + 1], t[i : i + 1], 0.01) if weights[i] else 0.0 for i in index]
     tolerance = 2000 * np.finfo(dtype).eps
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=0, atol=tolerance)

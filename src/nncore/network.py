@@ -537,7 +537,6 @@ class NeuralNetwork:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
         weights = np.ones(len(rows)) if weights is None else weights
-        weights = weights / weights.sum() if weights.ndim == 1 else weights
         self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
