@@ -1,9 +1,10 @@
 """A dense network as plain C: sizes, one flat parameter vector, one workspace.
 
-params: W1, b1, W2, b2, ... one after the other; grads in the same order. workspace for m samples: the outputs z of
-all layers, then their da, both layer by layer and (m, n_out) each, then whatever the caller appends. A layer whose
-activation keeps_slope has its f'(a), (m, n_out), after its z, and a gap after its da. A layer whose activation is
-SOFTMAX or LOGISTIC (only the last may) leaves its logits in z: loss and output turn them into probabilities.
+params: W1, b1, W2, b2, ... one after the other, the gamma of a normalised layer before its b; grads in the same order.
+workspace for m samples: the outputs z of all layers, then their da, both layer by layer and (m, n_out) each, then
+whatever the caller appends. A layer whose activation keeps_slope has its f'(a), (m, n_out), after its z, a normalised
+one its x_hat (m, n_out) after that, and gaps after its da. A layer whose activation is SOFTMAX or LOGISTIC (only the
+last may) leaves its logits in z: loss and output turn them into probabilities.
 """
 
 from cython cimport floating
@@ -14,6 +15,7 @@ from nncore_ext.activation cimport (
     LOGISTIC, SOFTMAX, activation_backward, activation_forward, keeps_slope, softmax_backward_row, softmax_row,
     softmax_rows,
 )
+from nncore_ext.batch_norm cimport norm_backward, norm_forward
 from nncore_ext.dense cimport dense_backward_input, dense_backward_params, dense_forward
 from nncore_ext.dropout cimport drop, drop_backward, layer_key
 from nncore_ext.loss cimport (
@@ -28,6 +30,8 @@ cdef struct LayerSpec:
     Py_ssize_t n_out
     Py_ssize_t W  # where W starts in the parameter vector; b follows it
     Py_ssize_t b  # -1: no bias
+    Py_ssize_t gamma  # -1: no batch normalisation
+    Py_ssize_t moments  # where the vectors of batch_norm.pxd start in NetworkSpec.moments
     Py_ssize_t unit  # its place in the workspace: numbers a sample of the layers before
     int activation
     double param  # of the activation
@@ -45,6 +49,7 @@ cdef struct NetworkSpec:
     Py_ssize_t n_units  # numbers a sample that the layers have in the workspace: outputs, and slopes that are kept
     Py_ssize_t n_params
     LayerSpec *layers
+    void *moments
     int loss
     double loss_param
     double delta
@@ -76,6 +81,19 @@ cdef inline floating *layer_slope(
     return workspace + m * (net.layers[k].unit + net.layers[k].n_out)
 
 
+cdef inline floating *layer_x_hat(
+    const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k
+) noexcept nogil:
+    """The normalised inputs (m, n_out) of layer k's activation before gamma and b"""
+    cdef LayerSpec *layer = &net.layers[k]
+    return workspace + m * (layer.unit + (2 if keeps_slope(layer.activation) else 1) * layer.n_out)
+
+
+cdef inline floating *layer_moments(const NetworkSpec *net, floating *like, Py_ssize_t k) noexcept nogil:
+    """The vectors of batch_norm.pxd of layer k, of the type of like"""
+    return <floating *> net.moments + net.layers[k].moments
+
+
 cdef inline const floating *layer_input(
     const NetworkSpec *net, floating *workspace, const floating *x, Py_ssize_t m, Py_ssize_t k
 ) noexcept nogil:
@@ -87,11 +105,11 @@ cdef inline const floating *layer_input(
 
 cdef inline void network_forward(
     const NetworkSpec *net, const floating *params, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first, uint64_t key
+    Py_ssize_t m, Py_ssize_t first, bint training, uint64_t key
 ) noexcept nogil:
     """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)
 
-    key: of the step, for dropout; 0: none.
+    training: normalised layers take the moments of the batch. key: of the step, for dropout; 0: none.
     """
     cdef LayerSpec *layer
     cdef floating *z
@@ -99,8 +117,11 @@ cdef inline void network_forward(
     for k in range(first, net.n_layers):
         layer = &net.layers[k]
         z = layer_z(net, workspace, m, k)
-        dense_forward(x, params + layer.W, params + layer.b if layer.b >= 0 else NULL, z,
+        dense_forward(x, params + layer.W, params + layer.b if layer.b >= 0 and layer.gamma < 0 else NULL, z,
                       m, layer.n_in, layer.n_out, net.n_threads)
+        if layer.gamma >= 0:
+            norm_forward(params + layer.gamma, params + layer.b, z, layer_x_hat(net, workspace, m, k),
+                         layer_moments(net, workspace, k), training, m, layer.n_out)
         activation_forward(layer.activation, layer.param, z, layer_slope(net, workspace, m, k), m * layer.n_out)
         if key and layer.dropout > 0:
             drop(z, layer.dropout, layer_key(key, k), m * layer.n_out)
@@ -252,12 +273,12 @@ cdef inline double weights_penalty(const LayerSpec *layer, const floating *param
 
 cdef inline void network_backward(
     const NetworkSpec *net, const floating *params, floating *grads, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz, uint64_t key
+    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz, bint training, uint64_t key
 ) noexcept nogil:
     """grads of the layers from first on, and da of the one before, from da of the last layer; dx (m, n_in) unless NULL
 
-    dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z. key: as in
-    network_forward; hidden outputs that were not dropped become what they were before.
+    dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z. training,
+    key: as in network_forward; hidden outputs that were not dropped become what they were before.
     """
     cdef LayerSpec *layer
     cdef const floating *z_in
@@ -268,7 +289,10 @@ cdef inline void network_backward(
         layer = &net.layers[k]
         da = layer_da(net, workspace, m, k)
         z_in = layer_input(net, workspace, x, m, k)
-        dense_backward_params(z_in, da, grads + layer.W, grads + layer.b if layer.b >= 0 else NULL,
+        if layer.gamma >= 0:
+            norm_backward(params + layer.gamma, layer_x_hat(net, workspace, m, k), layer_moments(net, workspace, k),
+                          da, grads + layer.gamma, grads + layer.b, training, m, layer.n_out)
+        dense_backward_params(z_in, da, grads + layer.W, grads + layer.b if layer.b >= 0 and layer.gamma < 0 else NULL,
                               m, layer.n_in, layer.n_out, net.n_threads)
         da_in = layer_da(net, workspace, m, k - 1) if k > 0 else dx
         if da_in == NULL:
@@ -347,6 +371,8 @@ cdef inline void clip_gradient(
         layer = &net.layers[k]
         if layer.lr_scale == 0:
             memset(grads + layer.W, 0, layer.n_in * layer.n_out * sizeof(floating))
+        if layer.gamma >= 0 and layer.lr_scale == 0:
+            memset(grads + layer.gamma, 0, layer.n_out * sizeof(floating))
         if layer.b >= 0 and (layer.lr_scale == 0 or not layer.trainable_bias):
             memset(grads + layer.b, 0, layer.n_out * sizeof(floating))
     if clip_value > 0:

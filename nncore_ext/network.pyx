@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
+from nncore_ext.batch_norm cimport NORM_VECTORS
 from nncore_ext.loss cimport HINGE, SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
 from nncore_ext.numdiff cimport (
@@ -189,7 +190,8 @@ cdef bint all_finite(const floating *x, Py_ssize_t n) noexcept nogil:
 cdef class Network:
     """A dense network: flat parameters, and all that is computed with them.
 
-    layers: one (n_in, n_out, activation number, use_bias, trainable_bias) a layer. x is everywhere a contiguous
+    layers: one (n_in, n_out, activation number, use_bias, trainable_bias) a layer; batch_norm: those (by number) that
+    are normalised. x is everywhere a contiguous
     (n_samples, n_in) array of float32, float64, or uint8 that is multiplied by input_scale while it is read; t either
     (n_samples, n_out) floats or (n_samples,) intp labels; weights float64 (n_samples,), by which a loss is a mean over
     samples, (n_samples, n_out), by which the terms of its sums are multiplied, or None.
@@ -207,10 +209,13 @@ cdef class Network:
     cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return
     cdef readonly cnp.ndarray params
     cdef readonly cnp.ndarray grads
+    cdef readonly cnp.ndarray moments  # running means and variances of normalised layers
 
-    def __cinit__(self, list layers, int loss, double delta, dtype, double loss_param=0, double smoothing=0):
+    def __cinit__(self, list layers, int loss, double delta, dtype, double loss_param=0, double smoothing=0,
+                  tuple batch_norm=()):
         cdef LayerSpec *layer
-        cdef Py_ssize_t k, size
+        cdef Py_ssize_t k, size, n_moments = 0
+        cdef bint normalised
         self.spec.layers = <LayerSpec *> calloc(max(1, len(layers)), sizeof(LayerSpec))
         if self.spec.layers == NULL:
             raise MemoryError
@@ -230,11 +235,19 @@ cdef class Network:
             layer.trainable_bias, layer.lr_scale = trainable_bias, 1
             if (activation == SOFTMAX or activation == LOGISTIC) and k + 1 < len(layers):
                 raise ValueError(f"layer {k + 1} has the activation of an output, expected that in the last layer only")
+            normalised = k in batch_norm
+            if normalised and (not use_bias or k + 1 == len(layers)):
+                raise ValueError(f"layer {k + 1} has no bias or is the last, expected a hidden one with a bias to "
+                                 f"normalise")
             layer.W = self.spec.n_params
+            layer.gamma = layer.W + size if normalised else -1
+            size += n_out if normalised else 0
             layer.b = layer.W + size if use_bias else -1
             layer.unit = self.spec.n_units
+            layer.moments = n_moments
+            n_moments += NORM_VECTORS * n_out if normalised else 0
             self.spec.n_params += size + (n_out if use_bias else 0)
-            self.spec.n_units += 2 * n_out if keeps_slope(activation) else n_out
+            self.spec.n_units += (1 + keeps_slope(activation) + normalised) * n_out
         self.spec.n_in = layers[0][0]
         self.spec.n_out = layers[len(layers) - 1][1]
         dtype = np.dtype(dtype)
@@ -242,6 +255,8 @@ cdef class Network:
         self.type_number = cnp.NPY_FLOAT32 if self.single else cnp.NPY_FLOAT64
         self.params = aligned_zeros(self.spec.n_params, dtype)
         self.grads = aligned_zeros(self.spec.n_params, dtype)
+        self.moments = aligned_zeros(n_moments, dtype)
+        self.spec.moments = cnp.PyArray_DATA(self.moments)
         self.workspace = np.empty(0, dtype)
 
     def __dealloc__(self):
@@ -262,6 +277,11 @@ cdef class Network:
     def has_dropout(self):
         """Whether training drops outputs of a layer."""
         return has_dropout(&self.spec) != 0
+
+    @property
+    def has_batch_norm(self):
+        """Whether training normalises by the batch."""
+        return self.moments.size > 0
 
     @property
     def penalty_by_samples(self):
@@ -310,6 +330,15 @@ cdef class Network:
         end = spec.W + spec.n_in * spec.n_out
         W = flat[spec.W:end].reshape(spec.n_in, spec.n_out)
         return W, (None if spec.b < 0 else flat[spec.b:spec.b + spec.n_out])
+
+    def norm_views(self, Py_ssize_t layer, flat=None):
+        """gamma of a normalised layer as a view of the flat vector (default: params), running mean and variance"""
+        if not 0 <= layer < self.spec.n_layers or self.spec.layers[layer].gamma < 0:
+            raise IndexError(f"layer is {layer}, expected one that is normalised")
+        cdef LayerSpec *spec = &self.spec.layers[layer]
+        flat = self.params if flat is None else flat
+        mean, variance = self.moments[spec.moments:spec.moments + 2 * spec.n_out].reshape(2, spec.n_out)
+        return flat[spec.gamma:spec.gamma + spec.n_out], mean, variance
 
     def forward(self, cnp.ndarray x, cnp.ndarray out, int n_threads=1):
         """out (n_samples, n_out) = the network's outputs; safe from several threads at a time"""
@@ -531,6 +560,8 @@ cdef class Network:
             rows = n_rows(x, "x")
             size += batch_size * self.spec.n_in
         else:
+            if self.spec.layers[0].gamma >= 0:
+                raise ValueError("x is compressed, expected dense rows: the first layer is normalised")
             set_compressed(&plan.compressed, x, self.spec.n_in, self.input_scale)
             rows = len(x.indptr) - 1
             nonzeros = batch_size * x.max_row
@@ -728,7 +759,7 @@ cdef void forward_block(const NetworkSpec *net, const floating *params, const Ro
         x = <const floating *> rows.data + start * rows.n_features
     else:
         gather_rows(rows, NULL, start, buffer + m * net.n_units, m)
-    kernel.network_forward(net, params, x, buffer, m, 0, 0)
+    kernel.network_forward(net, params, x, buffer, m, 0, False, 0)
     kernel.network_output(net, buffer, y + start * net.n_out, m)
 
 
@@ -749,7 +780,7 @@ cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Ro
         if weights.values != NULL:
             part.values = weights.values + start * (net.n_out if weights.by_output else 1)
         weight = kernel.total_weight(&part, m)
-        kernel.network_forward(net, params, x, buffer, m, 0, 0)
+        kernel.network_forward(net, params, x, buffer, m, 0, False, 0)
         total += weight * kernel.network_loss(net, buffer, t, &part, m)
         whole += weight
         start += m
@@ -765,9 +796,9 @@ cdef double gradient_kept(const NetworkSpec *net, const floating *params, const 
     cdef double loss
     gather_rows(rows, NULL, 0, x, m)
     gather_targets(targets, NULL, 0, t, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, 0)
+    kernel.network_forward(net, params, x, workspace, m, 0, False, 0)
     loss = kernel.network_loss(net, workspace, t, weights, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, 0)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0)
     loss += kernel.network_penalty(net, params, grads, kernel.total_weight(weights, m))
     if net.loss == SOFTMAX_CROSS_ENTROPY or net.layers[net.n_layers - 1].activation == LOGISTIC:
         # the logits of a fused layer become what it yields; with another loss they already are
@@ -779,7 +810,7 @@ cdef void forward_kept(const NetworkSpec *net, const floating *params, const Row
                        floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     gather_rows(rows, NULL, 0, x, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, 0)
+    kernel.network_forward(net, params, x, workspace, m, 0, False, 0)
     kernel.network_output(net, workspace, y, m)
     # a fused layer's logits become the probabilities that its derivative is written from
     memcpy(kernel.layer_z(net, workspace, m, net.n_layers - 1), y, m * net.n_out * sizeof(floating))
@@ -789,7 +820,7 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
                         floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     kernel.network_output_backward(net, workspace, dy, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, 0)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, False, 0)
 
 
 cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:

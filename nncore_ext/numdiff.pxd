@@ -17,11 +17,12 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
 from libc.string cimport memcpy, memset
-from nncore_ext.activation cimport HARD_SIGMOID, SOFTMAX, activation_forward, has_kink
+from nncore_ext.activation cimport HARD_SIGMOID, SOFTMAX, activation_forward, has_kink, keeps_slope
+from nncore_ext.batch_norm cimport NN_NORM_EPS
 from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, loss_term
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.product cimport product
-from nncore_ext.vmath cimport axpby, vcrosses, vdot, vexp, vlog
+from nncore_ext.vmath cimport axpby, square_root, vcrosses, vdot, vexp, vlog
 
 cdef enum:
     # About this many inputs of a unit are also differenced with half the step, to see the truncation error.
@@ -92,17 +93,62 @@ cdef inline floating *base_t(const NetworkSpec *net, floating *base, Py_ssize_t 
     return base + m * (net.n_in + 2 * net.n_units)
 
 
-cdef inline void columns_forward(
-    const LayerSpec *layer, const floating *params, const floating *z, floating *a, Py_ssize_t n_columns
+cdef inline floating *base_x_hat(const NetworkSpec *net, floating *base, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    """x_hat_k (n_out, m) of a normalised layer"""
+    return base_z(net, base, m, k) + m * net.layers[k].n_out * (2 if keeps_slope(net.layers[k].activation) else 1)
+
+
+cdef inline Py_ssize_t n_inputs_of(const LayerSpec *layer) noexcept nogil:
+    """Parameters into a unit: those of its inputs, then gamma, then the bias, n_out apart"""
+    return layer.n_in + (layer.gamma >= 0) + (layer.b >= 0)
+
+
+cdef inline const floating *input_values(
+    const NetworkSpec *net, floating *base, Py_ssize_t m, Py_ssize_t k, Py_ssize_t j, Py_ssize_t i
 ) noexcept nogil:
-    """a = W.T @ z + b: z (n_in, n_columns), a (n_out, n_columns)"""
+    """What parameter i into unit j of layer k is multiplied by, for the m samples"""
+    if i < net.layers[k].n_in:
+        return base_z(net, base, m, k - 1) + i * m
+    if net.layers[k].gamma >= 0 and i == net.layers[k].n_in:
+        return base_x_hat(net, base, m, k) + j * m
+    return base_t(net, base, m) + m * (2 * net.n_out + 2)  # ones
+
+
+cdef inline floating norm_factor(
+    const NetworkSpec *net, const floating *params, Py_ssize_t k, Py_ssize_t r
+) noexcept nogil:
+    """What a change of x @ W is multiplied by in unit r of layer k: gamma / sqrt(var + eps), 1 without normalisation"""
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef const floating *var
+    if layer.gamma < 0:
+        return 1
+    var = <const floating *> net.moments + layer.moments + layer.n_out
+    return params[layer.gamma + r] / square_root(var[r] + <floating> NN_NORM_EPS)
+
+
+cdef inline void columns_forward(
+    const NetworkSpec *net, Py_ssize_t k, const floating *params, const floating *z, floating *a, floating *x_hat,
+    Py_ssize_t n_columns
+) noexcept nogil:
+    """a = W.T @ z + b, normalised before b if layer k is: z (n_in, n_columns), a and x_hat (n_out, n_columns)
+
+    x_hat may be a.
+    """
+    cdef LayerSpec *layer = &net.layers[k]
+    cdef const floating *mean = <const floating *> net.moments + layer.moments
     cdef Py_ssize_t r, c
-    cdef floating bias
+    cdef floating bias, factor
     for r in range(layer.n_out):
-        bias = params[layer.b + r] if layer.b >= 0 else 0
+        bias = params[layer.b + r] if layer.b >= 0 and layer.gamma < 0 else 0
         for c in range(r * n_columns, (r + 1) * n_columns):
             a[c] = bias
     product(True, False, params + layer.W, z, a, n_columns, a, layer.n_out, n_columns, layer.n_in, 1)
+    if layer.gamma >= 0:
+        for r in range(layer.n_out):
+            factor = 1 / square_root(mean[layer.n_out + r] + <floating> NN_NORM_EPS)
+            for c in range(r * n_columns, (r + 1) * n_columns):
+                x_hat[c] = factor * (a[c] - mean[r])
+                a[c] = params[layer.gamma + r] * x_hat[c] + params[layer.b + r]
 
 
 cdef inline bint interrupted(const Probe *probe, Py_ssize_t n_pairs) noexcept nogil:
@@ -149,7 +195,7 @@ cdef inline void prepare_base(
         t_e[2 * m + s] = <floating> (share if by_output else weights[s])
     for k in range(net.n_layers):
         a = base_a(net, base, m, k)
-        columns_forward(&net.layers[k], params, base_z(net, base, m, k - 1), a, m)
+        columns_forward(net, k, params, base_z(net, base, m, k - 1), a, base_x_hat(net, base, m, k), m)
         memcpy(base_z(net, base, m, k), a, m * net.layers[k].n_out * sizeof(floating))
         activation_forward(net.layers[k].activation, net.layers[k].param, base_z(net, base, m, k), <floating *> NULL,
                            m * net.layers[k].n_out)
@@ -333,12 +379,12 @@ cdef inline void losses_moved(
             a_base = base_a(net, base, m, k + 1) + r * m
             for p in range(2 * n_pairs):
                 memcpy(a + r * n + p * m, a_base, m * sizeof(floating))
-            axpby(W_row[r], moved, True, a + r * n, n)
+            axpby(W_row[r] * norm_factor(net, params, k + 1, r), moved, True, a + r * n, n)
         for q in range(k + 1, last):
             mark_kinks(&net.layers[q], a, net.layers[q].n_out, n_pairs, m, kinks)
             activation_forward(net.layers[q].activation, net.layers[q].param, a, <floating *> NULL,
                                n * net.layers[q].n_out)
-            columns_forward(&net.layers[q + 1], params, a, z, n)
+            columns_forward(net, q + 1, params, a, z, z, n)
             a, z = z, a
         mark_kinks(&net.layers[last], a, net.n_out, n_pairs, m, kinks)
     for p in range(2 * n_pairs):
@@ -350,28 +396,27 @@ cdef inline void slopes_of(
     Py_ssize_t k, Py_ssize_t j, const Py_ssize_t *inputs, Py_ssize_t n_pairs, double factor, double *slopes,
     unsigned char *kinks
 ) noexcept nogil:
-    """Central differences by the parameters from these inputs (n_in: the bias) into unit j, factor times the step"""
+    """Central differences by the parameters from these inputs (n_inputs_of) into unit j, factor times the step"""
     cdef LayerSpec *layer = &net.layers[k]
     cdef Py_ssize_t m = probe.m, q, s, p
     cdef floating *moved = scratch
     cdef const floating *a = base_a(net, base, m, k) + j * m
     cdef const floating *z
     cdef const floating *weights = base_t(net, base, m) + m * (2 * net.n_out + 3)
-    cdef floating value, up, down
+    cdef floating value, up, down, scale
     cdef double step
     for q in range(n_pairs):
-        p = layer.W + inputs[q] * layer.n_out + j  # row n_in of W is where b lies
+        p = layer.W + inputs[q] * layer.n_out + j  # gamma and b lie where further rows of W would
         value = params[p]
         step = factor * (probe.h if probe.h > 0 else default_step(value))
         up, down = <floating> (value + step), <floating> (value - step)
         # the step that rounding left
         slopes[q] = <double> up - down
-        z = weights - m  # ones
-        if inputs[q] < layer.n_in:
-            z = base_z(net, base, m, k - 1) + inputs[q] * m
+        z = input_values(net, base, m, k, j, inputs[q])
+        scale = norm_factor(net, params, k, j) if inputs[q] < layer.n_in else 1
         for s in range(m):
-            moved[2 * q * m + s] = a[s] + (up - value) * z[s]
-            moved[(2 * q + 1) * m + s] = a[s] + (down - value) * z[s]
+            moved[2 * q * m + s] = a[s] + (up - value) * scale * z[s]
+            moved[(2 * q + 1) * m + s] = a[s] + (down - value) * scale * z[s]
     losses_moved(net, params, probe, base, moved, scratch + 2 * probe.n_pairs * m, k, j, n_pairs, kinks)
     for q in range(n_pairs):
         # each sample's difference first: their sum then adds little rounding
@@ -386,7 +431,7 @@ cdef inline void probe_unit(
 ) noexcept nogil:
     """Add this block's part to what is found of all parameters into unit j of layer k"""
     cdef LayerSpec *layer = &net.layers[k]
-    cdef Py_ssize_t m = probe.m, n_inputs = layer.n_in + (layer.b >= 0), i, n, q, r, s, p
+    cdef Py_ssize_t m = probe.m, n_inputs = n_inputs_of(layer), i, n, q, r, s, p
     cdef Py_ssize_t[64] inputs
     cdef double[64] slopes
     cdef double[64] halved
@@ -444,7 +489,7 @@ cdef inline void probe_unit(
 cdef inline bint is_wanted(
     const Findings *found, const LayerSpec *layer, Py_ssize_t j, Py_ssize_t i
 ) noexcept nogil:
-    """Whether the parameter from input i (n_in: the bias) into unit j is asked for"""
+    """Whether the parameter from input i (n_inputs_of) into unit j is asked for"""
     return found.wanted == NULL or found.wanted[layer.W + i * layer.n_out + j]
 
 
@@ -456,7 +501,7 @@ cdef inline Py_ssize_t next_inputs(
 
     i, and the number of wanted ones before it, move on.
     """
-    cdef Py_ssize_t n = 0, n_inputs = layer.n_in + (layer.b >= 0)
+    cdef Py_ssize_t n = 0, n_inputs = n_inputs_of(layer)
     while n < most and i[0] < n_inputs:
         if is_wanted(found, layer, j, i[0]):
             if wanted[0] % stride == 0:
@@ -470,7 +515,7 @@ cdef inline Py_ssize_t next_inputs(
 cdef inline double unit_step(
     const NetworkSpec *net, const floating *params, const Probe *probe, Py_ssize_t k, Py_ssize_t j, Py_ssize_t i
 ) noexcept nogil:
-    """The step of the parameter from input i (n_in: the bias) into unit j of layer k"""
+    """The step of the parameter from input i (n_inputs_of) into unit j of layer k"""
     if probe.h > 0:
         return probe.h
     return default_step(params[net.layers[k].W + i * net.layers[k].n_out + j])
@@ -484,14 +529,14 @@ cdef inline double error_scale(
     cdef LayerSpec *layer = &net.layers[k]
     cdef const floating *weights = base_t(net, base, probe.m) + probe.m * (2 * net.n_out + 3)
     cdef const floating *z
-    cdef double step = unit_step(net, params, probe, k, j, i), total = 0
+    cdef double step = unit_step(net, params, probe, k, j, i), total = 0, scale = 1
     cdef Py_ssize_t s
-    z = weights - probe.m
+    z = input_values(net, base, probe.m, k, j, i)
     if i < layer.n_in:
-        z = base_z(net, base, probe.m, k - 1) + i * probe.m
+        scale = fabs(norm_factor(net, params, k, j))
     for s in range(probe.m):
         total += weights[s] * fabs(z[s] * z[s] * z[s])
-    return step * step * total
+    return step * step * scale * scale * scale * total
 
 
 cdef inline void probe_units(

@@ -58,7 +58,8 @@ cdef inline void plan_packed(const NetworkSpec *net, PackedNetwork *packed, Py_s
     if net.n_layers > MAX_PACKED_LAYERS:
         return
     for k in range(net.n_layers):
-        if keeps_slope(net.layers[k].activation) or net.layers[k].dropout > 0 or net.layers[k].lr_scale != 1:
+        if (keeps_slope(net.layers[k].activation) or net.layers[k].gamma >= 0 or net.layers[k].dropout > 0
+                or net.layers[k].lr_scale != 1):
             return
         to = &packed.layers[k]
         to.in_pad = (net.layers[k].n_in + lanes - 1) // lanes * lanes

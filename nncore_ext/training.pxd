@@ -110,11 +110,12 @@ cdef inline Py_ssize_t train_steps(
         m = next_batch(net, plan, begin, t, weights)
         gather_rows(&plan.x, plan.index + begin, 0, x, m)
         key = plan_key(plan, step, drops)
-        network_forward(net, params, x, workspace, m, 0, key)
+        network_forward(net, params, x, workspace, m, 0, True, key)
         losses[step] = network_loss(net, workspace, t, &w, m)
         if not isfinite(losses[step]):
             return step
-        network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL, key)
+        network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL, True,
+                         key)
         losses[step] += finish_step(net, plan, params, grads, total_weight(&w, m), plan.lr[step])
         begin += m
         step += 1
@@ -125,7 +126,10 @@ cdef inline Py_ssize_t train_sparse(
     const NetworkSpec *net, floating *params, floating *grads, floating *workspace, double *weights, int *columns,
     const Plan *plan, double *losses
 ) noexcept nogil:
-    """train_steps for compressed rows; workspace: sparse_workspace elements, columns: batch_size + 1 + max_nonzeros"""
+    """train_steps for compressed rows and a first layer that is not normalised
+
+    workspace: sparse_workspace elements, columns: batch_size + 1 + max_nonzeros.
+    """
     cdef LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t begin = 0, step = 0, m, s, ld = padded(layer.n_out, sizeof(floating))
     cdef floating *W = aligned(workspace)
@@ -153,11 +157,12 @@ cdef inline Py_ssize_t train_sparse(
         key, lr = plan_key(plan, step, drops), plan.lr[step]
         if drops and layer.dropout > 0:
             drop(work, layer.dropout, layer_key(key, 0), m * layer.n_out)
-        network_forward(net, params, work, work, m, 1, key)
+        network_forward(net, params, work, work, m, 1, True, key)
         losses[step] = network_loss(net, work, t, &batch, m)
         if not isfinite(losses[step]):
             break
-        network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL, key)
+        network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL, True,
+                         key)
         if in_place:
             plan.rule.lr = lr
             network_update(net, params, grads, plan.rule, 1)

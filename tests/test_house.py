@@ -67,13 +67,14 @@ PXD = {
     "optimizer": {"vmath"},
     "dense": {"product", "vmath"},
     "loss": {"activation"},
+    "batch_norm": {"vmath"},
     "dropout": set(),
-    "network": {"activation", "dense", "dropout", "loss", "optimizer", "vmath"},
+    "network": {"activation", "batch_norm", "dense", "dropout", "loss", "optimizer", "vmath"},
     "rows": set(),
     "sparse": {"activation", "network", "rows"},
     "online": {"activation", "dense", "network"},
     "training": {"dropout", "network", "online", "optimizer", "rows", "sparse", "vmath"},
-    "numdiff": {"activation", "loss", "network", "product", "vmath"},
+    "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath"},
     "callback": set(),
 }
 

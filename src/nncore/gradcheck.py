@@ -345,13 +345,15 @@ def _in_float64(net: NeuralNetwork) -> NeuralNetwork:
         Layer(
             layer.n_input, layer.n_neurons, layer.activation, layer.weights.astype(np.float64),
             None if layer.bias is None else layer.bias.astype(np.float64),
-            use_bias=layer.use_bias, **layer.settings(),
+            use_bias=layer.use_bias, batch_norm=layer.batch_norm, **layer.settings(),
         )
         for layer in net.layers
     ]  # fmt: skip
-    return NeuralNetwork(
+    twin = NeuralNetwork(
         layers, loss=net.loss_name, delta=net.delta, label_smoothing=net.label_smoothing, input_scale=net.input_scale
     )
+    twin.core.params[:], twin.core.moments[:] = net.core.params, net.core.moments
+    return twin
 
 
 def _magnitude(net: NeuralNetwork, rows: Array, loss: float) -> float:

@@ -73,6 +73,9 @@ class Layer:
         a number is the standard deviation of normal weights.
     rng : int or numpy.random.Generator, optional
         For the weights; by default the network's.
+    batch_norm : bool
+        Normalise x @ weights by unit, then times gamma, before the bias is added: by mean and variance of the batch in
+        training, by their running means otherwise (in a batch of one sample too). Not of the last layer.
     dropout : float
         Probability that training sets an output to 0; the others are divided by 1 - dropout. Not of the last layer.
     l1, l2 : float
@@ -86,6 +89,8 @@ class Layer:
     ----------
     weights, bias : ndarray
         Once a network has run, views of its parameter vector; assigning copies into them.
+    gamma, running_mean, running_var : ndarray or None
+        (n_neurons,) of a layer with batch_norm: the factor, a parameter of the network, and the running moments.
     last_activation, error, delta : ndarray or None
         Output, error (target minus output, or what the next layer sends back) and error times derivative of the last
         ``backpropagation`` of the network.
@@ -125,6 +130,7 @@ class Layer:
         trainable_bias: bool = True,
         init: str | float | None = None,
         rng: int | np.random.Generator | None = None,
+        batch_norm: bool = False,
         dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -138,6 +144,9 @@ class Layer:
         )
         self.activation = activation
         self.use_bias = bool(use_bias)
+        self.batch_norm = bool(batch_norm)
+        if self.batch_norm and not self.use_bias:
+            raise ValueError("use_bias is False, expected True with batch_norm, whose shift it is")
         self.trainable_bias = trainable_bias
         self.dropout, self.l1, self.l2, self.max_norm, self.lr_scale = dropout, l1, l2, max_norm, lr_scale
         if isinstance(init, str):
@@ -150,6 +159,9 @@ class Layer:
         self._last: Array | None = None
         self._weights: Array | None = None
         self._bias: Array | None = None
+        self._norm: tuple[Array, Array, Array] | None = None
+        if self.batch_norm:
+            self._norm = np.ones(self.n_neurons), np.zeros(self.n_neurons), np.ones(self.n_neurons)
         if weights is not None:
             self._weights = np.array(_checks.floats(_checks.parameter(weights, "weights", self.shape), "weights"))
         if bias is not None:
@@ -235,12 +247,37 @@ class Layer:
         if value is not bias:
             bias[...] = _checks.parameter(value, "bias", (self.n_neurons,))
 
-    def lay_out(self, weights: Array, bias: Array | None) -> None:
+    @property
+    def gamma(self) -> Array | None:
+        """(n_neurons,), or None without batch_norm."""
+        return None if self._norm is None else self._norm[0]
+
+    @property
+    def running_mean(self) -> Array | None:
+        """(n_neurons,), or None without batch_norm."""
+        return None if self._norm is None else self._norm[1]
+
+    @property
+    def running_var(self) -> Array | None:
+        """(n_neurons,), or None without batch_norm."""
+        return None if self._norm is None else self._norm[2]
+
+    def lay_out(self, weights: Array, bias: Array | None, norm: tuple[Array, Array, Array] | None) -> None:
         """Move into a network's vector: the values are copied, the arrays become views of it."""
         weights[...] = self.weights
         if bias is not None:
             bias[...] = self.bias
-        self._weights, self._bias, self._last = weights, bias, None
+        for to, value in zip(norm or (), self._norm or (), strict=True):
+            to[...] = value
+        self._weights, self._bias, self._norm, self._last = weights, bias, norm, None
+
+    def affine(self) -> tuple[Array, Array | None]:
+        """W and b such that the outputs are activation(x @ W + b) in prediction: normalisation is within them."""
+        if self._norm is None:
+            return self.weights, self.bias
+        gamma, mean, variance = self._norm
+        factor = gamma / np.sqrt(variance + variance.dtype.type(1e-5))
+        return self.weights * factor, self.bias - factor * mean
 
     def _of_last(self, what: str) -> Array | None:
         """What the network's last backpropagation left in this layer."""
@@ -267,7 +304,8 @@ class Layer:
         array = _checks.floats(x, "x")
         rows = _checks.samples(array, "x", self.n_input, what="this layer").astype(self.weights.dtype, copy=False)
         z = np.empty((len(rows), self.n_neurons), self.weights.dtype)
-        core_dense.forward(rows, self.weights, self.bias, z)
+        W, b = self.affine()
+        core_dense.forward(rows, W, b, z)
         if self.activation_name == "softmax":
             core_activation.softmax(z, np.empty(len(z)))
         else:

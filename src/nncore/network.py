@@ -216,16 +216,18 @@ class NeuralNetwork:
             raise ValueError(
                 f"the last layer has activation {last.activation!r}, expected {names} with {self.loss_name}"
             )
-        if last.dropout:
-            raise ValueError(f"the last layer has dropout {last.dropout}, expected 0: its outputs are the network's")
+        if last.dropout or last.batch_norm:
+            what, no = (f"dropout {last.dropout}", "0") if last.dropout else ("batch_norm", "none")
+            raise ValueError(f"the last layer has {what}, expected {no}: its outputs are the network's")
         specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
         if self._loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
             specs[-1] = (*last.shape, core_activation.LOGISTIC, last.use_bias, last.trainable_bias)
         core = core_network.Network(
-            specs, LOSSES[self._loss_kind], self.delta, self.dtype, self._loss_param, self.label_smoothing
-        )
+            specs, LOSSES[self._loss_kind], self.delta, self.dtype, self._loss_param, self.label_smoothing,
+            tuple(index for index, layer in enumerate(self._layers) if layer.batch_norm),
+        )  # fmt: skip
         for index, layer in enumerate(self._layers):
-            layer.lay_out(*core.views(index))
+            layer.lay_out(*core.views(index), core.norm_views(index) if layer.batch_norm else None)
             _configure(core, index, layer)
         return core
 
@@ -240,13 +242,18 @@ class NeuralNetwork:
         for k in range(len(self._layers)):
             W, b = self.core.views(k, flat)
             views[f"W{k + 1}"] = W
+            if self._layers[k].batch_norm:
+                views[f"gamma{k + 1}"] = self.core.norm_views(k, flat)[0]
             if b is not None:
                 views[f"b{k + 1}"] = b
         return views
 
     @property
     def params(self) -> Params:
-        """The parameters W1, b1, W2, ... as views of one vector: change them in place, or assign the same shape."""
+        """The parameters W1, b1, W2, ... as views of one vector: change them in place, or assign the same shape.
+
+        A layer with batch_norm has gamma1 as well.
+        """
         if self._params is None:
             self._params = Params(self._named(self.core.params))
         return self._params
@@ -649,7 +656,7 @@ class NeuralNetwork:
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""
         core = self.core
-        if not core.has_dropout:
+        if not (core.has_dropout or core.has_batch_norm):
             return core.step(rows, targets, lr, *rule)
         if self._seed is None:
             self._seed = int(self.rng.integers(1 << 63))
