@@ -75,7 +75,8 @@ def library(folder, names):
             code.append(f"void call_{name}_{kind}(const {x} *x, {y} *y);")  # prototypes: -pedantic is not all
             code.append(f"void call_{name}_{kind}(const {x} *x, {y} *y) {{ {name}_{kind}(x, y); }}")
     (folder / "all.c").write_text("\n".join(code) + "\n")
-    build = [compilers()[0], *C_FLAGS, "-shared", "-fPIC", "-o", folder / "all.so", folder / "all.c", "-lm"]
+    # optimised, compilers see arrays that are too short
+    build = [compilers()[0], *C_FLAGS, "-O2", "-shared", "-fPIC", "-o", folder / "all.so", folder / "all.c", "-lm"]
     subprocess.run(build, check=True)
     loaded = ctypes.CDLL(str(folder / "all.so"))
 
@@ -175,12 +176,23 @@ def test_int8_states_its_error(tmp_path, rng, dtype):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_int8_error_is_within_half_a_step(tmp_path, rng):
-    """Of one linear layer: |x| times half of the unit's largest weight / 127."""
+def test_int8_rounds_each_weight_by_half_a_step_at_most(tmp_path, rng):
+    """Steps of a unit's largest weight / 127: read from the header, and seen in the error of a linear layer."""
     net = network([20, 5], None)
-    x = rng.normal(size=(200, 20))
-    bound = (np.abs(x).sum(axis=1)[:, None] * np.abs(net.params["W1"]).max(axis=0) / 127 / 2).max()
-    assert 0.1 * bound < net.export_c(tmp_path / "n.h", quantize="int8", samples=x) < bound
+    W, x = net.params["W1"], rng.normal(size=(200, 20))
+    step = np.abs(W).max(axis=0) / 127
+    error = net.export_c(tmp_path / "n.h", quantize="int8", samples=x)
+    text = (tmp_path / "n.h").read_text()
+    scale, whole = (
+        np.array(re.findall(r"[-\d.e]+", re.search(f"n_{name}.*= {{([^;]*)}};", text)[1]), float)
+        for name in ("s1", "W1")
+    )
+    np.testing.assert_allclose(scale, step, rtol=1e-15)
+    whole = whole.reshape(W.shape)
+    np.testing.assert_array_equal(np.abs(whole).max(axis=0), 127)
+    assert np.all(np.abs(whole * scale - W) <= step / 2 * (1 + 1e-12))
+    bound = (np.abs(x) @ np.abs(whole * scale - W)).max()
+    assert 0.1 * bound < error <= bound
 
 
 def test_int8_on_random_rows_and_its_size(tmp_path):
