@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from nncore import Layer, NeuralNetwork
 from nncore.layers import ACTIVATIONS
 
-WITHIN = [name for name in ACTIVATIONS if name != "softmax"]
+WITHIN = [*(name for name in ACTIVATIONS if name != "softmax"), "leaky_relu(0.3)", "elu(0.7)"]
 C_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
 # Rounding of sums of a few terms, relative to the largest output: those of float32 differ in their order.
 ROUNDING = {"float32": 1e-6, "float64": 1e-14}
@@ -45,9 +45,11 @@ def cases():
     for dtype in ROUNDING:
         short = dtype.replace("float", "f")
         for activation in WITHIN:
-            found[f"{activation}_{short}"] = network([6, 9, 7, 4], activation, dtype=dtype), {}
+            name = re.sub(r"\W", "", activation)
+            found[f"{name}_{short}"] = network([6, 9, 7, 4], activation, activation, dtype=dtype), {}
         found[f"softmax_{short}"] = network([6, 9, 4], "tanh", "softmax", loss="softmax_cross_entropy", dtype=dtype), {}
         found[f"logits_{short}"] = network([6, 9, 4], "relu", loss="softmax_cross_entropy", dtype=dtype), {}
+        found[f"logit_{short}"] = network([6, 9, 1], "relu", loss="sigmoid_cross_entropy", dtype=dtype), {}
         found[f"bytes_{short}"] = network([6, 9, 4], "tanh", dtype=dtype, input_scale=0.01), {"input_dtype": "uint8"}
         found[f"no_bias_{short}"] = network([6, 9, 4], "relu", "sigmoid", bias=False, dtype=dtype), {}
         found[f"deep_{short}"] = network([2, 8, 3, 9, 2, 5, 1], "tanh", dtype=dtype), {}
@@ -97,8 +99,8 @@ def lib(tmp_path_factory):
     return library(folder, CASES)
 
 
-def close(found, net, x, expected=None):
-    expected = net.predict(x) if expected is None else expected
+def close(found, net, x):
+    expected = net.predict(x)
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING[str(net.dtype)] * np.abs(expected).max())
 
 
@@ -109,14 +111,20 @@ def test_c_computes_what_predict_does(lib, name):
     close(lib.call(f"{name}_predict", x, net), net, x)
 
 
-def test_c_probabilities(lib):
-    for dtype in ("f32", "f64"):
-        net, _ = CASES[f"logits_{dtype}"]
-        x = inputs(net, {}) * 50
-        assert np.abs(net.predict(x)).max() > 10
-        close(lib.call(f"logits_{dtype}_probabilities", x, net), net, x, softmax(net.predict(x), axis=1))
-        for other in (f"softmax_{dtype}", f"tanh_{dtype}"):
-            assert "_probabilities" not in (lib.folder / f"{other}.h").read_text()
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("name", "link"), [("logits", lambda a: softmax(a, axis=1)), ("logit", expit)])
+def test_c_probabilities(lib, name, link, dtype):
+    net, _ = CASES[f"{name}_{dtype}"]
+    x = inputs(net, {}) * 50
+    a = lib.call(f"{name}_{dtype}_predict", x, net)
+    assert a.max() > 90  # exp of it is too large for float32
+    found = lib.call(f"{name}_{dtype}_probabilities", x, net)
+    np.testing.assert_allclose(found, link(a), rtol=0, atol=ROUNDING[str(net.dtype)])
+
+
+def test_c_has_probabilities_of_logits_only(lib):
+    of_probabilities = {name for name in CASES if "_probabilities" in (lib.folder / f"{name}.h").read_text()}
+    assert of_probabilities == {"logits_f32", "logits_f64", "logit_f32", "logit_f64"}
 
 
 def test_c_headers_are_valid_cpp_and_may_stay_unused(lib):
@@ -239,18 +247,20 @@ def test_onnx_computes_what_predict_does(tmp_path, name):
     np.testing.assert_allclose(found, expected, rtol=0, atol=within * np.abs(expected).max())
 
 
-def test_onnx_takes_any_number_of_rows_and_says_what_it_is(tmp_path):
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("name", "link"), [("logits", lambda a: softmax(a, axis=1)), ("logit", expit)])
+def test_onnx_takes_any_number_of_rows_and_has_probabilities(tmp_path, name, link, dtype):
     onnx = pytest.importorskip("onnx")
-    net, _ = CASES["logits_f32"]
+    net, _ = CASES[f"{name}_{dtype}"]
     net.export_onnx(tmp_path / "m.onnx")
-    model = onnx.load(tmp_path / "m.onnx")
-    assert [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == ["N", 6]
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim] == ["N", 6]
+    assert [output.name for output in graph.output] == ["y", "probabilities"]
     for n in (1, 7):
-        x = inputs(net, {}, n)
+        x = inputs(net, {}, n) * 50
         y, probabilities = run_onnx(tmp_path / "m.onnx", x)
         close(y, net, x)
-        close(probabilities, net, x, softmax(net.predict(x), axis=1))
-    assert [output.name for output in onnx.load(tmp_path / "m.onnx").graph.output] == ["y", "probabilities"]
+        np.testing.assert_allclose(probabilities, link(y), rtol=0, atol=ROUNDING[str(net.dtype)])
 
 
 def test_onnx_is_an_extra(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from nncore import Layer, NeuralNetwork, persistence
+from nncore.layers import ACTIVATIONS
+from nncore.network import LOSSES
 
 
 def small_net(**settings):
@@ -28,6 +30,40 @@ def test_what_is_saved_comes_back(tmp_path, rng, dtype):
     assert (again.dtype, again.loss_name, again.delta, again.input_scale) == (net.dtype, net.loss_name, 1e-7, 0.25)
     assert repr(again) == repr(net)
     assert [layer.trainable_bias for layer in again.layers] == [True, True]
+
+
+def test_every_setting_comes_back(tmp_path):
+    """Of layers all that training looks at, of the network all arguments; then training goes on alike."""
+    settings = {"dropout": 0.25, "l1": 0.5, "l2": 0.125, "max_norm": 2.0, "lr_scale": 0.5, "trainable_bias": False}
+    layers = [Layer(3, 4, "elu(0.7)", rng=0, **settings), Layer(4, 2, rng=1)]
+    assert settings.keys() == layers[0].settings().keys()
+    net = NeuralNetwork(layers, loss="softmax_cross_entropy", label_smoothing=0.1)
+    net.save(tmp_path / "m")
+    again = NeuralNetwork.load(tmp_path / "m")
+    assert again.layers[0].settings() == settings
+    assert again.layers[1].settings() == Layer(4, 2).settings()
+    assert again.label_smoothing == 0.1
+    x, t = np.random.default_rng(0).normal(size=(20, 3)), [0, 1] * 10
+    for one in (net, again):
+        one.fit(x, t, batch_size=5, epochs=2, rng=0, progress=False)
+    np.testing.assert_array_equal(net.core.params, again.core.params)
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, "huber(0.5)", "quantile(0.9)"])
+def test_every_loss_comes_back(tmp_path, loss):
+    activation = "sigmoid" if loss == "binary_cross_entropy" else None
+    net = NeuralNetwork([Layer(3, 2, activation)], loss=loss, rng=0)
+    net.save(tmp_path / "m")
+    x, t = np.ones((1, 3)), [[1.0, 1.0]]
+    assert NeuralNetwork.load(tmp_path / "m").loss(x, t) == net.loss(x, t)
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "leaky_relu(0.3)"])
+def test_every_activation_comes_back(tmp_path, rng, activation):
+    net = NeuralNetwork([Layer(3, 2, activation)], rng=0)
+    net.save(tmp_path / "m")
+    x = rng.normal(size=(5, 3))
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "m").predict(x), net.predict(x))
 
 
 def test_the_file_is_plain_safetensors(tmp_path):

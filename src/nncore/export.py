@@ -252,7 +252,7 @@ def export_c(
         net, _c_name(Path(path).stem if name is None else name), uint8=element == "uint8", int8=quantize == "int8",
         link=_link(net), about=about,
     )  # fmt: skip
-    persistence.write_atomically(path, text.encode("ascii"))
+    persistence.write_atomically(path, text.encode())
     return error
 
 

@@ -71,6 +71,13 @@ def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
     core.configure(index, param=layer.activation_param, **{**layer.settings(), "max_norm": layer.max_norm or 0.0})
 
 
+def _unusual(layer: Layer) -> str:
+    """The arguments of a layer that are not the default's."""
+    usual = {"use_bias": True, **Layer(1, 1).settings()}
+    given = {"use_bias": layer.use_bias, **layer.settings()}
+    return ", ".join(f"{name}={value}" for name, value in given.items() if value != usual[name])
+
+
 class NeuralNetwork:
     """A stack of dense layers with a loss.
 
@@ -282,27 +289,30 @@ class NeuralNetwork:
 
         Examples
         --------
-        >>> print(NeuralNetwork([Layer(784, 50, "relu"), Layer(50, 10)], dtype="float32").summary())
+        >>> layers = [Layer(784, 50, "relu", dropout=0.2), Layer(50, 10)]
+        >>> print(NeuralNetwork(layers, dtype="float32").summary())
         784-50-10 (relu, identity), squared_error, float32
         <BLANKLINE>
-        layer  weights   activation  parameters    bytes
-        1      784 x 50  relu            39,250  157,000
+        layer  weights   activation  parameters    bytes  settings
+        1      784 x 50  relu            39,250  157,000  dropout=0.2
         2      50 x 10   identity           510    2,040
         total                            39,760  159,040
         """
         title, size = self.description, self.dtype.itemsize
-        rows = [("layer", "weights", "activation", "parameters", "bytes")]
+        rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
         for k, layer in enumerate(self._layers, 1):
-            n = layer.n_input * layer.n_neurons + layer.use_bias * layer.n_neurons
-            shape = f"{layer.n_input} x {layer.n_neurons}"
-            rows.append((str(k), shape, layer.activation or "identity", f"{n:,}", f"{n * size:,}"))
-        rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}"))
+            n = layer.n_neurons * (layer.n_input + layer.use_bias)
+            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation or "identity"
+            rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
+        rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}", ""))
+        if not any(row[-1] for row in rows[1:]):
+            rows = [(*row[:-1], "") for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(f"{cell:{align}{width}}" for cell, align, width in zip(row, "<<<>>", widths, strict=True))
+        lines = (
+            "  ".join(f"{cell:{align}{width}}" for cell, align, width in zip(row, "<<<>><", widths, strict=True))
             for row in rows
-        ]
-        return "\n".join([title, "", *lines])
+        )
+        return "\n".join([title, "", *(line.rstrip() for line in lines)])
 
     @property
     def n_in(self) -> int:

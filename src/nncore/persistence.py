@@ -27,7 +27,8 @@ FORMAT = "1"
 DIGEST = "sha256"
 # In the hashed bytes the digest's own place holds zeros.
 NO_DIGEST = "0" * 64
-LAYER_SETTINGS = ("n_input", "n_neurons", "activation", "use_bias", "trainable_bias")
+LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias")
+SETTINGS = ("delta", "label_smoothing", "input_scale")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -70,12 +71,8 @@ def _umask() -> int:
 
 
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
-    return {
-        "layers": [{name: getattr(layer, name) for name in LAYER_SETTINGS} for layer in net.layers],
-        "loss": net.loss_name,
-        "delta": net.delta,
-        "input_scale": net.input_scale,
-    }
+    layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
+    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
@@ -221,5 +218,5 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
             Layer(**layer, weights=tensors[f"W{k}"], bias=tensors.get(f"b{k}"))
             for k, layer in enumerate(settings["layers"], 1)
         ],
-        loss=settings["loss"], dtype=tensors["W1"].dtype, delta=settings["delta"], input_scale=settings["input_scale"],
+        loss=settings["loss"], dtype=tensors["W1"].dtype, **{name: settings[name] for name in SETTINGS},
     )  # fmt: skip
