@@ -12,7 +12,8 @@ demo: $(VENV)/.built
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
 
-test-all: $(VENV)/.test
+# With PyTorch, ONNX and the other peers installed: nothing is skipped for want of a package.
+test-all: $(VENV)/.test $(VENV)/.bench
 	NNCORE_TEST_ALL=1 $(BIN)/python -m pytest -q
 
 # Users have no source tree: build sdist and, from it, a wheel; test what is installed.

@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import nncore
-from nncore import NeuralNetwork, cli
+from nncore import NeuralNetwork, cli, persistence
 
 
 def run(capsys, *args):
@@ -189,6 +190,91 @@ def test_predict_a_named_data_set_and_info(tmp_path, capsys):
     code, text, _ = run(capsys, "info")
     assert code == 0
     assert "level" in text
+
+
+@pytest.fixture(scope="module")
+def digits_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    assert cli.main(["train", "digits", "--iterations", "50", "--quiet", "--out", str(folder)]) == 0
+    return folder / "model.safetensors"
+
+
+def test_show(digits_model, capsys):
+    code, text, err = run(capsys, "show", digits_model)
+    assert (code, err) == (0, "")
+    assert f"{digits_model}: {digits_model.stat().st_size:,} bytes, verified\n64-50-10 (sigmoid, identity)" in text
+    assert re.search(r"^1 +64 x 50 +sigmoid +3,250 +13,000$", text, re.MULTILINE)
+    assert re.search(r"^total +3,760 +15,040$", text, re.MULTILINE)
+    assert re.search(
+        r"^uint8 scale 0.0625\nclasses     \[.*\]\ndataset     digits\ninput       uint8$", text, re.MULTILINE
+    )
+    assert re.search(r"^sha256      [0-9a-f]{64}$", text, re.MULTILINE)
+    assert run(capsys, "info", digits_model) == (0, text, "")
+
+
+@pytest.mark.filterwarnings("default")
+def test_show_of_another_programs_file(digits_model, tmp_path, capsys):
+    metadata = persistence.read_metadata(digits_model)
+    foreign = {"architecture": metadata["architecture"], "author": "\x1b[31mred"}
+    save_file(load_file(digits_model), tmp_path / "m", foreign)
+    code, text, err = run(capsys, "show", tmp_path / "m")
+    assert (code, err) == (0, f"nncore: warning: {tmp_path / 'm'} is unverified: it has no SHA-256 of its content\n")
+    assert "bytes, unverified, it has no SHA-256\n" in text
+    assert "author      '\\x1b[31mred'" in text
+
+
+def test_export(digits_model, tmp_path, capsys):
+    """As it was trained, the model takes bytes."""
+    code, text, err = run(capsys, "export", digits_model, "--to", "c")
+    header = digits_model.with_suffix(".h")
+    assert (code, text, err) == (0, f"written     {header}, {header.stat().st_size:,} bytes\n", "")
+    assert "void model_predict(const unsigned char x[64], float y[10])" in header.read_text()
+    options = ["--name", "digit", "--quantize", "int8", "--samples", "digits", "--input", "float32"]
+    code, text, err = run(capsys, "export", digits_model, "--to", "c", "--out", tmp_path / "q.h", *options)
+    assert (code, err) == (0, "")
+    error = re.match(r"difference  ([\d.e-]+) in an output at most\n", text)[1]
+    assert f"on 540 given rows an output differs by at most {error}" in " ".join((tmp_path / "q.h").read_text().split())
+    assert "void digit_predict(const float x[64], float y[10])" in (tmp_path / "q.h").read_text()
+    code, text, err = run(capsys, "export", digits_model, "--to", "torch")
+    assert (code, err) == (0, "")
+    assert "module      Sequential(Linear(64, 50), Sigmoid(), Linear(50, 10))\ninput       bytes times 0.0625\n" in text
+    assert set(load_file(digits_model.with_suffix(".torch.safetensors"))) == {
+        "0.weight",
+        "0.bias",
+        "2.weight",
+        "2.bias",
+    }
+
+
+def test_export_onnx(digits_model, capsys, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    assert run(capsys, "export", digits_model, "--to", "onnx")[0] == 0
+    session = onnxruntime.InferenceSession(digits_model.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
+    _, (x, _) = nncore.load_digits(normalize=False)
+    (found,) = session.run(["probabilities"], {"x": x})
+    np.testing.assert_allclose(found, NeuralNetwork.load(digits_model).predict_proba(x), atol=1e-6)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, out, err = run(capsys, "export", digits_model, "--to", "onnx")
+    assert (code, out) == (1, "")
+    assert err == "nncore: error: export_onnx needs the package onnx: pip install nncore[onnx]\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "java"], "--to is 'java', expected one of 'onnx', 'c', 'torch'"),
+        (["--to", "onnx", "--quantize", "int8"], "--quantize is 'int8', expected no such option with --to onnx"),
+        (["--to", "torch", "--input", "uint8"], "--input is 'uint8', expected no such option with --to torch"),
+        (["--to", "c", "--input", "int8"], "input_dtype is 'int8', expected one of 'float32', 'uint8'"),
+        (["--to", "c", "--samples", "digits"], "samples is given, expected None without quantize='int8'"),
+        ([], "required: --to"),
+    ],
+)
+def test_export_errors(digits_model, capsys, options, message):
+    code, out, err = run(capsys, "export", digits_model, *options)
+    assert (code, out) == (2, "")
+    assert message in err
 
 
 ERRORS = {

@@ -14,6 +14,7 @@ MODULES = [
     "_dispatch",
     "book",
     "datasets",
+    "export",
     "functions",
     "gradcheck",
     "gradient",
@@ -48,7 +49,9 @@ def test_readme_commands_exist():
     """Every nncore command that README shows parses."""
     from nncore.cli import _parser
 
-    commands = re.findall(r"^(?:\S+=\S+ )?nncore ((?:train|predict|check|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE)
+    commands = re.findall(
+        r"^(?:\S+=\S+ )?nncore ((?:train|predict|check|show|export|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE
+    )
     assert len(commands) >= 4
     for command in commands:
         if "--help" not in command:

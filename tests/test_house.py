@@ -46,9 +46,12 @@ PYTHON = {
         "optimizers",
         "training",
         "persistence",
+        "export",
     },
     "population": {"_checks", "_threads", "network", "optimizers", "training"},
     "persistence": {"_checks", "layers", "network"},
+    "_c_header": {"_checks", "layers", "network"},  # for their types
+    "export": {"_c_header", "_checks", "layers", "network", "persistence"},
     "book": {"_checks", "layers", "network", "training"},
     "datasets": {"_checks"},
     "_diagnosis": set(),
@@ -118,7 +121,7 @@ def loaded(use, *modules):
 
 
 def test_import_loads_nothing_heavy():
-    assert loaded("pass", "scipy", "sklearn", "matplotlib", "tqdm", "pooch") == "[]\n"
+    assert loaded("pass", "scipy", "sklearn", "matplotlib", "tqdm", "pooch", "onnx", "safetensors") == "[]\n"
 
 
 def test_first_use_loads_no_more_than_blas():

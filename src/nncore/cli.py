@@ -1,4 +1,4 @@
-"""The nncore command: train, predict, check, info."""
+"""The nncore command: train, predict, check, show, export, info."""
 
 import argparse
 import csv
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed or interrupted, 2 wrong arguments or data."""
     args = _parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print("nncore: warning:", message, file=sys.stderr)
+            return int(args.run(args))
     except (ValueError, TypeError) as error:
         return _fail(error, 2)
-    except (OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+    except (OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 1)
@@ -65,10 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
     check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
     check.set_defaults(run=_check)
-    info = commands.add_parser(
-        "info", help="show what is installed and runs, or what a model holds", description="Show the configuration."
+    show = commands.add_parser(
+        "show", help="show a model's layers, sizes and metadata", description="Show what MODEL holds."
     )
-    info.add_argument("model", metavar="MODEL", nargs="?", help="a model file to describe")
+    show.add_argument("model", metavar="MODEL", help="a model file")
+    show.set_defaults(run=_show)
+    _add_export(commands)
+    info = commands.add_parser(
+        "info", help="show what is installed and runs", description="Show the configuration, or as show a model."
+    )
+    info.add_argument("model", metavar="MODEL", nargs="?", help="a model file to show instead")
     info.set_defaults(run=_info)
     return parser
 
@@ -128,6 +137,32 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="print nothing but errors")
     train.set_defaults(run=_train)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export", help="write a model for ONNX, C or PyTorch",
+        description="Write MODEL for other programs: ONNX (which needs the package onnx: pip install nncore[onnx]), "
+        "one C header that needs <math.h> only, or the safetensors of a PyTorch state dict.",
+    )  # fmt: skip
+    export.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
+    export.add_argument("--to", required=True, metavar="FORMAT", help="onnx, c or torch")
+    export.add_argument(
+        "--out", metavar="FILE", help="(default: MODEL with another ending: .onnx, .h, .torch.safetensors)"
+    )
+    export.add_argument(
+        "--input",
+        metavar="TYPE",
+        help="for onnx and c: uint8 for bytes, or the network's own (default: as trained)",
+    )
+    export.add_argument(
+        "--name", metavar="NAME", help="for c: begins all names of the header (default: that of the file)"
+    )
+    export.add_argument("--quantize", metavar="TYPE", help="for c: int8, a byte for each weight")
+    export.add_argument(
+        "--samples", dest="data", metavar="DATA", help="rows to measure the error of int8 on, as DATA of predict"
+    )
+    export.set_defaults(run=_export, label=None)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -232,12 +267,6 @@ def _png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _describe(net: "NeuralNetwork") -> str:
-    sizes = "-".join(map(str, [net.n_in, *(layer.n_neurons for layer in net.layers)]))
-    names = ", ".join(str(layer.activation or "identity") for layer in net.layers)
-    return f"{sizes} ({names}), {net.loss_name}, {net.dtype}"
-
-
 def _print_summary(
     net: "NeuralNetwork", source: "Source", history: "History", settings: str, seconds: float, written: list[str]
 ) -> None:
@@ -247,7 +276,7 @@ def _print_summary(
     rows = {
         "data": f"{source.name}: {len(source.x_train):,} train, {len(source.x_test):,} test, "
         f"{source.n_in} inputs{sparse}, {kind}",
-        "network": _describe(net),
+        "network": net.description,
         "parameters": f"{net.n_params:,}",
         "training": f"{settings}, {history.n_threads} thread{'s' if history.n_threads > 1 else ''}",
         "time": f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s in all",
@@ -350,21 +379,55 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def _info(args: argparse.Namespace) -> int:
-    import nncore
-
-    if args.model is None:
-        nncore.show_config()
-        return 0
+def _show(args: argparse.Namespace) -> int:
     from nncore import persistence
     from nncore.network import NeuralNetwork
 
     net = NeuralNetwork.load(args.model)
     metadata = persistence.read_metadata(args.model)
-    print(f"network     {_describe(net)}")
-    print(f"parameters  {net.n_params:,}")
-    print(f"uint8 scale {net.input_scale:.6g}")
-    for name in ("dataset", "classes", "sha256"):
-        if name in metadata:
-            print(f"{name:<11} {metadata[name]}")
+    state = "verified" if "sha256" in metadata else "unverified, it has no SHA-256"
+    print(f"{args.model}: {os.path.getsize(args.model):,} bytes, {state}")
+    print(net.summary())
+    print(f"\n{'uint8 scale':<11} {net.input_scale:.6g}")
+    for name, value in sorted(metadata.items()):
+        if value and name not in ("architecture", "nncore_format"):
+            print(f"{name:<11} {value if value.isprintable() else repr(value)}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from nncore import _checks, persistence
+    from nncore.network import NeuralNetwork
+
+    endings = {"onnx": ".onnx", "c": ".h", "torch": ".torch.safetensors"}
+    ending = endings[_checks.choice(args.to, "--to", endings)]
+    of_c = {"--name": args.name, "--quantize": args.quantize, "--samples": args.data}
+    for option, value in {**of_c, "--input": args.input}.items():
+        if value is not None and args.to != "c" and (args.to, option) != ("onnx", "--input"):
+            raise ValueError(f"{option} is {value!r}, expected no such option with --to {args.to}")
+    net = NeuralNetwork.load(args.model)
+    metadata = persistence.read_metadata(args.model)
+    out = Path(args.out or Path(args.model).with_suffix(ending))
+    input_dtype = args.input or ("uint8" if metadata.get("input") == "uint8" else None)
+    if args.to == "onnx":
+        net.export_onnx(out, input_dtype=input_dtype)
+    elif args.to == "torch":
+        print(f"module      {net.export_torch(out)}")
+        if input_dtype:
+            print(f"input       bytes times {net.input_scale:.9g}")
+    else:
+        samples = None if args.data is None else _rows_to_predict(args, net, metadata)[0]
+        error = net.export_c(out, name=args.name, input_dtype=input_dtype, quantize=args.quantize, samples=samples)
+        if args.quantize:
+            print(f"difference  {error:.3g} in an output at most")
+    print(f"written     {out}, {out.stat().st_size:,} bytes")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    import nncore
+
+    if args.model is not None:
+        return _show(args)
+    nncore.show_config()
     return 0

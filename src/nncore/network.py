@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -69,6 +69,13 @@ def _classes(y: ArrayLike) -> Array:
 
 def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
     core.configure(index, param=layer.activation_param, **{**layer.settings(), "max_norm": layer.max_norm or 0.0})
+
+
+def _unusual(layer: Layer) -> str:
+    """The arguments of a layer that are not the default's."""
+    usual = {"use_bias": True, **Layer(1, 1).settings()}
+    given = {"use_bias": layer.use_bias, **layer.settings()}
+    return ", ".join(f"{name}={value}" for name, value in given.items() if value != usual[name])
 
 
 class NeuralNetwork:
@@ -267,6 +274,52 @@ class NeuralNetwork:
         if not self._layers:
             raise ValueError("the network has no layer, expected at least one: use add_layer")
         return self._layers[index]
+
+    @property
+    def description(self) -> str:
+        """Sizes, activations, loss and type in one line."""
+        sizes = "-".join(map(str, [self.n_in, *(layer.n_neurons for layer in self._layers)]))
+        activations = ", ".join(layer.activation or "identity" for layer in self._layers)
+        return f"{sizes} ({activations}), {self.loss_name}, {self.dtype}"
+
+    def summary(self) -> str:
+        """Return a table of the layers.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            If the network has no layer.
+
+        Examples
+        --------
+        >>> layers = [Layer(784, 50, "relu", dropout=0.2), Layer(50, 10)]
+        >>> print(NeuralNetwork(layers, dtype="float32").summary())
+        784-50-10 (relu, identity), squared_error, float32
+        <BLANKLINE>
+        layer  weights   activation  parameters    bytes  settings
+        1      784 x 50  relu            39,250  157,000  dropout=0.2
+        2      50 x 10   identity           510    2,040
+        total                            39,760  159,040
+        """
+        title, size = self.description, self.dtype.itemsize
+        rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
+        for k, layer in enumerate(self._layers, 1):
+            n = layer.n_neurons * (layer.n_input + layer.use_bias)
+            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation or "identity"
+            rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
+        rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}", ""))
+        if not any(row[-1] for row in rows[1:]):
+            rows = [(*row[:-1], "") for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(f"{cell:{align}{width}}" for cell, align, width in zip(row, "<<<>><", widths, strict=True))
+            for row in rows
+        )
+        return "\n".join([title, "", *(line.rstrip() for line in lines)])
 
     @property
     def n_in(self) -> int:
@@ -828,6 +881,73 @@ class NeuralNetwork:
 
         persistence.save(self, path)
 
+    def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
+        """Write the network as ONNX; see nncore.export.export_onnx.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed: pip install nncore[onnx].
+        OSError, TypeError, ValueError
+            If the file cannot be written, or an argument is not as described there.
+        """
+        from nncore import export
+
+        export.export_onnx(self, path, input_dtype=input_dtype)
+
+    def export_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        input_dtype: str | None = None,
+        quantize: str | None = None,
+        samples: ArrayLike | None = None,
+    ) -> float:
+        """Write the network as one C99 header that needs <math.h> only; see nncore.export.export_c.
+
+        Raises
+        ------
+        OSError, TypeError, ValueError
+            If the file cannot be written, or an argument is not as described there.
+        """
+        from nncore import export
+
+        return export.export_c(
+            self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
+        )  # fmt: skip
+
+    def export_torch(self, path: str | os.PathLike[str]) -> str:
+        """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.export.export_torch.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file cannot be written, or the network has no layer.
+        """
+        from nncore import export
+
+        return export.export_torch(self, path)
+
+    @staticmethod
+    def from_torch(
+        source: str | os.PathLike[str] | Mapping[str, Any],
+        activations: str | Sequence[str | None] | None,
+        *,
+        names: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> "NeuralNetwork":
+        """Make a network of the Linear layers of a PyTorch module; see nncore.export.from_torch.
+
+        Raises
+        ------
+        OSError, TypeError, ValueError
+            If the file cannot be read, its tensors are not of Linear layers, or an argument is not as described there.
+        """
+        from nncore import export
+
+        return export.from_torch(source, activations, names=names, **settings)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "NeuralNetwork":
         """Read a network that save wrote.
@@ -838,6 +958,11 @@ class NeuralNetwork:
             If the file cannot be read.
         ValueError
             If it is not such a file, or a byte of it has changed.
+
+        Warns
+        -----
+        UserWarning
+            If the file is unverified: another program wrote it, without a digest.
         """
         from nncore import persistence
 

@@ -1,6 +1,8 @@
 """Model files: safetensors with the architecture in the metadata, and a digest over every byte.
 
 Format of safetensors: 8 bytes length of the header, the header as JSON, the raw tensors. Loading runs no code.
+
+A file of another program loads too, as unverified, if its metadata have an "architecture": JSON as _architecture makes.
 """
 
 import contextlib
@@ -8,8 +10,11 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nncore import _checks
 from nncore.layers import Layer
@@ -19,8 +24,11 @@ if TYPE_CHECKING:
     from nncore._checks import Array
 
 FORMAT = "1"
+DIGEST = "sha256"
 # In the hashed bytes the digest's own place holds zeros.
 NO_DIGEST = "0" * 64
+LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias")
+SETTINGS = ("delta", "label_smoothing", "input_scale")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -63,25 +71,14 @@ def _umask() -> int:
 
 
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
-    return {
-        "layers": [
-            {
-                "n_input": layer.n_input,
-                "n_neurons": layer.n_neurons,
-                "activation": layer.activation,
-                "use_bias": layer.use_bias,
-                "trainable_bias": layer.trainable_bias,
-            }
-            for layer in net.layers
-        ],
-        "loss": net.loss_name,
-        "delta": net.delta,
-        "input_scale": net.input_scale,
-    }
+    layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
+    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
     """Write a network as safetensors: W1, b1, ... and, in the metadata, all that is needed to rebuild it.
+
+    The same network and metadata give the same bytes.
 
     Parameters
     ----------
@@ -95,26 +92,51 @@ def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, s
     OSError
         If the file cannot be written; one that was there stays as it is.
     """
-    from safetensors.numpy import save as to_bytes
-
     entries = {
         **(metadata or {}),
         "nncore_format": FORMAT,
         "architecture": json.dumps(_architecture(net)),
-        "sha256": NO_DIGEST,
+        DIGEST: NO_DIGEST,
     }
-    data = to_bytes(dict(net.params), entries)
-    digest = hashlib.sha256(data).hexdigest()
-    write_atomically(path, _with_digest(data, NO_DIGEST, digest))
+    data = to_safetensors(dict(net.params), entries)
+    write_atomically(path, _with_digest(data, NO_DIGEST, hashlib.sha256(data).hexdigest()))
+
+
+def to_safetensors(tensors: dict[str, "Array"], metadata: dict[str, str]) -> bytes:
+    """The bytes of a file; safetensors itself writes metadata in an order that differs from call to call."""
+    from safetensors.numpy import save as to_bytes
+
+    data = to_bytes({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def from_safetensors(path: str | os.PathLike[str], data: bytes) -> tuple[dict[str, "Array"], dict[str, str]]:
+    """The tensors and the metadata in the bytes of a file; path is for messages."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        tensors = from_bytes(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
+    except KeyError as error:  # a type that NumPy does not have
+        raise ValueError(f"{path} has a tensor of type {error.args[0]}, expected F32 or F64") from None
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
+    return tensors, metadata or {}
 
 
 def _with_digest(data: bytes, old: str, new: str) -> bytes:
     """Exchange the digest in its place in the header: within another value the quotes would be escaped."""
-    return data.replace(f'"sha256":"{old}"'.encode(), f'"sha256":"{new}"'.encode(), 1)
+    return data.replace(f'"{DIGEST}":"{old}"'.encode(), f'"{DIGEST}":"{new}"'.encode(), 1)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return a model file's metadata after checking its digest.
+    """Return a model file's metadata after checking its digest; without an entry "sha256" there was none to check.
 
     Raises
     ------
@@ -127,52 +149,74 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, "Array"], dict[str, str]]:
-    """The tensors and the metadata of a file whose every byte is as it was written."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
+    """The tensors and the metadata of a file whose every byte is as it was written, if it says what was written."""
     data = Path(path).read_bytes()
-    try:
-        tensors = from_bytes(data)
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
-    if "nncore_format" not in metadata or "architecture" not in metadata:
-        raise ValueError(f"{path} is a safetensors file without an nncore architecture, expected one that save wrote")
-    digest = metadata.get("sha256", "")
-    if digest != hashlib.sha256(_with_digest(data, digest, NO_DIGEST)).hexdigest():
+    tensors, metadata = from_safetensors(path, data)
+    digest = metadata.get(DIGEST, "")
+    if any(_is_nearly(key, DIGEST) for key in metadata) and (
+        digest != hashlib.sha256(_with_digest(data, digest, NO_DIGEST)).hexdigest()
+    ):
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
-    if metadata["nncore_format"] != FORMAT:
-        raise ValueError(f"{path} has format {metadata['nncore_format']!r}, expected {FORMAT!r}: use a newer nncore")
+    if "architecture" not in metadata:
+        raise ValueError(f"{path} is a safetensors file without an nncore architecture, expected one that save wrote")
+    version = metadata.get("nncore_format", FORMAT)
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}: use a newer nncore")
     return tensors, metadata
 
 
+def _is_nearly(key: str, name: str) -> bool:
+    """Whether key is this name, or was before one byte of it changed: a file whose digest lost its name had one."""
+    return len(key) == len(name) and sum(a != b for a, b in zip(key, name, strict=True)) <= 1
+
+
 def load(path: str | os.PathLike[str]) -> NeuralNetwork:
-    """Rebuild a network from a file that save wrote.
+    """Rebuild a network from a file that save wrote, or another program in the same form.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is not a complete nncore model, or a byte of it has changed.
+        If it is not a complete nncore model, a byte of it has changed, or architecture and tensors do not fit.
+
+    Warns
+    -----
+    UserWarning
+        If the file is unverified: it has no digest of its content.
     """
     tensors, metadata = _read(path)
     try:
-        settings = json.loads(metadata["architecture"])
-        layers = [Layer(**layer) for layer in settings["layers"]]
-        net = NeuralNetwork(
-            layers,
-            loss=settings["loss"],
-            delta=settings["delta"],
-            input_scale=settings["input_scale"],
-            dtype=_checks.float_type(tensors["W1"].dtype),
-        )
-        if set(net.params) != set(tensors):
-            raise ValueError(f"tensors {', '.join(tensors)}, expected {', '.join(net.params)}")
-        for name in net.params:
-            net.params[name] = tensors[name]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds an architecture that does not fit its tensors: {error}") from None
+        net = _rebuild(json.loads(metadata["architecture"]), tensors)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} holds an architecture that does not fit its tensors: {reason}") from None
+    if DIGEST not in metadata:
+        warnings.warn(f"{path} is unverified: it has no SHA-256 of its content", stacklevel=3)
     return net
+
+
+def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNetwork:
+    """The network; shapes are compared before anything of an architecture's size is made."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for k, layer in enumerate(settings["layers"], 1):
+        expected[f"W{k}"] = layer["n_input"], layer["n_neurons"]
+        if layer["use_bias"]:
+            expected[f"b{k}"] = (layer["n_neurons"],)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise ValueError(f"tensor {name} is missing, expected one of shape {shape}")
+        if tensors[name].shape != shape:
+            raise ValueError(f"tensor {name} has shape {tensors[name].shape}, expected {shape}")
+    for name, tensor in tensors.items():
+        if name not in expected:
+            raise ValueError(f"tensor {name} of shape {tensor.shape} is unknown, expected {', '.join(expected)} only")
+        if tensor.dtype != tensors["W1"].dtype or tensor.dtype not in _checks.FLOATS:
+            raise ValueError(f"tensor {name} is {tensor.dtype}, expected float32 or float64, the same for all")
+    return NeuralNetwork(
+        [
+            Layer(**layer, weights=tensors[f"W{k}"], bias=tensors.get(f"b{k}"))
+            for k, layer in enumerate(settings["layers"], 1)
+        ],
+        loss=settings["loss"], dtype=tensors["W1"].dtype, **{name: settings[name] for name in SETTINGS},
+    )  # fmt: skip
