@@ -146,6 +146,19 @@ def test_copies_and_forward_backward(rng):
     np.testing.assert_allclose(grads["gamma1"], slopes, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_files_hold_the_running_moments(dtype, tmp_path, rng):
+    net = network(dtype)
+    x, t = rng.normal(size=(9, 5)), rng.normal(size=(9, 3))
+    net.save(tmp_path / "net.safetensors")
+    again = NeuralNetwork.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    for one in (net, again):
+        one.partial_fit(x, t)
+    np.testing.assert_array_equal(again.core.moments, net.core.moments)
+    np.testing.assert_array_equal(again.core.params, net.core.params)
+
+
 def test_refused():
     with pytest.raises(ValueError, match="use_bias is False, expected True with batch_norm"):
         Layer(2, 2, batch_norm=True, use_bias=False)

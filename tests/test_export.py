@@ -39,6 +39,14 @@ def network(sizes, activation, last=None, *, bias=True, **settings):
     return NeuralNetwork(layers, **settings)
 
 
+def normalised(dtype):
+    """A network whose hidden layer is normalised by moments that are not 0 and 1."""
+    rng = np.random.default_rng(3)
+    hidden = Layer(6, 9, "tanh", rng.normal(size=(6, 9)), rng.normal(size=9), batch_norm=True)
+    hidden.gamma[:], hidden.running_mean[:], hidden.running_var[:] = rng.uniform(0.5, 2, size=(3, 9))
+    return NeuralNetwork([hidden, Layer(9, 4, None, rng.normal(size=(9, 4)), rng.normal(size=4))], dtype=dtype)
+
+
 def cases():
     """Name -> network, settings of export_c: every activation and what the loops of a header depend on."""
     found = {}
@@ -53,6 +61,7 @@ def cases():
         found[f"bytes_{short}"] = network([6, 9, 4], "tanh", dtype=dtype, input_scale=0.01), {"input_dtype": "uint8"}
         found[f"no_bias_{short}"] = network([6, 9, 4], "relu", "sigmoid", bias=False, dtype=dtype), {}
         found[f"deep_{short}"] = network([2, 8, 3, 9, 2, 5, 1], "tanh", dtype=dtype), {}
+        found[f"norm_{short}"] = normalised(dtype), {}
         found[f"one_{short}"] = network([1, 1], None, dtype=dtype), {}
     return found
 
@@ -299,14 +308,19 @@ def test_from_a_state_dict_of_arrays(tmp_path, rng, dtype, bias):
         np.testing.assert_allclose(net.predict(x), z, rtol=0, atol=30 * ROUNDING[dtype] * np.abs(z).max())
 
 
+def affine(net):
+    """Weights and biases with the normalisation within them, one after the other."""
+    return np.concatenate([part.ravel() for la in net.layers for part in la.affine() if part is not None])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_to_a_state_dict_and_back(tmp_path, name):
     net, _ = CASES[name]
     net.export_torch(tmp_path / "t.safetensors")
     state = load_file(tmp_path / "t.safetensors")
-    np.testing.assert_array_equal(state["0.weight"], net.params["W1"].T)
+    np.testing.assert_array_equal(state["0.weight"], net.layers[0].affine()[0].T)
     again = NeuralNetwork.from_torch(tmp_path / "t.safetensors", [layer.activation for layer in net.layers])
-    np.testing.assert_array_equal(again.core.params, net.core.params)
+    np.testing.assert_array_equal(again.core.params, affine(net))
     assert again.dtype == net.dtype
 
 
@@ -339,7 +353,7 @@ def test_torch_computes_what_predict_does(tmp_path, name):
     np.testing.assert_allclose(found, expected, rtol=0, atol=within * np.abs(expected).max())
     # tensors with a gradient too
     again = NeuralNetwork.from_torch(dict(module.named_parameters()), [layer.activation for layer in net.layers])
-    np.testing.assert_array_equal(again.core.params, net.core.params)
+    np.testing.assert_array_equal(again.core.params, affine(net))
 
 
 # Bad input

@@ -73,6 +73,14 @@ def _link(net: NeuralNetwork) -> str | None:
     return {"softmax_cross_entropy": "softmax", "sigmoid_cross_entropy": "sigmoid"}.get(net.loss_name)
 
 
+def _folded(net: NeuralNetwork) -> NeuralNetwork:
+    """The network, or one with the same predictions whose weights and biases have the normalisation within them."""
+    if not any(layer.batch_norm for layer in net.layers):
+        return net
+    layers = [Layer(*layer.shape, layer.activation, *layer.affine(), use_bias=layer.use_bias) for layer in net.layers]
+    return NeuralNetwork(layers, loss=net.loss_name, dtype=net.dtype, input_scale=net.input_scale)
+
+
 def _input_type(net: NeuralNetwork, input_dtype: str | None) -> str:
     return _checks.choice(input_dtype or str(net.dtype), "input_dtype", (str(net.dtype), "uint8"))
 
@@ -121,8 +129,9 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
     Notes
     -----
     The input "x" is (N, n_in) for any N, the output "y" (N, n_out) what predict yields. Where these are logits, for one
-    of the cross-entropies, a second output "probabilities" holds their softmax or sigmoid. All is computed in the
-    network's type, but for the erf of gelu in float64 networks, which onnxruntime has in float32 only.
+    of the cross-entropies, a second output "probabilities" holds their softmax or sigmoid. Batch normalisation is
+    within weights and biases. All is computed in the network's type, but for the erf of gelu in float64 networks, which
+    onnxruntime has in float32 only.
 
     Raises
     ------
@@ -138,8 +147,7 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
         from onnx import checker, helper, numpy_helper
     except ImportError as error:
         raise ImportError("export_onnx needs the package onnx: pip install nncore[onnx]") from error
-    graph = _Graph(net.dtype)
-    z = "x"
+    net, graph, z = _folded(net), _Graph(net.dtype), "x"
     if element == "uint8":
         z = graph("Mul", graph.cast("x"), net.input_scale)
     operators = ONNX if net.dtype == np.float32 else {**ONNX, **ONNX_FLOAT64}
@@ -236,6 +244,7 @@ def export_c(
         _checks.choice(quantize, "quantize", ("int8",))
     elif samples is not None:
         raise ValueError("samples is given, expected None without quantize='int8': nothing is measured")
+    net = _folded(net)
     for key, array in net.params.items():
         _checks.finite(array, key)
     about = [f"A dense network made by nncore: {net.description}."]
@@ -294,7 +303,7 @@ def export_torch(net: NeuralNetwork, path: str | os.PathLike[str]) -> str:
     str
         The Sequential whose ``load_state_dict`` takes ``safetensors.torch.load_file(path)``, also in the file's
         metadata as "sequential". It yields what predict yields for floats: bytes are to be multiplied by the file's
-        "input_scale" first. Dropout is left out.
+        "input_scale" first. Dropout is left out, batch normalisation within weights and biases.
 
     Raises
     ------
@@ -314,6 +323,7 @@ def export_torch(net: NeuralNetwork, path: str | os.PathLike[str]) -> str:
     """
     modules: list[str] = []
     tensors: dict[str, Array] = {}
+    net = _folded(net)
     params = net.params
     for k, layer in enumerate(net.layers, 1):
         tensors[f"{len(modules)}.weight"] = params[f"W{k}"].T

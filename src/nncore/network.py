@@ -73,8 +73,8 @@ def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
 
 def _unusual(layer: Layer) -> str:
     """The arguments of a layer that are not the default's."""
-    usual = {"use_bias": True, **Layer(1, 1).settings()}
-    given = {"use_bias": layer.use_bias, **layer.settings()}
+    usual = {"use_bias": True, "batch_norm": False, **Layer(1, 1).settings()}
+    given = {"use_bias": layer.use_bias, "batch_norm": layer.batch_norm, **layer.settings()}
     return ", ".join(f"{name}={value}" for name, value in given.items() if value != usual[name])
 
 
@@ -308,7 +308,7 @@ class NeuralNetwork:
         title, size = self.description, self.dtype.itemsize
         rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
         for k, layer in enumerate(self._layers, 1):
-            n = layer.n_neurons * (layer.n_input + layer.use_bias)
+            n = layer.n_neurons * (layer.n_input + layer.use_bias + layer.batch_norm)
             shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation or "identity"
             rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
         rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}", ""))

@@ -27,7 +27,7 @@ FORMAT = "1"
 DIGEST = "sha256"
 # In the hashed bytes the digest's own place holds zeros.
 NO_DIGEST = "0" * 64
-LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias")
+LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias", "batch_norm")
 SETTINGS = ("delta", "label_smoothing", "input_scale")
 
 
@@ -98,8 +98,17 @@ def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, s
         "architecture": json.dumps(_architecture(net)),
         DIGEST: NO_DIGEST,
     }
-    data = to_safetensors(dict(net.params), entries)
+    data = to_safetensors(tensors_of(net), entries)
     write_atomically(path, _with_digest(data, NO_DIGEST, hashlib.sha256(data).hexdigest()))
+
+
+def tensors_of(net: NeuralNetwork) -> dict[str, "Array"]:
+    """The parameters by name, and the running moments of normalised layers."""
+    tensors = dict(net.params)
+    for k, layer in enumerate(net.layers, 1):
+        if layer.running_mean is not None and layer.running_var is not None:
+            tensors[f"running_mean{k}"], tensors[f"running_var{k}"] = layer.running_mean, layer.running_var
+    return tensors
 
 
 def to_safetensors(tensors: dict[str, "Array"], metadata: dict[str, str]) -> bytes:
@@ -203,6 +212,8 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
         expected[f"W{k}"] = layer["n_input"], layer["n_neurons"]
         if layer["use_bias"]:
             expected[f"b{k}"] = (layer["n_neurons"],)
+        if layer.get("batch_norm"):
+            expected.update(dict.fromkeys((f"gamma{k}", f"running_mean{k}", f"running_var{k}"), (layer["n_neurons"],)))
     for name, shape in expected.items():
         if name not in tensors:
             raise ValueError(f"tensor {name} is missing, expected one of shape {shape}")
@@ -213,10 +224,13 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
             raise ValueError(f"tensor {name} of shape {tensor.shape} is unknown, expected {', '.join(expected)} only")
         if tensor.dtype != tensors["W1"].dtype or tensor.dtype not in _checks.FLOATS:
             raise ValueError(f"tensor {name} is {tensor.dtype}, expected float32 or float64, the same for all")
-    return NeuralNetwork(
+    net = NeuralNetwork(
         [
             Layer(**layer, weights=tensors[f"W{k}"], bias=tensors.get(f"b{k}"))
             for k, layer in enumerate(settings["layers"], 1)
         ],
         loss=settings["loss"], dtype=tensors["W1"].dtype, **{name: settings[name] for name in SETTINGS},
     )  # fmt: skip
+    for name, array in tensors_of(net).items():
+        array[...] = tensors[name]
+    return net
