@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from cases import NETWORKS, make_network
 
-from nncore import SGD, Layer, NeuralNetwork, _mapped, training
+from nncore import SGD, Layer, NeuralNetwork, _data, _mapped
 
 
 def sparse_rows(rng, shape, dtype, density=0.2):
@@ -72,7 +72,7 @@ def test_fit_compresses_where_it_pays(rng):
     density, params = fit(x, epochs=3)
     assert density == np.count_nonzero(x) / x.size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "MAX_DENSITY", 0.0)
+        patch.setattr(_data, "MAX_DENSITY", 0.0)
         none, dense = fit(x, epochs=3)
     assert none is None
     np.testing.assert_allclose(params, dense, rtol=0, atol=1e-12)
@@ -82,7 +82,7 @@ def test_fit_compresses_where_it_pays(rng):
     some = np.zeros((5000, 100))
     some[:, ::2] = 1
     some[::5] = 0  # the rows that the first look sees
-    assert training._rows(some, 0.3) is some
+    assert _data._rows(some, 0.3) is some
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])

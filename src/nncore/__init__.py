@@ -26,7 +26,12 @@ _MODULE_OF = {
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
         "optimizers": ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
-        "training": ["History"],
+        "schedules": [
+            "Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "ReduceOnPlateau", "Schedule", "Step",
+            "WarmUp",
+        ],
+        "metrics": ["EarlyStopping"],
+        "history": ["History"],
         "population": ["fit_many"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
     }.items()
@@ -83,7 +88,9 @@ if TYPE_CHECKING:
     from nncore.gradient import numerical_gradient as numerical_gradient
     from nncore.gradient import numerical_hessian as numerical_hessian
     from nncore.gradient import numerical_jacobian as numerical_jacobian
+    from nncore.history import History as History
     from nncore.layers import Layer as Layer
+    from nncore.metrics import EarlyStopping as EarlyStopping
     from nncore.network import NeuralNetwork as NeuralNetwork
     from nncore.optimizers import SGD as SGD
     from nncore.optimizers import AdaGrad as AdaGrad
@@ -95,4 +102,12 @@ if TYPE_CHECKING:
     from nncore.population import fit_many as fit_many
     from nncore.report import GradientMismatch as GradientMismatch
     from nncore.report import GradientReport as GradientReport
-    from nncore.training import History as History
+    from nncore.schedules import Constant as Constant
+    from nncore.schedules import Cosine as Cosine
+    from nncore.schedules import Exponential as Exponential
+    from nncore.schedules import InverseScaling as InverseScaling
+    from nncore.schedules import Linear as Linear
+    from nncore.schedules import ReduceOnPlateau as ReduceOnPlateau
+    from nncore.schedules import Schedule as Schedule
+    from nncore.schedules import Step as Step
+    from nncore.schedules import WarmUp as WarmUp

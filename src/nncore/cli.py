@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nncore.history import History
     from nncore.network import NeuralNetwork
     from nncore.sources import Source
-    from nncore.training import History
 
 DATASETS = "digits, mnist, fashion-mnist, moons, a .npz file with X and y, or a .csv file with a label column"
 

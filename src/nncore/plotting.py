@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
 from nncore.gradient import numerical_diff, numerical_gradient
+from nncore.history import History
 from nncore.report import GradientReport
-from nncore.training import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
