@@ -4,6 +4,7 @@ The file is safetensors, the numbers beside the arrays are JSON in its metadata;
 loading runs no code. The checkpoint before the last stays beside it, with ".previous" at the end of its name.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -66,6 +67,8 @@ class Checkpoint:
             raise IsADirectoryError(f"checkpoint is {path}, which is a folder, expected the path of a file")
         # whether what is at the path is an earlier one of this very run
         self.own = False
+        # how far the run was when it was written
+        self.held: tuple[int, int] | None = None
         self.next_time, self.next_iteration = time.monotonic() + self.seconds, self.iterations
 
     def steps_left(self, done: int) -> int:
@@ -93,12 +96,26 @@ class Checkpoint:
         tensors, state = captured(run)
         data = _to_bytes(tensors, state)
         if self.own:
-            os.replace(self.path, self.previous)
+            self._keep()
         persistence.write_atomically(self.path, data)
         if not self.own:
             self.previous.unlink(missing_ok=True)
-        self.own = True
+        self.own, self.held = True, _position(run)
         self._count(run.history.iterations)
+
+    def finish(self, run: "_Run") -> None:
+        """Write the last one, unless it is there."""
+        if self.held != _position(run):
+            self.write(run)
+
+    def _keep(self) -> None:
+        """Give the file the previous one's name as well; at every moment one of the two is whole."""
+        self.previous.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody removed it
+            try:
+                os.link(self.path, self.previous)
+            except OSError:  # a file system without links
+                os.replace(self.path, self.previous)
 
     def read(self, run: "_Run") -> tuple[dict[str, Array], dict[str, Any]] | None:
         """The newest whole checkpoint, if it fits this run; None if there is no file."""
@@ -120,6 +137,10 @@ class Checkpoint:
         if self.path.exists() or self.previous.exists():
             raise ValueError(f"{problem}, and there is no previous one: start anew with resume=False")
         return None
+
+
+def _position(run: "_Run") -> tuple[int, int]:
+    return run.history.iterations, len(run.history.epoch_ends)
 
 
 def _to_bytes(tensors: dict[str, Array], state: dict[str, Any]) -> bytes:

@@ -209,7 +209,7 @@ class _Run:
             finally:
                 history.seconds = time.perf_counter() - started
             if self.checkpoint and self.epoch and self.after.settled:
-                self.checkpoint.write(self)
+                self.checkpoint.finish(self)
         self.after.restore_best()
         return history
 
