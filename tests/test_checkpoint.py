@@ -1,10 +1,8 @@
 """A run that was interrupted, or killed, goes on to the same bits; what is damaged or of another run is refused."""
 
 import itertools
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -28,7 +26,6 @@ from nncore import (
     checkpoint,
     training,
 )
-from nncore.optimizers import OPTIMIZERS
 
 N, TOTAL, BATCH = 53, 150, 5  # 11 updates an epoch, the last of three samples; the run ends within an epoch
 

@@ -25,7 +25,7 @@ _MODULE_OF = {
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
-        "optimizers": ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
+        "optimizers": ["LBFGS", "SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
         "schedules": [
             "Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "ReduceOnPlateau", "Schedule", "Step",
             "WarmUp",
@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from nncore.layers import Layer as Layer
     from nncore.metrics import EarlyStopping as EarlyStopping
     from nncore.network import NeuralNetwork as NeuralNetwork
+    from nncore.optimizers import LBFGS as LBFGS
     from nncore.optimizers import SGD as SGD
     from nncore.optimizers import AdaGrad as AdaGrad
     from nncore.optimizers import Adam as Adam

@@ -17,7 +17,7 @@ class History:
     Attributes
     ----------
     loss : ndarray of shape (n_iterations,)
-        Each batch's loss before its update.
+        Each batch's loss before its update; with LBFGS that of all samples after it.
     lr : ndarray of shape (n_iterations,), or None
         Each update's learning rate, with a schedule.
     epoch_ends : list of int

@@ -18,7 +18,7 @@ from nncore.functions import sigmoid, softmax
 from nncore.history import History
 from nncore.layers import Layer
 from nncore.metrics import EarlyStopping
-from nncore.optimizers import SGD, Optimizer, State
+from nncore.optimizers import LBFGS, SGD, Optimizer, State
 from nncore.schedules import Schedule
 
 Array = NDArray[Any]
@@ -796,7 +796,7 @@ class NeuralNetwork:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | LBFGS | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
@@ -828,9 +828,10 @@ class NeuralNetwork:
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, AdaGrad, RMSprop, Adam or AdamW, optional
+        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, optional
             By default SGD(lr=0.01). The network keeps the state of the last one: a fit with the very same object goes
-            on where the fit before ended, any other begins anew.
+            on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all samples at once:
+            what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.

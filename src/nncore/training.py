@@ -15,7 +15,7 @@ from nncore._data import Data
 from nncore._dispatch import sparse
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
-from nncore.optimizers import Optimizer, State
+from nncore.optimizers import LBFGS, Optimizer, State
 
 if TYPE_CHECKING:
     from nncore.checkpoint import Checkpoint
@@ -45,6 +45,10 @@ def fit(
 ) -> History:
     """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
     data = Data(net, X, y, validation_data, sample_weight, class_weight)
+    if isinstance(settings["optimizer"], LBFGS):
+        from nncore import lbfgs
+
+        return lbfgs.fit(net, data, progress=progress, checkpoint=checkpoint, resume=resume, **settings)
     run = prepare(net, data, **settings)
     if checkpoint is not None:
         run.keep(data, checkpoint, checkpoint_every, resume)
