@@ -48,18 +48,24 @@ class Data:
 
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:
         """Weigh samples by their class, as torch.nn.CrossEntropyLoss(weight=...) does; soft targets by element."""
-        labels = _labels(self.t)
-        if labels is not None:
-            weights = class_weights(class_weight, np.bincount(labels, minlength=max(net.n_out, 2)))[labels]
-            if self.weights is not None:
-                weights *= self.weights
-            if not weights.any():
-                raise ValueError("class_weight is 0 for every sample of weight above 0, expected some above 0")
-            self.weights = weights
-        elif net.loss_name == "softmax_cross_entropy":
-            self.t = self.t * class_weights(class_weight, self.t.sum(axis=0)).astype(self.t.dtype)
-        else:
+        labels, spread = _labels(self.t), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
+        if self.weights is not None and self.weights.ndim == 2:
+            raise ValueError(f"sample_weight has shape {self.weights.shape}, expected one a sample with class_weight")
+        if labels is None and net._loss_kind != "softmax_cross_entropy":
             raise ValueError("class_weight is given, expected None unless y has labels or one-hot rows")
+        if labels is None:
+            by_class = class_weights(class_weight, self.t.sum(axis=0))
+            self.t = (self.t * by_class + spread * (by_class - 1)).astype(self.t.dtype)
+            return
+        by_class = class_weights(class_weight, np.bincount(labels, minlength=max(net.n_out, 2)))
+        weights = by_class[labels]
+        if spread:  # the smoothed part of a target has the weights of the other classes
+            if not weights.all():
+                raise ValueError("class_weight is 0 for a class of y, expected numbers above 0 with label_smoothing")
+            self.t = np.eye(net.n_out)[labels] + spread * (by_class / weights[:, np.newaxis] - 1)
+        self.weights = weights if self.weights is None else weights * self.weights
+        if not self.weights.any():
+            raise ValueError("class_weight is 0 for every sample of weight above 0, expected some above 0")
 
     def rows(self, net: "NeuralNetwork", n_reads: int) -> Any:
         """The rows as they are, or CompressedRows where that is faster and it is worth the pass over them."""

@@ -200,14 +200,14 @@ def _check_shapes(path: Path, tensors: Mapping[str, Array], run: "_Run") -> None
 def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
     """What two runs must have in common for the one to go on with the other's checkpoint, in JSON's types."""
     net, plan, after = run.net, run.plan, run.after
-    architecture = persistence._architecture(net)
+    sizes = ("n_input", "n_neurons", "activation", "use_bias")
     result = {
         **{
             f"layer {i}'s {name}": value
-            for i, layer in enumerate(architecture.pop("layers"), start=1)
-            for name, value in layer.items()
+            for i, layer in enumerate(net.layers, start=1)
+            for name, value in {**{name: getattr(layer, name) for name in sizes}, **layer.settings()}.items()
         },
-        **architecture,
+        **{name: getattr(net, name) for name in ("loss_name", "delta", "label_smoothing", "input_scale")},
         "dtype": net.dtype.name,
         "X": checksum(data.x),
         "y": checksum(data.t),
@@ -259,6 +259,7 @@ def captured(run: "_Run") -> tuple[dict[str, Array], dict[str, Any]]:
         "seed": run.seed,
         "n_steps": run.state.n_steps,
         "optimizer": {name: value for name, value in vars(run.optimizer).items() if name[0] != "_"},
+        "layers": [layer.settings() for layer in run.net.layers],
         "schedule": after.follower and after.follower.state,
         "early_stopping": [after.best, after.waited],
         "history": {name: getattr(history, name) for name in RECORDED},
@@ -274,6 +275,9 @@ def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> No
     run.net._optimizer = run.optimizer, run.state
     for name, value in state["optimizer"].items():
         setattr(run.optimizer, name, tuple(value) if isinstance(value, list) else value)
+    for layer, settings in zip(run.net.layers, state["layers"], strict=True):
+        for name, value in settings.items():
+            setattr(layer, name, value)
     done = len(tensors["loss"])
     run.losses[:done] = tensors["loss"]
     history.loss = run.losses[:done]

@@ -49,6 +49,10 @@ def fit(
     for name, default in WITHOUT.items():
         if settings[name] != default:
             raise ValueError(f"{name} is {settings[name]!r}, expected {default!r} with LBFGS, which takes all samples")
+    for k, layer in enumerate(net.layers, start=1):
+        if layer.dropout or layer.max_norm:
+            what = "dropout" if layer.dropout else "max_norm"
+            raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
     evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
     stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
     after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
@@ -65,7 +69,8 @@ class _Minimization:
         self.seconds = dict.fromkeys(threads, 0.0)  # of one evaluation with so many
         self.evaluations = 0
         self.free = _trainable(net)
-        self.total = float(len(data.x) if data.weights is None else data.weights.sum())
+        weights = data.weights
+        self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
         self.grads = np.empty(net.n_params, net.dtype)
         self.started = time.perf_counter()
 
@@ -125,7 +130,7 @@ class _Minimization:
                 rows = part[first : first + ROWS]
                 here = slice(at.start + first, at.start + first + len(rows))
                 weights = None if self.data.weights is None else self.data.weights[here]
-                share = len(rows) if weights is None else weights.sum()
+                share = len(rows) if weights is None or weights.ndim == 2 else weights.sum()
                 if share:
                     yield rows, self.data.t[here], weights, share / self.total
 
@@ -148,6 +153,10 @@ def _trainable(net: "NeuralNetwork") -> NDArray[np.bool_]:
     mask = np.ones(net.n_params, net.dtype)
     views = net._named(mask)
     for k, layer in enumerate(net.layers, start=1):
-        if layer.use_bias and not layer.trainable_bias:
+        if layer.lr_scale == 0:
+            views[f"W{k}"][:] = 0
+        if layer.use_bias and (layer.lr_scale == 0 or not layer.trainable_bias):
             views[f"b{k}"][:] = 0
+    if not mask.any():
+        raise ValueError("all layers are frozen, expected one with an lr_scale above 0")
     return np.asarray(mask != 0)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._data import is_one_hot
-from nncore.functions import softmax
 from nncore.schedules import MODES
 
 if TYPE_CHECKING:
@@ -141,7 +140,8 @@ class Evaluation:
             for name in names:
                 self.add(name)
         elif test is not None:
-            kind = "accuracy" if self._are_classes("train") and self._are_classes("test") else "loss"
+            classes = all(self._are_classes(data, single=net.is_classifier) for data in self.data)
+            kind = "accuracy" if classes else "loss"
             for data in ("train", "test"):
                 self.add(f"{data}_{kind}")
 
@@ -202,8 +202,7 @@ class Evaluation:
         if metric.kind == "top":
             return top_k(targets, outputs, metric.k)
         if metric.kind == "auc":
-            logits = self.net.is_classifier and self.net.layers[-1].activation != "softmax"
-            return auc(targets, softmax(outputs) if logits else outputs)
+            return auc(targets, self.net._probabilities(outputs) if self.net.is_classifier else outputs)
         return mse(targets, outputs) if metric.kind == "mse" else r2(targets, outputs)
 
 

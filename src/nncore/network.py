@@ -846,8 +846,8 @@ class NeuralNetwork:
             How the optimizer's lr changes from one iteration to the next: "linear", "cosine", "inverse_scaling",
             "plateau", "constant", or an object such as ``WarmUp(500, Cosine())``.
         clip_norm, clip_value : float, optional
-            Limits of each update's gradient, above 0: of its Euclidean norm over all parameters, as
-            torch.nn.utils.clip_grad_norm_, and of every element's size, as clip_grad_value_. The norm comes first.
+            Limits of each update's gradient, above 0: first of every element's size, then of the Euclidean norm over
+            all parameters that are trained, as torch.nn.utils.clip_grad_value_ and clip_grad_norm_ have them.
         validation_data : (X_test, y_test), optional
             Then train and test accuracy (losses, if the targets are not classes) are recorded every epoch.
         sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional

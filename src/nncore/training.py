@@ -328,7 +328,7 @@ class _Run:
         factors = np.asarray(self.schedule.factors(begin, end, self.total), np.float64)
         if factors.shape != (end - begin,) or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(
-                f"{self.schedule} gave factors {factors} for iterations {begin} to {end}, "
+                f"{self.schedule} gave an array of shape {factors.shape} for iterations {begin} to {end}, "
                 f"expected {end - begin} finite numbers of 0 or more"
             )
         self.rates[first:last] = self.optimizer.lr * factors[first - begin : last - begin]
