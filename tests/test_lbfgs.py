@@ -41,7 +41,7 @@ def by_numpy(net, x, t, max_iter, weights=None):
 
     def gradient(v):
         grads = ref.network_gradient(layers(v), net.loss_name, x, t, weights=weights)[0]
-        return np.concatenate([np.concatenate([dW.ravel(), db.ravel()]) for dW, db in _pairs(grads)])
+        return np.concatenate([np.concatenate([dW.ravel(), db.ravel()]) for dW, db in grads])
 
     losses = []
     options = {"maxiter": max_iter, "gtol": 1e-5, "ftol": 1e-9}
@@ -50,10 +50,6 @@ def by_numpy(net, x, t, max_iter, weights=None):
         loss, start, jac=gradient, method="L-BFGS-B", options=options, callback=lambda v: losses.append(loss(v))
     )
     return losses, found.x
-
-
-def _pairs(grads):
-    return grads
 
 
 def test_the_steps_are_scipys(data):
