@@ -57,6 +57,7 @@ def outcome(net, history):
             history.loss,
             rates,
             history.epoch_ends,
+            [history.epochs, history.iterations],
             list(columns),
             state.vectors.ravel(),
             [state.n_steps],

@@ -106,6 +106,7 @@ PYTHON = {
     "gradcheck": {"_checks", "_differences", "book", "layers", "network", "report"},
     "testing": {"gradcheck", "report"},
     "sources": {"_checks", "datasets"},
+    "_train_options": set(),
     "cli": {"*"},
 }
 # Kernels include kernels, faces the kernels they show.

@@ -280,7 +280,7 @@ def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> No
             setattr(layer, name, value)
     done = len(tensors["loss"])
     run.losses[:done] = tensors["loss"]
-    history.loss = run.losses[:done]
+    history.loss, history.epochs = run.losses[:done], -(-done // run.plan.steps)
     if run.rates is not None:
         run.rates[:done] = tensors["lr"]
         history.lr = run.rates[:done]
