@@ -31,6 +31,7 @@ _MODULE_OF = {
             "WarmUp",
         ],
         "metrics": ["EarlyStopping"],
+        "callbacks": ["CSVLog", "PlotHistory", "TensorBoard", "TimeLimit"],
         "history": ["History"],
         "population": ["fit_many"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     from nncore._dispatch import show_config as show_config
     from nncore.book import SimpleNet as SimpleNet
     from nncore.book import TwoLayerNet as TwoLayerNet
+    from nncore.callbacks import CSVLog as CSVLog
+    from nncore.callbacks import PlotHistory as PlotHistory
+    from nncore.callbacks import TensorBoard as TensorBoard
+    from nncore.callbacks import TimeLimit as TimeLimit
     from nncore.datasets import load_digits as load_digits
     from nncore.datasets import load_fashion_mnist as load_fashion_mnist
     from nncore.datasets import load_mnist as load_mnist
