@@ -54,6 +54,7 @@ def outcome(net, history):
     return np.concatenate(
         [
             net.core.params,
+            net.core.moments,
             history.loss,
             rates,
             history.epoch_ends,
@@ -98,6 +99,7 @@ OPTIMIZERS = [SGD, momentum, AdaGrad, RMSprop, Adam, AdamW]
 SETTINGS = {
     "plain": {},
     "dropout": {"dropout": 0.3, "l2": 0.01, "max_norm": 1.0, "clip_norm": 0.5},
+    "batch norm": {"batch_norm": True, "early_stopping": EarlyStopping("loss", 99), "validation_data": True},
     "sequential": {"sampling": "sequential"},
     "replacement": {"sampling": "replacement"},
     "schedule": {"schedule": WarmUp(20, Cosine(0.1))},
@@ -114,7 +116,7 @@ def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends
     """Ctrl-C and kills at random steps, each time a new network with other weights and another generator."""
     rng = np.random.default_rng([OPTIMIZERS.index(optimizer), list(SETTINGS).index(name)])
     settings, dtype = dict(SETTINGS[name]), rng.choice(["float32", "float64"])
-    layer = {key: settings.pop(key) for key in ("dropout", "l2", "max_norm") if key in settings}
+    layer = {key: settings.pop(key) for key in ("dropout", "l2", "max_norm", "batch_norm") if key in settings}
     if settings.get("validation_data"):
         settings["validation_data"] = data
     whole = classifier(dtype, **layer)
@@ -257,13 +259,13 @@ def test_every_changed_byte_is_noticed(data, tmp_path):
     for position in range(len(whole)):
         damaged = bytearray(whole)
         damaged[position] ^= 1
-        with pytest.raises(ValueError, match=r"was changed after|not a complete checkpoint|is not a checkpoint"):
+        with pytest.raises(ValueError, match=r"was changed after|not a complete safetensors file|is not a checkpoint"):
             checkpoint._from_bytes(path, bytes(damaged))
     for length in range(0, len(whole), 7):
-        with pytest.raises(ValueError, match="not a complete checkpoint"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             checkpoint._from_bytes(path, whole[:length])
     path.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"c is not a complete checkpoint.*, and there is no previous one"):
+    with pytest.raises(ValueError, match=r"c is not a complete safetensors file.*, and there is no previous one"):
         resumed(data, path)
 
 
@@ -282,7 +284,7 @@ def test_the_previous_one_is_used_when_the_last_is_damaged(data, tmp_path, monke
             patch.setattr(checkpoint.persistence, "write_atomically", refuse)
             with (
                 pytest.warns(
-                    UserWarning, match=r"c is not (a complete checkpoint|there).*: going on from .*c\.previous"
+                    UserWarning, match=r"c is not (a complete safetensors file|there).*: going on from .*c\.previous"
                 ) as seen,
                 pytest.raises(PermissionError),
             ):

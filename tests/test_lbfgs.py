@@ -168,6 +168,7 @@ BAD = {
     "memory": (lambda: LBFGS(memory=1.5), "memory is 1.5, expected a whole number of 1 or more"),
     "dropout": ({"layer": {"dropout": 0.5}}, "layer 1 has dropout 0.5, expected none with LBFGS"),
     "max_norm": ({"layer": {"max_norm": 1.0}}, "layer 1 has max_norm 1.0, expected none with LBFGS"),
+    "batch_norm": ({"network": "batch_norm"}, "layer 1 has batch_norm True, expected none with LBFGS"),
     "frozen": ({"layer": {"lr_scale": 0}}, "all layers are frozen, expected one with an lr_scale above 0"),
 }
 
@@ -178,6 +179,8 @@ def test_refused_before_anything_changes(data, name):
     net = classifier()
     if isinstance(settings, dict):
         settings = dict(settings)
+        if settings.pop("network", None):
+            net = NeuralNetwork([Layer(4, 6, batch_norm=True), Layer(6, 3)], rng=0)
         for key, value in settings.pop("layer", {}).items():
             for layer in net.layers[: None if key == "lr_scale" else 1]:
                 setattr(layer, key, value)

@@ -139,6 +139,18 @@ def test_the_last_parameters_stay_without_restore_best(data):
     np.testing.assert_array_equal(net.core.params, same.core.params)
 
 
+def test_the_best_running_moments_are_restored_too(data):
+    net, outputs = NeuralNetwork([Layer(4, 6, "relu", batch_norm=True), Layer(6, 3)], rng=0), []
+    t = np.eye(3)[data[1]]
+    fit(
+        net, (data[0], t), epochs=9, optimizer=SGD(0.1), validation_data=(data[0], t),
+        early_stopping=EarlyStopping(**scripted([3, 1, 2, 2])),
+        callbacks=[lambda history: outputs.append(net.predict(data[0]))],
+    )  # fmt: skip
+    assert len(outputs) == 4
+    np.testing.assert_array_equal(net.predict(data[0]), outputs[1])
+
+
 def test_what_is_followed_by_default(data):
     history = fit(classifier(), data, epochs=500, validation_data=data, early_stopping=3)
     best = int(np.argmax(history.test_accuracy))

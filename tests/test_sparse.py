@@ -144,3 +144,14 @@ def test_scipy_matrices_out_of_order_and_wide(rng):
 def test_bad_scipy_matrices(x, error, message):
     with pytest.raises(error, match=message):
         NeuralNetwork([Layer(4, 1)]).fit(x, np.zeros(3))
+
+
+def test_a_normalised_first_layer_takes_dense_rows(rng):
+    """Rows with many zeros stay dense; a sparse matrix is refused before anything changes."""
+    x, t = sparse_rows(rng, (60, 100), np.float64), rng.integers(3, size=60)
+    net = NeuralNetwork([Layer(100, 8, "relu", batch_norm=True), Layer(8, 3)], loss="softmax_cross_entropy", rng=0)
+    assert net.fit(x, t, epochs=2, progress=False).density is None
+    before = net.core.params.copy()
+    with pytest.raises(ValueError, match="X is a sparse matrix, expected an array: the first layer has batch_norm"):
+        net.fit(scipy.sparse.csr_array(x), t, progress=False)
+    np.testing.assert_array_equal(net.core.params, before)

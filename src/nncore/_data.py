@@ -69,6 +69,10 @@ class Data:
 
     def rows(self, net: "NeuralNetwork", n_reads: int) -> Any:
         """The rows as they are, or CompressedRows where that is faster and it is worth the pass over them."""
+        if net.layers[0].batch_norm:  # its moments are of dense rows
+            if isinstance(self.x, SparseRows):
+                raise ValueError("X is a sparse matrix, expected an array: the first layer has batch_norm")
+            return self.x
         limit = MAX_DENSITY if net.layers[0].weights.nbytes <= CACHED_BYTES else MAX_DENSITY * UNCACHED
         if isinstance(self.x, SparseRows):
             limit = 1.0

@@ -28,8 +28,8 @@ class EpochEnd:
         The metric of early stopping after the best epoch, turned so that less is better.
     waited : int
         Epochs since then.
-    best_params : ndarray or None
-        The parameters then, if they will be restored.
+    best_network : pair of ndarray, or None
+        The parameters and running moments then, if they will be restored.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class EpochEnd:
         self.needed = bool(evaluation.metrics or callbacks or self.follower or stopping)
         self.settled = True
         self.best, self.waited = np.inf, 0
-        self.best_params: NDArray[Any] | None = None
+        self.best_network: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     @property
     def recorded(self) -> bool:
@@ -92,9 +92,10 @@ class EpochEnd:
         self.waited += 1
         if (np.isinf(self.best) and not np.isnan(value)) or self.best - value > stopping.min_delta:
             self.best, self.waited, self.history.best_epoch = value, 0, len(self.history.epoch_ends)
-            self.best_params = self.net.core.params.copy() if stopping.restore_best else None
+            core = self.net.core
+            self.best_network = (core.params.copy(), core.moments.copy()) if stopping.restore_best else None
 
     def restore_best(self) -> None:
         """Give the network its best parameters."""
-        if self.best_params is not None:
-            self.net.core.params[:] = self.best_params
+        if self.best_network is not None:
+            self.net.core.params[:], self.net.core.moments[:] = self.best_network

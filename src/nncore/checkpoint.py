@@ -144,34 +144,22 @@ def _position(run: "_Run") -> tuple[int, int]:
 
 
 def _to_bytes(tensors: dict[str, Array], state: dict[str, Any]) -> bytes:
-    from safetensors.numpy import save
-
-    entries = {
-        "nncore_checkpoint": FORMAT,
-        "state": json.dumps(state, default=np.ndarray.tolist),
-        "sha256": persistence.NO_DIGEST,
-    }
-    data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, entries)
+    numbers = json.dumps(state, default=np.ndarray.tolist)
+    entries = {"nncore_checkpoint": FORMAT, "state": numbers, persistence.DIGEST: persistence.NO_DIGEST}
+    data = persistence.to_safetensors(tensors, entries)
     return persistence._with_digest(data, persistence.NO_DIGEST, hashlib.sha256(data).hexdigest())
 
 
 def _from_bytes(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
     """What _to_bytes was given, if every byte is as it was."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a complete checkpoint: {error}") from None
-    digest = metadata.get("sha256", "")
+    tensors, metadata = persistence.from_safetensors(path, data)
+    digest = metadata.get(persistence.DIGEST, "")
     if "nncore_checkpoint" not in metadata or not digest:
         raise ValueError(f"{path} is not a checkpoint, expected a file that fit wrote")
     if digest != hashlib.sha256(persistence._with_digest(data, digest, persistence.NO_DIGEST)).hexdigest():
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit")
-    if metadata["nncore_checkpoint"] != FORMAT:
-        version = metadata["nncore_checkpoint"]
+    version = metadata["nncore_checkpoint"]
+    if version != FORMAT:
         raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}: use a newer nncore")
     return tensors, json.loads(metadata["state"])
 
@@ -189,8 +177,9 @@ def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> N
 
 
 def _check_shapes(path: Path, tensors: Mapping[str, Array], run: "_Run") -> None:
-    n, dtype = run.net.n_params, run.net.dtype
-    expected = {"params": (n,), "optimizer": run.optimizer._state(n, dtype).vectors.shape}
+    core, dtype = run.net.core, run.net.dtype
+    state = run.optimizer._state(core.params.size, dtype)
+    expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": state.vectors.shape}
     for name, shape in expected.items():
         if tensors[name].shape != shape or tensors[name].dtype != dtype:
             got = f"{tensors[name].dtype} of shape {tensors[name].shape}"
@@ -200,14 +189,15 @@ def _check_shapes(path: Path, tensors: Mapping[str, Array], run: "_Run") -> None
 def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
     """What two runs must have in common for the one to go on with the other's checkpoint, in JSON's types."""
     net, plan, after = run.net, run.plan, run.after
-    sizes = ("n_input", "n_neurons", "activation", "use_bias")
+    sizes = ("n_input", "n_neurons", "activation", "use_bias", "batch_norm")
     result = {
         **{
             f"layer {i}'s {name}": value
             for i, layer in enumerate(net.layers, start=1)
             for name, value in {**{name: getattr(layer, name) for name in sizes}, **layer.settings()}.items()
         },
-        **{name: getattr(net, name) for name in ("loss_name", "delta", "label_smoothing", "input_scale")},
+        "loss": net.loss_name,
+        **{name: getattr(net, name) for name in ("delta", "label_smoothing", "input_scale")},
         "dtype": net.dtype.name,
         "X": checksum(data.x),
         "y": checksum(data.t),
@@ -248,11 +238,14 @@ def checksum(data: Any) -> str | None:
 def captured(run: "_Run") -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays and the numbers of a run as it is now."""
     history, after = run.history, run.after
-    tensors = {"params": run.net.core.params, "optimizer": run.state.vectors, "loss": history.loss}
+    core = run.net.core
+    tensors = {
+        "params": core.params, "moments": core.moments, "optimizer": run.state.vectors, "loss": history.loss,
+    }  # fmt: skip
     if history.lr is not None:
         tensors["lr"] = history.lr
-    if after.best_params is not None:
-        tensors["best_params"] = after.best_params
+    if after.best_network is not None:
+        tensors["best_params"], tensors["best_moments"] = after.best_network
     state = {
         "run": run.fingerprint,
         "epoch": run.epoch,
@@ -270,7 +263,7 @@ def captured(run: "_Run") -> tuple[dict[str, Array], dict[str, Any]]:
 def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> None:
     """Make a run what it was when the checkpoint was written."""
     history, after = run.history, run.after
-    run.net.core.params[:] = tensors["params"]
+    run.net.core.params[:], run.net.core.moments[:] = tensors["params"], tensors["moments"]
     run.state = State(tensors["optimizer"].copy(), state["n_steps"])
     run.net._optimizer = run.optimizer, run.state
     for name, value in state["optimizer"].items():
@@ -289,5 +282,6 @@ def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> No
     if after.follower:
         after.follower.state = state["schedule"]
     after.best, after.waited = state["early_stopping"]
-    after.best_params = tensors.get("best_params")
+    if "best_params" in tensors:
+        after.best_network = tensors["best_params"], tensors["best_moments"]
     run.epoch, run.seed = state["epoch"], state["seed"]

@@ -50,9 +50,9 @@ def fit(
         if settings[name] != default:
             raise ValueError(f"{name} is {settings[name]!r}, expected {default!r} with LBFGS, which takes all samples")
     for k, layer in enumerate(net.layers, start=1):
-        if layer.dropout or layer.max_norm:
-            what = "dropout" if layer.dropout else "max_norm"
-            raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
+        for what in ("dropout", "max_norm", "batch_norm"):
+            if getattr(layer, what):
+                raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
     evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
     stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
     after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
