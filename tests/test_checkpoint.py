@@ -112,7 +112,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends, name, optimizer):
+def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends, monkeypatch, name, optimizer):
     """Ctrl-C and kills at random steps, each time a new network with other weights and another generator."""
     rng = np.random.default_rng([OPTIMIZERS.index(optimizer), list(SETTINGS).index(name)])
     settings, dtype = dict(SETTINGS[name]), rng.choice(["float32", "float64"])
@@ -120,7 +120,9 @@ def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends
     if settings.get("validation_data"):
         settings["validation_data"] = data
     whole = classifier(dtype, **layer)
-    expected = outcome(whole, fit(whole, data, optimizer=optimizer(), **settings))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "CHUNK_SECONDS", 1e9)
+        expected = outcome(whole, fit(whole, data, optimizer=optimizer(), **settings))
     settings |= {"checkpoint": tmp_path / "run.ckpt", "checkpoint_every": int(rng.integers(1, 30)), "resume": True}
     for interruption in range(4):
         if interruption < 3:

@@ -166,6 +166,22 @@ def test_constant_changes_nothing_and_chunks_neither(data, monkeypatch):
         np.testing.assert_array_equal(run(0.0, schedule=schedule, callbacks=[lambda h: None]), expected)
 
 
+def test_rates_are_computed_from_the_same_places_on(data, monkeypatch):
+    """Their last bits may depend on it, however a run is cut."""
+    monkeypatch.setattr(training, "RATES_TOGETHER", 16)
+    monkeypatch.setattr(training, "CHUNK_SECONDS", 0.0)
+    asked = set()
+
+    class Asked(Schedule):
+        def factors(self, first, last, total):
+            asked.add((first, last))
+            return np.linspace(1, 2, total)[first:last]
+
+    fit(classifier(), data, SGD(0.1), schedule=Asked(), callbacks=[lambda history: None])
+    assert {first % 16 for first, _ in asked} == {0}
+    assert {last % 16 for _, last in asked} == {0, TOTAL % 16}
+
+
 def test_a_plateau_lowers_the_rate_of_a_run(data):
     schedule = ReduceOnPlateau(patience=1, factor=0.1, metric="accuracy")
     for _ in range(2):  # the object is left as it was
