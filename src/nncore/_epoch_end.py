@@ -66,8 +66,10 @@ class EpochEnd:
         """Measure, and note what follows from it."""
         if not self.needed:
             return
-        with _threads.shared(self.net.core, self.history.n_threads):
-            values = self.evaluation()
+        values = {}
+        if self.evaluation.metrics:
+            with _threads.shared(self.net.core, self.history.n_threads):
+                values = self.evaluation()
         self.settled = False
         self._note(values)
         self.settled = True
@@ -79,14 +81,16 @@ class EpochEnd:
 
     def _note(self, values: dict[str, float]) -> None:
         history = self.history
-        batches = float(np.mean(history.loss[history.epoch_ends[-1] if history.epoch_ends else 0 :]))
+        begin = history.epoch_ends[-1] if history.epoch_ends else 0
         history.epoch_ends.append(history.iterations)
         for column, value in values.items():
             history.column(column).append(value)
+        if self.follower or self.stopping:
+            values = {**values, "": float(np.mean(history.loss[begin:]))}
         if self.follower and self.followed:
-            self.follower.observe(self.followed[1] * values.get(self.followed[0], batches))
+            self.follower.observe(self.followed[1] * values[self.followed[0]])
         if self.stopping and self.watched:
-            self._compare(self.watched[1] * values.get(self.watched[0], batches), self.stopping)
+            self._compare(self.watched[1] * values[self.watched[0]], self.stopping)
 
     def _compare(self, value: float, stopping: EarlyStopping) -> None:
         self.waited += 1

@@ -246,7 +246,8 @@ class _Run:
     def _epochs(self, begin: int, bar: Any) -> None:
         """Run the rest of the epochs that began at this iteration: as many as go together, as far as the total."""
         plan = self.plan
-        self.epoch = {"begin": begin, "rng": plan.rng.bit_generator.state}
+        if self.checkpoint:
+            self.epoch = {"begin": begin, "rng": plan.rng.bit_generator.state}
         count = min(self.together, -(-(self.total - begin) // plan.steps))
         index = np.concatenate([plan.epoch() for _ in range(count)])
         done, steps = self.history.iterations - begin, min(count * plan.steps, self.total - begin)
