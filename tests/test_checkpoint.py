@@ -346,7 +346,7 @@ OTHER = {
     "labels": (lambda d: ((d[0], (d[1] + 1) % 3), {}), r"y is int64 \(53,\) with CRC \w+, the checkpoint's int64"),
     "sample_weight": (
         lambda d: (d, {"sample_weight": d[1] + 1}),
-        r"sample_weight is float64 .*, the checkpoint's None",
+        r"sample_weight with class_weight is float64 .*, the checkpoint's None",
     ),
     "validation": (lambda d: (d, {"validation_data": d}), r"validation X is float64 .*, the checkpoint's None"),
     "batch_size": (lambda d: (d, {"batch_size": 6}), "batch_size is 6, the checkpoint's 5"),

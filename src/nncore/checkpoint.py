@@ -201,7 +201,7 @@ def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
         "dtype": net.dtype.name,
         "X": checksum(data.x),
         "y": checksum(data.t),
-        "sample_weight": checksum(data.weights),
+        "sample_weight with class_weight": checksum(data.weights),
         "validation X": data.test and checksum(data.test[0]),
         "validation y": data.test and checksum(data.test[1]),
         "optimizer": repr(run.optimizer),

@@ -874,8 +874,9 @@ class NeuralNetwork:
             How often: "30s", "500ms", "10min", "1h", or a number of iterations.
         resume : bool
             Go on from the checkpoint, to the bit as if there had been no interruption; begin anew if there is none.
-            X, y and all settings must be those of the run that wrote it. A damaged checkpoint is reported by a warning,
-            and the previous one taken.
+            X, y and all settings must be those of the run that wrote it, but for callbacks, progress and n_threads;
+            the generator's state is the checkpoint's. A damaged checkpoint is reported by a warning, and the previous
+            one taken.
         progress : bool or "auto"
             A progress bar; "auto" shows it on a terminal.
         n_threads : int or "auto"

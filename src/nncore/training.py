@@ -198,20 +198,21 @@ class _Run:
     def train(self, bar: Any) -> History:
         """All epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
         begin = self._start()
-        history, started = self.history, time.perf_counter() - self.history.seconds
+        history = self.history
+        self.started = time.perf_counter() - history.seconds
         with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
             try:
                 bar.update(history.iterations)
                 while begin < self.total and not self.after.stops:
                     self._epochs(begin, bar)
                     self.after.record()
-                    begin, history.seconds = history.iterations, time.perf_counter() - started
+                    begin, history.seconds = history.iterations, self._elapsed()
                     if self.after.call_back():
                         break
             except KeyboardInterrupt:
                 history.interrupted = True
             finally:
-                history.seconds = time.perf_counter() - started
+                history.seconds = self._elapsed()
             if self.checkpoint and self.epoch and self.after.settled:
                 self.checkpoint.finish(self)
         self.after.restore_best()
@@ -270,7 +271,12 @@ class _Run:
             self._chunk(index, first, end, threads, bar)
             first = end
             if self.checkpoint and self.checkpoint.due(self.history.iterations):
+                self.history.seconds = self._elapsed()
                 self.checkpoint.write(self)
+
+    def _elapsed(self) -> float:
+        """Seconds since the start, and before it in the runs that this one goes on with."""
+        return time.perf_counter() - self.started
 
     def _next(self) -> tuple[int, int]:
         """Threads and steps of the next chunk: what was fastest, and now and then a short look at the other choice.
