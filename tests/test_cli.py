@@ -29,6 +29,7 @@ def test_train_digits_writes_model_history_and_pictures(tmp_path, capsys):
     code, text, err = run(capsys, "train", "digits", "--iterations", 600, "--lr", 0.5, "--hidden", 32, "--out", out)
     assert (code, err) == (0, "")
     assert sorted(p.name for p in out.iterdir()) == [
+        "config.toml",
         "curves.png",
         "history.csv",
         "mistakes.png",
@@ -106,7 +107,132 @@ def test_every_option(tmp_path, capsys):
     assert code == 0
     assert "2-8-4-2 (tanh, tanh, sigmoid), squared_error, float64" in text
     assert "420 iterations of 10, nesterov, lr 0.2, sequential, 1 thread" in text
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["curves.png", "history.csv", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == [
+        "config.toml",
+        "curves.png",
+        "history.csv",
+        "model.safetensors",
+    ]
+
+
+RECIPE = [
+    "digits", "--optimizer", "adam", "--schedule", "cosine", "--warm-up", 20, "--dropout", 0.2, "--l2", 1e-4,
+    "--val", 0.1, "--early-stopping", 10, "--class-weight", "balanced", "--clip-norm", 1.0, "--activation", "gelu",
+    "--epochs", 12,
+]  # fmt: skip
+
+
+def test_a_recipe(tmp_path, capsys):
+    """It does what the same settings of fit do."""
+    code, text, err = run(capsys, "train", *RECIPE, "--out", tmp_path)
+    assert (code, err) == (0, "")
+    assert "1,131 train, 126 validation, 540 test" in text
+    assert "144 iterations of 100, adam, lr 0.001, cosine after 20 of warm-up, shuffle" in text
+    net = NeuralNetwork.load(tmp_path / "model.safetensors")
+    (x, t), test = nncore.load_digits(normalize=False)
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["iteration", "loss", "lr", "train_accuracy", "test_accuracy"]
+    rates = 0.001 * nncore.WarmUp(20, "cosine").factors(0, 144, 144)
+    np.testing.assert_allclose([float(row["lr"]) for row in rows], rates, rtol=1e-8)
+    shown = [float(number) for number in re.findall(r"\d\.\d{4}", text.split("accuracy")[1])]
+    validation = [float(row["test_accuracy"]) for row in rows if row["test_accuracy"]]
+    assert shown[1:] == pytest.approx([max(validation), net.accuracy(net.predict(test[0]), test[1])], abs=5e-5)
+    best = int(re.search(r"best epoch  (\d+) of 12", text)[1])
+    assert validation.index(max(validation)) == best - 1
+    order = np.random.default_rng([0, 1]).permutation(len(x))
+    held, kept = np.sort(order[:126]), np.sort(order[126:])
+    hidden = nncore.Layer(64, 50, "gelu", init="xavier", dropout=0.2, l2=1e-4)
+    same = NeuralNetwork(
+        [hidden, nncore.Layer(50, 10, init="xavier", l2=1e-4)],
+        loss="softmax_cross_entropy", dtype="float32", rng=0, input_scale=1 / 16,
+    )  # fmt: skip
+    same.fit(
+        x[kept], t[kept], optimizer=nncore.Adam(), batch_size=100, epochs=12, schedule=nncore.WarmUp(20, "cosine"),
+        clip_norm=1.0, class_weight="balanced", validation_data=(x[held], t[held]), early_stopping=10, rng=0,
+    )  # fmt: skip
+    np.testing.assert_array_equal(same.core.params, net.core.params)
+
+
+def test_the_config_repeats_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "train", *RECIPE, "--hidden", 20, "--hidden", 10, "--quiet", "--out", "a") == (0, "", "")
+    config = tmp_path / "a" / "config.toml"
+    text = config.read_text()
+    for line in ('dataset = "digits"', "hidden = [20, 10]", "warm-up = 20", "lr = 0.001", "batch-size = 100"):
+        assert line in text.splitlines()
+    assert run(capsys, "train", "--config", config, "--quiet", "--out", "b") == (0, "", "")
+    one, other = (NeuralNetwork.load(tmp_path / name / "model.safetensors") for name in "ab")
+    np.testing.assert_array_equal(one.core.params, other.core.params)
+    assert (tmp_path / "b" / "config.toml").read_text() == text.replace('"a"', '"b"')
+    code, shown, _ = run(capsys, "train", "moons", "--config", config, "--hidden", 5, "--iterations", 7, "--out", "c")
+    assert code == 0
+    assert "moons: 1,260 train" in shown
+    assert "2-5-2 (gelu, identity)" in shown
+    assert "7 iterations of 100" in shown
+
+
+def test_resume_gives_the_same_model(tmp_path, capsys, monkeypatch):
+    """After Ctrl-C at several places, and once more when all is done."""
+    options = ["train", "moons", *RECIPE[1:], "--quiet"]
+    assert run(capsys, *options, "--out", tmp_path / "whole")[0] == 0
+    steps = []
+
+    def update(bar, n):
+        steps[:] = [left - n for left in steps]
+        if steps and steps[0] <= 0:
+            steps.pop()
+            raise KeyboardInterrupt
+
+    def result(folder):
+        net, history = NeuralNetwork.load(folder / "model.safetensors"), (folder / "history.csv").read_text()
+        return net.core.params.tolist(), history
+
+    monkeypatch.setattr(nncore.training.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training, "CHUNK_SECONDS", 0.0)
+    options += ["--checkpoint-every", 10, "--out", tmp_path / "o"]
+    for i, done in enumerate((7, 12, 65)):
+        steps[:] = [done]
+        code, _, err = run(capsys, *options, *(["--resume"] if i else []))
+        assert code == 1
+        assert re.match(r"nncore: error: interrupted after \d+ iterations; what was reached is in", err)
+    for _ in range(2):
+        assert run(capsys, "train", "--config", tmp_path / "o" / "config.toml", "--resume", "--quiet") == (0, "", "")
+        assert result(tmp_path / "o") == result(tmp_path / "whole")
+    code, _, err = run(capsys, *options, "--resume", "--lr", 0.5)
+    assert code == 2
+    assert "run.ckpt is of another run: optimizer is Adam(lr=0.5" in err
+
+
+CONFIGS = {
+    "not = [toml": "is not a TOML file",
+    "hiden = [5]": "has 'hiden', expected options of train: dataset, hidden, activation",
+    "hidden = 5": "has hidden = 5, expected a list of whole numbers",
+    "hidden = [5.5]": "has hidden = [5.5], expected a list of whole numbers",
+    "epochs = 1.5": "has epochs = 1.5, expected a whole number",
+    "epochs = true": "has epochs = True, expected a whole number",
+    "lr = 'fast'": "has lr = 'fast', expected a number",
+    "activation = 3": "has activation = 3, expected text",
+    "epochs = 1\niterations = 1": "has iterations and epochs, expected one of them",
+    "seed = 1": "DATASET is missing, expected digits, mnist",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS)
+def test_a_config_that_does_not_fit(text, tmp_path, capsys):
+    (tmp_path / "c.toml").write_text(text)
+    code, out, err = run(capsys, "train", "--config", tmp_path / "c.toml")
+    assert (code, out) == (2, "")
+    assert CONFIGS[text] in err
+    assert err.count("\n") == 1
+
+
+def test_numbers_of_a_config_may_be_whole(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("dataset = 'moons'\nlr = 1\nthreads = 1\nepochs = 1\ncheckpoint-every = 5")
+    code, text, _ = run(capsys, "train", "--config", tmp_path / "c.toml", "--out", tmp_path / "o")
+    assert code == 0
+    assert "14 iterations of 100, sgd, lr 1, shuffle, 1 thread" in text
+    assert (tmp_path / "o" / "run.ckpt").exists()
 
 
 def flowers(path, header=True, n=90):
@@ -293,6 +419,15 @@ ERRORS = {
     "hidden": (["train", "moons", "--hidden", "-3"], "n_neurons is -3, expected 1 or more"),
     "diverges": (["train", "moons", "--activation", "relu", "--lr", "1e30"], "learning rate"),
     "model": (["predict", "nothing.safetensors", "moons"], "nothing.safetensors"),
+    "dropout": (["train", "moons", "--dropout", "1"], "dropout is 1.0, expected a number from 0 to below 1"),
+    "l2": (["train", "moons", "--l2", "-1"], "l2 is -1.0, expected a finite number of 0 or more"),
+    "schedule": (["train", "moons", "--schedule", "x"], "--schedule is 'x', expected one of 'constant', 'linear'"),
+    "val": (["train", "moons", "--val", "1"], "--val is 1.0, expected a fraction that leaves rows of the 1400"),
+    "stopping": (["train", "moons", "--early-stopping", "3"], "--early-stopping is 3, expected --val with it"),
+    "class weight": (["train", "moons", "--class-weight", "x"], "--class-weight is 'x', expected one of 'balanced'"),
+    "clip": (["train", "moons", "--clip-norm", "0"], "clip_norm is 0.0, expected a finite number above 0"),
+    "every": (["train", "moons", "--checkpoint-every", "often"], "checkpoint_every is 'often', expected a time"),
+    "config": (["train", "--config", "nothing.toml"], "nothing.toml"),
     "both lengths": (["train", "moons", "--epochs", "1", "--iterations", "1"], "not allowed with"),
     "no command": ([], "required: COMMAND"),
 }
@@ -303,7 +438,7 @@ def test_errors_are_one_line(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args, message = ERRORS[name]
     code, out, err = run(capsys, *args)
-    assert code == (1 if name in ("missing file", "model", "diverges") else 2)
+    assert code == (1 if name in ("missing file", "model", "config", "diverges") else 2)
     assert out == ""
     assert message in err
     assert "Traceback" not in err

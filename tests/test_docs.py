@@ -13,16 +13,20 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 MODULES = [
     "_dispatch",
     "book",
+    "callbacks",
     "datasets",
     "export",
     "functions",
     "gradcheck",
     "gradient",
+    "history",
     "layers",
+    "metrics",
     "network",
     "optimizers",
     "population",
     "report",
+    "schedules",
     "testing",
 ]
 

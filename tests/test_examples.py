@@ -38,6 +38,7 @@ SCRIPTS = {
         ["loss_functions"],
         ["squared error 0.09750000000000003", "cross-entropy 0.510825457099338"],
     ),
+    "mnist_recipe": (["--epochs", "1"], ["mnist_recipe"], ["test accuracy 0.9", "after 1 epochs in"]),
     "moons": (["--epochs", "11"], ["moons", "moons_boundary", "moons_curves"], ["11 epochs of 1400 updates"]),
     "numerical_diff": (
         [],
@@ -62,7 +63,7 @@ def test_every_example_is_in_the_table():
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_example(name, request, monkeypatch, tmp_path, capsys):
     options, pictures, lines = SCRIPTS[name]
-    if name == "train_mnist":
+    if "mnist" in name:
         options = [*options, "--data", str(request.getfixturevalue("mnist_dir"))]
     out = tmp_path / "new" / "folder"
     monkeypatch.chdir(tmp_path)

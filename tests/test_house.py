@@ -34,7 +34,40 @@ PYTHON = {
     "gradient": {"_checks", "_differences", "_evaluation"},
     "optimizers": {"_checks", "_dispatch"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
-    "training": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "_threads", "optimizers", "network"},  # last: type
+    "history": {"plotting"},  # on first use
+    "schedules": {"_checks"},
+    "_data": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    "metrics": {"_checks", "_data", "functions", "schedules", "network"},
+    "_epoch_end": {"_threads", "history", "metrics", "schedules", "network"},
+    "training": {
+        "_checks",
+        "_data",
+        "_dispatch",
+        "_epoch_end",
+        "_mapped",
+        "_threads",
+        "history",
+        "metrics",
+        "optimizers",
+        "schedules",
+        "network",  # its type
+        "checkpoint",  # these two on first use
+        "lbfgs",
+    },
+    "lbfgs": {
+        "_checks",
+        "_data",
+        "_epoch_end",
+        "_mapped",
+        "_threads",
+        "history",
+        "metrics",
+        "network",
+        "optimizers",
+        "training",
+    },
+    "checkpoint": {"_mapped", "_sparse_rows", "optimizers", "persistence", "training"},  # training only for its type
+    "callbacks": {"_checks", "history", "persistence"},
     "network": {
         "_checks",
         "_dispatch",
@@ -42,24 +75,38 @@ PYTHON = {
         "_sparse_rows",
         "_threads",
         "functions",
+        "history",
         "layers",
+        "metrics",
         "optimizers",
+        "schedules",
         "training",
         "persistence",
         "export",
     },
-    "population": {"_checks", "_threads", "network", "optimizers", "training"},
+    "population": {
+        "_checks",
+        "_data",
+        "_threads",
+        "history",
+        "metrics",
+        "network",
+        "optimizers",
+        "schedules",
+        "training",
+    },
     "persistence": {"_checks", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
-    "book": {"_checks", "layers", "network", "training"},
+    "book": {"_checks", "history", "layers", "network"},
     "datasets": {"_checks"},
     "_diagnosis": set(),
     "report": {"_checks", "_diagnosis", "plotting"},  # plotting on first use
-    "plotting": {"_checks", "gradient", "report", "training"},
+    "plotting": {"_checks", "gradient", "history", "report"},
     "gradcheck": {"_checks", "_differences", "book", "layers", "network", "report"},
     "testing": {"gradcheck", "report"},
     "sources": {"_checks", "datasets"},
+    "_train_options": set(),
     "cli": {"*"},
 }
 # Kernels include kernels, faces the kernels they show.

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from cases import NETWORKS, make_network
 
-from nncore import SGD, Layer, NeuralNetwork, _mapped, training
+from nncore import SGD, Layer, NeuralNetwork, _data, _mapped
 
 
 def sparse_rows(rng, shape, dtype, density=0.2):
@@ -72,7 +72,7 @@ def test_fit_compresses_where_it_pays(rng):
     density, params = fit(x, epochs=3)
     assert density == np.count_nonzero(x) / x.size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "MAX_DENSITY", 0.0)
+        patch.setattr(_data, "MAX_DENSITY", 0.0)
         none, dense = fit(x, epochs=3)
     assert none is None
     np.testing.assert_allclose(params, dense, rtol=0, atol=1e-12)
@@ -82,7 +82,7 @@ def test_fit_compresses_where_it_pays(rng):
     some = np.zeros((5000, 100))
     some[:, ::2] = 1
     some[::5] = 0  # the rows that the first look sees
-    assert training._rows(some, 0.3) is some
+    assert _data._rows(some, 0.3) is some
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
@@ -144,3 +144,14 @@ def test_scipy_matrices_out_of_order_and_wide(rng):
 def test_bad_scipy_matrices(x, error, message):
     with pytest.raises(error, match=message):
         NeuralNetwork([Layer(4, 1)]).fit(x, np.zeros(3))
+
+
+def test_a_normalised_first_layer_takes_dense_rows(rng):
+    """Rows with many zeros stay dense; a sparse matrix is refused before anything changes."""
+    x, t = sparse_rows(rng, (60, 100), np.float64), rng.integers(3, size=60)
+    net = NeuralNetwork([Layer(100, 8, "relu", batch_norm=True), Layer(8, 3)], loss="softmax_cross_entropy", rng=0)
+    assert net.fit(x, t, epochs=2, progress=False).density is None
+    before = net.core.params.copy()
+    with pytest.raises(ValueError, match="X is a sparse matrix, expected an array: the first layer has batch_norm"):
+        net.fit(scipy.sparse.csr_array(x), t, progress=False)
+    np.testing.assert_array_equal(net.core.params, before)

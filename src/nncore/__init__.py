@@ -25,8 +25,14 @@ _MODULE_OF = {
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
-        "optimizers": ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
-        "training": ["History"],
+        "optimizers": ["LBFGS", "SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
+        "schedules": [
+            "Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "ReduceOnPlateau", "Schedule", "Step",
+            "WarmUp",
+        ],
+        "metrics": ["EarlyStopping"],
+        "callbacks": ["CSVLog", "PlotHistory", "TensorBoard", "TimeLimit"],
+        "history": ["History"],
         "population": ["fit_many"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
     }.items()
@@ -52,6 +58,10 @@ if TYPE_CHECKING:
     from nncore._dispatch import show_config as show_config
     from nncore.book import SimpleNet as SimpleNet
     from nncore.book import TwoLayerNet as TwoLayerNet
+    from nncore.callbacks import CSVLog as CSVLog
+    from nncore.callbacks import PlotHistory as PlotHistory
+    from nncore.callbacks import TensorBoard as TensorBoard
+    from nncore.callbacks import TimeLimit as TimeLimit
     from nncore.datasets import load_digits as load_digits
     from nncore.datasets import load_fashion_mnist as load_fashion_mnist
     from nncore.datasets import load_mnist as load_mnist
@@ -83,8 +93,11 @@ if TYPE_CHECKING:
     from nncore.gradient import numerical_gradient as numerical_gradient
     from nncore.gradient import numerical_hessian as numerical_hessian
     from nncore.gradient import numerical_jacobian as numerical_jacobian
+    from nncore.history import History as History
     from nncore.layers import Layer as Layer
+    from nncore.metrics import EarlyStopping as EarlyStopping
     from nncore.network import NeuralNetwork as NeuralNetwork
+    from nncore.optimizers import LBFGS as LBFGS
     from nncore.optimizers import SGD as SGD
     from nncore.optimizers import AdaGrad as AdaGrad
     from nncore.optimizers import Adam as Adam
@@ -95,4 +108,12 @@ if TYPE_CHECKING:
     from nncore.population import fit_many as fit_many
     from nncore.report import GradientMismatch as GradientMismatch
     from nncore.report import GradientReport as GradientReport
-    from nncore.training import History as History
+    from nncore.schedules import Constant as Constant
+    from nncore.schedules import Cosine as Cosine
+    from nncore.schedules import Exponential as Exponential
+    from nncore.schedules import InverseScaling as InverseScaling
+    from nncore.schedules import Linear as Linear
+    from nncore.schedules import ReduceOnPlateau as ReduceOnPlateau
+    from nncore.schedules import Schedule as Schedule
+    from nncore.schedules import Step as Step
+    from nncore.schedules import WarmUp as WarmUp

@@ -65,6 +65,15 @@ def positive_int(value: Any, name: str) -> int:
     return int(value)
 
 
+def non_negative_int(value: Any, name: str) -> int:
+    """A whole number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}, expected a whole number of 0 or more")
+    if value < 0:
+        raise ValueError(f"{name} is {value}, expected 0 or more")
+    return int(value)
+
+
 def positive_float(value: Any, name: str) -> float:
     """A finite number above 0."""
     return _number(value, name, lambda v: 0 < v < math.inf, "a finite number above 0")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore import _checks
+from nncore.history import History
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork, Params
-from nncore.training import History
 
 Array = NDArray[Any]
 # The book's constant within the logarithm of cross_entropy_error.

@@ -8,18 +8,20 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nncore import _train_options
+from nncore._train_options import DATASETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nncore.history import History
     from nncore.network import NeuralNetwork
     from nncore.sources import Source
-    from nncore.training import History
-
-DATASETS = "digits, mnist, fashion-mnist, moons, a .npz file with X and y, or a .csv file with a label column"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,55 +89,10 @@ def _add_train(commands: Any) -> None:
         "train",
         help="train a network and write model, history and pictures",
         description="Train a network on DATASET. Without options: one hidden layer of 50, batch 100, "
-        "plain gradient descent with learning rate 0.1, 10,000 iterations - the book's job, for mnist.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "plain gradient descent with learning rate 0.1, 10,000 iterations - the book's job, for mnist. "
+        "All options are written beside the model, as config.toml.",
     )
-    train.add_argument("dataset", metavar="DATASET", help=DATASETS)
-    network = train.add_argument_group("network")
-    network.add_argument(
-        "--hidden", type=int, action="append", metavar="N", help="units of a hidden layer; repeat it for more layers, "
-        "0 for none (default: 50)", default=argparse.SUPPRESS,
-    )  # fmt: skip
-    network.add_argument("--activation", default="sigmoid", metavar="NAME", help="sigmoid, tanh, relu or identity")
-    network.add_argument(
-        "--loss", metavar="NAME", default=argparse.SUPPRESS,
-        help="softmax_cross_entropy or squared_error (default: the first for classes, the second for numbers)",
-    )  # fmt: skip
-    network.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 or float64")
-    run = train.add_argument_group("training")
-    run.add_argument(
-        "--optimizer", default="sgd", metavar="NAME", help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw"
-    )
-    run.add_argument(
-        "--lr", type=float, metavar="X", default=argparse.SUPPRESS,
-        help="learning rate (default: 0.1 for sgd, 0.001 for adam and adamw, 0.01 for the others)",
-    )  # fmt: skip
-    run.add_argument(
-        "--batch-size", type=int, metavar="N", default=argparse.SUPPRESS,
-        help="samples an update (default: 100, or all if there are fewer)",
-    )  # fmt: skip
-    length = run.add_mutually_exclusive_group()
-    length.add_argument(
-        "--iterations", type=int, metavar="N", default=argparse.SUPPRESS, help="updates (default: 10000)"
-    )
-    length.add_argument("--epochs", type=int, metavar="N", default=argparse.SUPPRESS, help="passes over the data")
-    run.add_argument("--sampling", default="shuffle", metavar="NAME", help="shuffle, replacement or sequential")
-    run.add_argument("--seed", type=int, default=0, metavar="N", help="for weights, batches and the split of a file")
-    run.add_argument("--threads", default="auto", metavar="N", help="threads; the result does not depend on it")
-    files = train.add_argument_group("files")
-    files.add_argument("--test-size", type=float, default=0.2, metavar="X", help="fraction of a file kept for testing")
-    files.add_argument(
-        "--task", default="auto", metavar="NAME",
-        help="classes or numbers: what the labels of a file are; auto takes whole numbers and words for classes",
-    )  # fmt: skip
-    files.add_argument(
-        "--label", metavar="COLUMN", default=argparse.SUPPRESS,
-        help="label column of a .csv file with a header (default: the last)",
-    )  # fmt: skip
-    files.add_argument(
-        "--out", metavar="DIR", default=argparse.SUPPRESS, help="folder to write to (default: nncore-DATASET)"
-    )
-    train.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="print nothing but errors")
+    _train_options.add(train)
     train.set_defaults(run=_train)
 
 
@@ -166,58 +123,129 @@ def _add_export(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nncore import _checks, optimizers, sources
+    from nncore import _checks, optimizers, persistence, sources
 
     started = time.perf_counter()
-    given = vars(args)
-    name = _checks.choice(args.optimizer, "--optimizer", optimizers.OPTIMIZERS)
-    make, lr = optimizers.OPTIMIZERS[name], given.get("lr", 0.1 if name == "sgd" else None)
-    optimizer = make() if lr is None else make(lr)
-    threads = int(args.threads) if args.threads.isascii() and args.threads.isdigit() else args.threads
-    source = sources.load(
-        args.dataset, test_size=args.test_size, label=given.get("label"), task=args.task, seed=args.seed
-    )
+    args = _train_options.complete(args)
+    optimizer_name = _checks.choice(args.optimizer, "--optimizer", optimizers.OPTIMIZERS)
+    if args.lr is None and optimizer_name == "sgd":
+        args.lr = 0.1
+    make = optimizers.OPTIMIZERS[optimizer_name]
+    optimizer = make() if args.lr is None else make(args.lr)
+    source = sources.load(args.dataset, test_size=args.test_size, label=args.label, task=args.task, seed=args.seed)
+    train, validation = _validation_split(args, source)
+    out = Path(args.out or f"nncore-{Path(args.dataset).stem}")
+    args.batch_size = min(100, len(train[0])) if args.batch_size is None else args.batch_size
+    args.iterations = 10_000 if args.iterations is args.epochs is None else args.iterations
+    args.lr, args.out = optimizer.lr, str(out)
     net = _network(args, source)
-    out = Path(given.get("out") or f"nncore-{Path(args.dataset).stem}")
     _make_writable(out)
-    length = {key: given[key] for key in ("iterations", "epochs") if key in given} or {"iterations": 10_000}
-    batch_size = given.get("batch_size", min(100, len(source.x_train)))
-    quiet = given.get("quiet", False)
+
+    def write_config(*ignored: Any) -> None:
+        persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
+
+    settings = _fit_settings(args, out)
     history = net.fit(
-        source.x_train, source.t_train, optimizer=optimizer, batch_size=batch_size,
-        sampling=args.sampling, validation_data=(source.x_test, source.t_test), n_threads=threads, rng=args.seed,
-        progress=False if quiet else "auto", **length,
+        *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
+        callbacks=[_Once(write_config)] if settings["checkpoint"] else (), **settings,
     )  # fmt: skip
     if history.interrupted and not history.iterations:
         raise KeyboardInterrupt
-    written = _write(net, source, history, out)
-    if not quiet:
-        settings = f"{history.iterations:,} iterations of {batch_size}, {name}, lr {optimizer.lr:g}, {args.sampling}"
-        _print_summary(net, source, history, settings, time.perf_counter() - started, written)
+    write_config()
+    written = [*_write(net, source, history, out), str(out / "config.toml")]
+    if not args.quiet:
+        rows = {
+            "data": _data(source, history, 0 if validation is None else len(validation[0])),
+            "network": net.description,
+            "parameters": f"{net.n_params:,}",
+            "training": _training(args, history),
+            "time": _times(history, time.perf_counter() - started),
+            **_results(net, source, history, validated=validation is not None),
+            "written": ("\n" + 12 * " ").join(written),
+        }
+        for name, value in rows.items():
+            print(f"{name:<11} {value}")
     if history.interrupted:
         return _fail(f"interrupted after {history.iterations} iterations; what was reached is in {out}", 1)
     return 0
 
 
+class _Once:
+    """A callback that does something after the first epoch only."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
+
+    def __call__(self, history: "History") -> None:
+        if self.action:
+            self.action()
+        self.action = None
+
+
+def _validation_split(args: argparse.Namespace, source: "Source") -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
+    """The rows to train on, and with --val those of them that are held back."""
+    import numpy as np
+
+    x, t = source.x_train, source.t_train
+    if args.val is None:
+        if args.early_stopping is not None:
+            raise ValueError(f"--early-stopping is {args.early_stopping}, expected --val with it: not the test rows")
+        return (x, t), None
+    n = round(args.val * len(x)) if 0 < args.val < 1 else 0
+    if not 0 < n < len(x):
+        raise ValueError(f"--val is {args.val}, expected a fraction that leaves rows of the {len(x)} on both sides")
+    order = np.random.default_rng([args.seed, 1]).permutation(len(x))
+    held, kept = np.sort(order[:n]), np.sort(order[n:])
+    return (x[kept], t[kept]), (x[held], t[held])
+
+
+def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """What the options say to fit."""
+    from nncore import _checks, schedules
+
+    schedule = args.schedule
+    if schedule is not None:
+        _checks.choice(schedule, "--schedule", schedules.SCHEDULES)
+    if args.warm_up is not None:
+        schedule = schedules.WarmUp(args.warm_up, schedule or "constant")
+    if args.class_weight is not None:
+        _checks.choice(args.class_weight, "--class-weight", ["balanced"])
+    every = args.checkpoint_every or "30s"
+    return {
+        "batch_size": args.batch_size, "iterations": args.iterations, "epochs": args.epochs,
+        "sampling": args.sampling, "schedule": schedule, "clip_norm": args.clip_norm,
+        "class_weight": args.class_weight, "early_stopping": args.early_stopping,
+        "n_threads": _whole(args.threads), "rng": args.seed, "progress": False if args.quiet else "auto",
+        "checkpoint": out / "run.ckpt" if args.resume or args.checkpoint_every else None,
+        "checkpoint_every": _whole(every), "resume": args.resume,
+    }  # fmt: skip
+
+
+def _whole(text: str) -> int | str:
+    """A whole number, if it is one."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
 def _network(args: argparse.Namespace, source: "Source") -> "NeuralNetwork":
     """The network the options describe, for this data."""
     from nncore import _checks
-    from nncore.layers import ACTIVATIONS, Layer
+    from nncore.layers import ACTIVATION_PARAMS, ACTIVATIONS, Layer
     from nncore.network import NeuralNetwork
 
-    hidden = [n for n in vars(args).get("hidden", [50]) if n != 0]
-    _checks.choice(args.activation, "--activation", [name for name in ACTIVATIONS if name != "softmax"])
-    loss = vars(args).get("loss") or ("softmax_cross_entropy" if source.classes else "squared_error")
+    hidden = [n for n in args.hidden if n != 0]
+    known = [name for name in ACTIVATIONS if name != "softmax"]
+    name, _ = _checks.named(args.activation, "--activation", known, ACTIVATION_PARAMS)
+    loss = args.loss = args.loss or ("softmax_cross_entropy" if source.classes else "squared_error")
     if loss == "softmax_cross_entropy" and not source.classes:
         raise ValueError(f"--loss is {loss!r}, but the labels of {source.name} are not classes: use squared_error")
     output = "sigmoid" if loss == "squared_error" and source.classes else None
     sizes = [source.n_in, *hidden, source.n_out]
-    init = "he" if args.activation == "relu" else "xavier"
-    activations = [args.activation] * len(hidden) + [output]
-    return NeuralNetwork(
-        [Layer(m, n, name, init=init) for m, n, name in zip(sizes, sizes[1:], activations, strict=False)],
-        loss=loss, dtype=args.dtype, rng=args.seed, input_scale=source.input_scale,
-    )  # fmt: skip
+    init = "he" if "relu" in name else "xavier"
+    layers = [
+        Layer(m, n, args.activation, init=init, dropout=args.dropout, l2=args.l2) for m, n in pairwise(sizes[:-1])
+    ]
+    layers.append(Layer(sizes[-2], sizes[-1], output, init=init, l2=args.l2))
+    return NeuralNetwork(layers, loss=loss, dtype=args.dtype, rng=args.seed, input_scale=source.input_scale)
 
 
 def _make_writable(folder: Path) -> None:
@@ -267,27 +295,48 @@ def _png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _print_summary(
-    net: "NeuralNetwork", source: "Source", history: "History", settings: str, seconds: float, written: list[str]
-) -> None:
-    per_iteration = 1e6 * history.train_seconds / max(history.iterations, 1)
+def _data(source: "Source", history: "History", n_validation: int) -> str:
+    """What it was trained on, in a line."""
     kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} numbers"
     sparse = "" if history.density is None else f" ({history.density:.0%} not zero, compressed)"
-    rows = {
-        "data": f"{source.name}: {len(source.x_train):,} train, {len(source.x_test):,} test, "
-        f"{source.n_in} inputs{sparse}, {kind}",
-        "network": net.description,
-        "parameters": f"{net.n_params:,}",
-        "training": f"{settings}, {history.n_threads} thread{'s' if history.n_threads > 1 else ''}",
-        "time": f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s in all",
-    }
-    if history.test_accuracy:
-        rows["accuracy"] = f"train {history.train_accuracy[-1]:.4f}, test {history.test_accuracy[-1]:.4f}"
-    elif history.test_loss:
-        rows["loss"] = f"train {history.train_loss[-1]:.6g}, test {history.test_loss[-1]:.6g}"
-    rows["written"] = ("\n" + 12 * " ").join(written)
-    for name, value in rows.items():
-        print(f"{name:<11} {value}")
+    held = f" {n_validation:,} validation," if n_validation else ""
+    n_train = len(source.x_train) - n_validation
+    sizes = f"{n_train:,} train,{held} {len(source.x_test):,} test"
+    return f"{source.name}: {sizes}, {source.n_in} inputs{sparse}, {kind}"
+
+
+def _training(args: argparse.Namespace, history: "History") -> str:
+    """How it was trained, in a line."""
+    parts = [f"{history.iterations:,} iterations of {args.batch_size}", args.optimizer, f"lr {args.lr:g}"]
+    schedule = args.schedule or "constant"
+    if args.warm_up is not None:
+        schedule = f"{schedule} after {args.warm_up} of warm-up"
+    parts += [schedule] if args.schedule or args.warm_up is not None else []
+    parts += [args.sampling, f"{history.n_threads} thread{'s' if history.n_threads > 1 else ''}"]
+    return ", ".join(parts)
+
+
+def _times(history: "History", seconds: float) -> str:
+    per_iteration = 1e6 * history.train_seconds / max(history.iterations, 1)
+    return f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s in all"
+
+
+def _results(net: "NeuralNetwork", source: "Source", history: "History", *, validated: bool) -> dict[str, str]:
+    """What was reached; with --val the rows that decided are those of the validation, and the test is made now."""
+    rows, columns = {}, history.epoch_columns()
+    best = len(history.epoch_ends) if history.best_epoch is None else history.best_epoch
+    if history.best_epoch is not None:
+        rows["best epoch"] = f"{best} of {history.epochs}"
+    for kind, form in (("accuracy", ".4f"), ("loss", ".6g")):
+        if f"test_{kind}" not in columns or not columns[f"test_{kind}"]:
+            continue
+        values = {name: columns[f"{data}_{kind}"][best - 1] for name, data in (("train", "train"), ("test", "test"))}
+        if validated:
+            test = source.x_test, source.t_test
+            measured = net.accuracy(net.predict(test[0]), test[1]) if kind == "accuracy" else net.loss(*test)
+            values = {"train": values["train"], "validation": values["test"], "test": measured}
+        rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
+    return rows
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -15,8 +15,11 @@ from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore._sparse_rows import SparseRows, is_sparse
 from nncore.functions import sigmoid, softmax
+from nncore.history import History
 from nncore.layers import Layer
-from nncore.optimizers import SGD, Optimizer, State
+from nncore.metrics import EarlyStopping
+from nncore.optimizers import LBFGS, SGD, Optimizer, State
+from nncore.schedules import Schedule
 
 Array = NDArray[Any]
 LOSSES = core_loss.LOSSES
@@ -777,7 +780,7 @@ class NeuralNetwork:
         mses: list[float] = []
         accuracies: list[float] = []
 
-        def record(history: training.History) -> None:
+        def record(history: History) -> None:
             if history.epochs % 10 == 1 or max_epochs == 1:
                 mses.append(float(np.mean((expected - self.predict(X_train)) ** 2)))
                 accuracies.append(self.accuracy(self.predict(X_test), t_test))
@@ -793,18 +796,27 @@ class NeuralNetwork:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | LBFGS | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
         sampling: str = "shuffle",
+        schedule: str | Schedule | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
-        callbacks: Sequence[Callable[[training.History], Any]] = (),
+        class_weight: Mapping[int, float] | ArrayLike | str | None = None,
+        metrics: Sequence[str | Callable[[Array, Array], float]] | None = None,
+        early_stopping: int | EarlyStopping | None = None,
+        callbacks: Sequence[Callable[[History], Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: str | int = "30s",
+        resume: bool = False,
         progress: bool | str = "auto",
         n_threads: int | str = "auto",
         rng: int | np.random.Generator | None = None,
-    ) -> training.History:
+    ) -> History:
         """Train: many updates a call of the compiled core, Python only about every 50 ms.
 
         Parameters
@@ -816,9 +828,10 @@ class NeuralNetwork:
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, AdaGrad, RMSprop, Adam or AdamW, optional
+        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, optional
             By default SGD(lr=0.01). The network keeps the state of the last one: a fit with the very same object goes
-            on where the fit before ended, any other begins anew.
+            on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all samples at once:
+            what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.
@@ -829,12 +842,41 @@ class NeuralNetwork:
             max(n_samples // batch_size, 1) updates); or the order given. The permutation of a large numpy.memmap is one
             of blocks of consecutive rows, and of the rows within each window of 64 blocks: so most of the file is read
             in sequence.
+        schedule : str or Schedule, optional
+            How the optimizer's lr changes from one iteration to the next: "linear", "cosine", "inverse_scaling",
+            "plateau", "constant", or an object such as ``WarmUp(500, Cosine())``.
+        clip_norm, clip_value : float, optional
+            Limits of each update's gradient, above 0: first of every element's size, then of the Euclidean norm over
+            all parameters that are trained, as torch.nn.utils.clip_grad_value_ and clip_grad_norm_ have them.
         validation_data : (X_test, y_test), optional
             Then train and test accuracy (losses, if the targets are not classes) are recorded every epoch.
         sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional
             Each batch's loss is weighted as in loss.
+        class_weight : dict, array_like of shape (n_classes,) or "balanced", optional
+            Weights of the samples of each class; classes that a dict does not name have 1, "balanced" is
+            n_samples / (n_classes_present * count). With labels, or one-hot rows, a batch's loss is then the mean by
+            these weights, as torch.nn.CrossEntropyLoss(weight=...) has it; soft targets of softmax_cross_entropy are
+            multiplied by them. Metrics know nothing of weights.
+        metrics : sequence of str or callable, optional
+            What is recorded every epoch instead, in ``History``, of the validation data: "accuracy", "loss", "top_5"
+            (any number), "mse", "r2", "auc", with "train_" before it of the training data, which takes longer; or
+            functions of targets (as y, rows if there is one output) and outputs (as predict yields them) that return
+            a number.
+        early_stopping : int or EarlyStopping, optional
+            End when the first metric has not improved for so many epochs, and take the best parameters.
         callbacks : sequence of callable
-            Called with the History after every epoch; one that returns True ends the training.
+            Called with the History after every epoch; one that returns True ends the training. ``nncore.callbacks``
+            has some.
+        checkpoint : path-like, optional
+            A file that is written now and then, and at the end, also after Ctrl-C: all that it takes to go on. Each
+            replaces the one before, which stays beside it with ".previous" at the end of its name.
+        checkpoint_every : str or int
+            How often: "30s", "500ms", "10min", "1h", or a number of iterations.
+        resume : bool
+            Go on from the checkpoint, to the bit as if there had been no interruption; begin anew if there is none.
+            X, y and all settings must be those of the run that wrote it, but for callbacks, progress and n_threads;
+            the generator's state is the checkpoint's. A damaged checkpoint is reported by a warning, and the previous
+            one taken.
         progress : bool or "auto"
             A progress bar; "auto" shows it on a terminal.
         n_threads : int or "auto"
@@ -850,7 +892,9 @@ class NeuralNetwork:
         Raises
         ------
         TypeError, ValueError
-            For data or settings that do not fit; nothing has changed then.
+            For data or settings that do not fit, or a checkpoint of another run; nothing has changed then.
+        OSError
+            If a checkpoint cannot be written.
         FloatingPointError
             If the loss becomes infinite or NaN; it names the iteration and the learning rate.
 
@@ -865,8 +909,10 @@ class NeuralNetwork:
         """
         return training.fit(
             self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
-            iterations=iterations, sampling=sampling, validation_data=validation_data, sample_weight=sample_weight,
-            callbacks=callbacks, progress=progress, n_threads=n_threads, rng=rng,
+            iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm, clip_value=clip_value,
+            validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
+            early_stopping=early_stopping, callbacks=callbacks, checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every, resume=resume, progress=progress, n_threads=n_threads, rng=rng,
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:

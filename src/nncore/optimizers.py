@@ -328,6 +328,56 @@ class AdamW(Adam):
         super().__init__(lr, betas, eps, weight_decay)
 
 
+class LBFGS:
+    """Limited-memory BFGS on all samples at once, for small data and smooth losses; an optimizer for fit.
+
+    Each iteration, which counts as an epoch, is a line search along a direction made of the last steps and gradients.
+    All of fit that is about batches or a learning rate is refused with it.
+
+    Source: scipy.optimize.minimize(method="L-BFGS-B"), which scikit-learn's MLP uses too; Liu, Nocedal, On the limited
+    memory BFGS method for large scale optimization, Mathematical Programming 45, 1989.
+
+    Parameters
+    ----------
+    max_iter : int
+        Iterations at most.
+    tol : float
+        0 or more: it ends when no element of the gradient is larger.
+    ftol : float
+        0 or more: it ends when an iteration lowers the loss by less than this fraction of it.
+    max_fun : int
+        Evaluations of the loss at most.
+    memory : int
+        Steps remembered.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> from nncore import Layer, NeuralNetwork
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> net = NeuralNetwork([Layer(2, 8, "tanh"), Layer(8, 1)], rng=0)
+    >>> history = net.fit(X, [0.0, 1.0, 1.0, 0.0], optimizer=LBFGS(), progress=False)
+    >>> abs(net.predict(X).ravel().round(3))
+    array([0., 1., 1., 0.])
+    """
+
+    def __init__(
+        self, max_iter: int = 200, *, tol: float = 1e-5, ftol: float = 1e-9, max_fun: int = 15000, memory: int = 10
+    ) -> None:
+        self.max_iter = _checks.positive_int(max_iter, "max_iter")
+        self.tol = _checks.non_negative_float(tol, "tol")
+        self.ftol = _checks.non_negative_float(ftol, "ftol")
+        self.max_fun = _checks.positive_int(max_fun, "max_fun")
+        self.memory = _checks.positive_int(memory, "memory")
+
+    def __repr__(self) -> str:
+        return f"LBFGS({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
 # By the names of the command line.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
 from nncore.gradient import numerical_diff, numerical_gradient
+from nncore.history import History
 from nncore.report import GradientReport
-from nncore.training import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def plot_loss(losses: History | ArrayLike, ax: "Axes | None" = None, *, window: 
 
 
 def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
-    """Draw training and test accuracy by epoch; the losses by epoch where the targets are no classes.
+    """Draw training and test accuracy by epoch; where it was not recorded the losses, or the first metric.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
     Returns
     -------
     Axes
-        Its lines are the training and the test values. A run that ended within an epoch ends between two whole
-        numbers.
+        Its lines are the training and the test values, as far as there are any. A run that ended within an epoch ends
+        between two whole numbers.
 
     Raises
     ------
@@ -126,12 +126,15 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
     if not isinstance(history, History):
         raise TypeError(f"history is a {type(history).__name__}, expected a History")
     columns = history.epoch_columns()
-    what = "accuracy" if "train_accuracy" in columns or "test_accuracy" in columns else "loss"
     if not columns:
         raise ValueError("history has no values by epoch, expected a training with validation_data")
+    kinds = [name.partition("_")[2] for name in columns]
+    what = next((kind for kind in ("accuracy", "loss") if kind in kinds), kinds[0])
     ax = _axes(ax)
     for name, colour, style in (("train", BLUE, "-"), ("test", VERMILLION, "--")):
-        values = np.asarray(columns.get(f"{name}_{what}", []))
+        if f"{name}_{what}" not in columns:
+            continue
+        values = np.asarray(columns[f"{name}_{what}"])
         ends = history.epoch_ends
         epochs = np.array(ends) / ends[0] if len(ends) == len(values) > 0 else np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=colour, ls=style, label=name, **_dots(values))

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nncore import _checks, _threads, training
+from nncore._data import Data
+from nncore.history import History
+from nncore.metrics import EarlyStopping
 from nncore.network import NeuralNetwork
 from nncore.optimizers import SGD, Optimizer
-from nncore.training import History
+from nncore.schedules import Schedule
 
 # The progress bar, and on some systems Ctrl-C, are looked at this often.
 POLL_SECONDS = 0.1
@@ -29,8 +32,14 @@ def fit_many(
     epochs: int | Sequence[int | None] | None = None,
     iterations: int | Sequence[int | None] | None = None,
     sampling: str | Sequence[str] = "shuffle",
+    schedule: str | Schedule | Sequence[str | Schedule | None] | None = None,
+    clip_norm: float | Sequence[float | None] | None = None,
+    clip_value: float | Sequence[float | None] | None = None,
     validation_data: tuple[ArrayLike, ArrayLike] | None = None,
     sample_weight: ArrayLike | None = None,
+    class_weight: Any = None,
+    metrics: Sequence[str | Callable[[Any, Any], float]] | None = None,
+    early_stopping: int | EarlyStopping | Sequence[int | EarlyStopping | None] | None = None,
     callbacks: Callbacks | Sequence[Callbacks] = (),
     n_jobs: int | None = None,
     progress: bool | str = "auto",
@@ -46,9 +55,9 @@ def fit_many(
     ----------
     networks : iterable of NeuralNetwork
         All different, with the same numbers of inputs and outputs. Put those first that take longest.
-    X, y, validation_data, sample_weight
+    X, y, validation_data, sample_weight, class_weight, metrics
         As in NeuralNetwork.fit, for all.
-    optimizer, batch_size, epochs, iterations, sampling
+    optimizer, batch_size, epochs, iterations, sampling, schedule, clip_norm, clip_value, early_stopping
         As in NeuralNetwork.fit: one for all, or a list or tuple with one a network.
     callbacks : sequence of callable, or of such sequences
         For all, or one sequence a network. They are called by the threads, with the History of the network at hand.
@@ -99,19 +108,23 @@ def fit_many(
         "epochs": _each(epochs, "epochs", nets),
         "iterations": _each(iterations, "iterations", nets),
         "sampling": _each(sampling, "sampling", nets),
+        "schedule": _each(schedule, "schedule", nets),
+        "clip_norm": _each(clip_norm, "clip_norm", nets),
+        "clip_value": _each(clip_value, "clip_value", nets),
+        "early_stopping": _each(early_stopping, "early_stopping", nets),
         "callbacks": _each(callbacks, "callbacks", nets) if one_each else [callbacks] * len(nets),
     }
     generator = _checks.generator(rng)
-    data = training.Data(nets[0], X, y, validation_data, sample_weight)
+    data = Data(nets[0], X, y, validation_data, sample_weight, class_weight)
     runs = []
     for i, net in enumerate(nets):
         try:
             one = {name: values[i] for name, values in settings.items()}
-            runs.append(training.prepare(net, data, n_threads=1, rng=None, **one))
+            runs.append(training.prepare(net, data, metrics=metrics, n_threads=1, rng=None, **one))
         except (TypeError, ValueError) as error:
             error.add_note(f"This is about networks[{i}].")
             raise
-    with training._bar(progress, sum(run.total for run in runs)) as bar:
+    with training.bar_of(progress, sum(run.total for run in runs)) as bar:
         if rng is not None:
             for run, child in zip(runs, generator.spawn(len(runs)), strict=True):
                 run.plan.rng = child
@@ -161,7 +174,7 @@ def _each(value: Any, name: str, nets: list[NeuralNetwork]) -> list[Any]:
     return list(value)
 
 
-class _Stop(training._NoBar):
+class _Stop(training.NoBar):
     """What a run has for a progress bar: ends it as Ctrl-C would, once that is pressed."""
 
     def __init__(self) -> None:

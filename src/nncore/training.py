@@ -2,98 +2,31 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks, _mapped, _threads
+from nncore import metrics as measures
+from nncore import schedules as rates
+from nncore._data import Data
 from nncore._dispatch import sparse
-from nncore._sparse_rows import SparseRows
-from nncore.optimizers import Optimizer, State
+from nncore._epoch_end import EpochEnd
+from nncore.history import History
+from nncore.optimizers import LBFGS, Optimizer, State
 
 if TYPE_CHECKING:
+    from nncore.checkpoint import Checkpoint
     from nncore.network import NeuralNetwork
 
 SAMPLINGS = ("shuffle", "replacement", "sequential")
 # Python gets control back about this often: progress bar, Ctrl-C.
 CHUNK_SECONDS = 0.05
 EPOCHS_TOGETHER = 1 << 16  # samples
-# Rows with fewer non-zeros are compressed; measured with 784-50: as fast as dense ones at 0.4, half the time at 0.2.
-MAX_DENSITY = 0.3
-MIN_FEATURES = 64
-# Where the first layer's weights outgrow the second-level cache, dense rows win earlier: a batch of 784-1024-1024-10 on
-# images took 12.5 ms dense and 19.0 compressed.
-CACHED_BYTES = 2 << 20
-UNCACHED = 0.2
-
-
-@dataclass(eq=False)
-class History:
-    """What a training run was like.
-
-    Attributes
-    ----------
-    loss : ndarray of shape (n_iterations,)
-        Each batch's loss before its update.
-    epoch_ends : list of int
-        Iterations done at each record of the lists below: at the end of every epoch, and of the run.
-    train_accuracy, test_accuracy : list of float
-        Fractions, one an epoch; with validation_data and targets that stand for classes.
-    train_loss, test_loss : list of float
-        Losses over the whole sets, one an epoch; with validation_data and other targets.
-    epochs : int
-        Epochs begun.
-    seconds : float
-        Spent in training; evaluations included.
-    train_seconds : float
-        Spent in updates only.
-    n_threads : int
-        Threads used; with "auto", those found fastest in the end.
-    density : float or None
-        Fraction of non-zeros in X when its rows were compressed, which is chosen where it is faster; else None.
-    interrupted : bool
-        Whether Ctrl-C ended it.
-    error : Exception or None
-        What ended it, in a population trained by fit_many.
-    """
-
-    loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    epoch_ends: list[int] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    test_accuracy: list[float] = field(default_factory=list)
-    train_loss: list[float] = field(default_factory=list)
-    test_loss: list[float] = field(default_factory=list)
-    epochs: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    n_threads: int = 1
-    density: float | None = None
-    interrupted: bool = False
-    error: Exception | None = None
-
-    @property
-    def iterations(self) -> int:
-        """Number of updates."""
-        return len(self.loss)
-
-    def epoch_columns(self) -> dict[str, list[float]]:
-        """The lists by epoch that were recorded, by name."""
-        names = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
-
-    def to_csv(self) -> str:
-        """One line an iteration; what is recorded by epoch stands in the line of the epoch's last iteration."""
-        columns = self.epoch_columns()
-        rows = dict(zip(self.epoch_ends, zip(*columns.values(), strict=True), strict=True)) if columns else {}
-        blank = "," * len(columns)
-        lines = [",".join(("iteration", "loss", *columns))]
-        for i, loss in enumerate(self.loss, start=1):
-            tail = "".join(f",{value:.6g}" for value in rows[i]) if i in rows else blank
-            lines.append(f"{i},{loss:.9g}{tail}")
-        return "\n".join(lines) + "\n"
+# Learning rates are computed so many at a time from a multiple of it on: their last bits may depend on their place.
+RATES_TOGETHER = 1 << 10
 
 
 def fit(
@@ -103,44 +36,26 @@ def fit(
     *,
     validation_data: tuple[ArrayLike, ArrayLike] | None,
     sample_weight: ArrayLike | None,
+    class_weight: Any,
     progress: bool | str,
+    checkpoint: Any,
+    checkpoint_every: Any,
+    resume: bool,
     **settings: Any,
 ) -> History:
     """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
-    run = prepare(net, Data(net, X, y, validation_data, sample_weight), **settings)
-    with _bar(progress, run.total) as bar:
+    data = Data(net, X, y, validation_data, sample_weight, class_weight)
+    if isinstance(settings["optimizer"], LBFGS):
+        from nncore import lbfgs
+
+        return lbfgs.fit(net, data, progress=progress, checkpoint=checkpoint, resume=resume, **settings)
+    run = prepare(net, data, **settings)
+    if checkpoint is not None:
+        run.keep(data, checkpoint, checkpoint_every, resume)
+    elif resume:
+        raise ValueError("resume is True and checkpoint is None, expected the path of a checkpoint")
+    with bar_of(progress, run.total) as bar:
         return run.train(bar)
-
-
-class Data:
-    """What a network trains on, and others with as many inputs and outputs: checked once, never copied for each."""
-
-    def __init__(
-        self,
-        net: "NeuralNetwork",
-        X: ArrayLike,
-        y: ArrayLike,
-        validation_data: tuple[ArrayLike, ArrayLike] | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True)
-        self.weights = _checks.sample_weights(sample_weight, len(self.x), net.n_out)
-        self.test = None
-        if validation_data is not None:
-            pair = _checks.pair(validation_data, "validation_data")
-            self.test = net._batch(*pair, "validation X", "validation y", sparse=True)[:2]
-        self._compressed: dict[float, Any] = {}
-
-    def rows(self, net: "NeuralNetwork", n_reads: int) -> Any:
-        """The rows as they are, or CompressedRows where that is faster and it is worth the pass over them."""
-        limit = MAX_DENSITY if net.layers[0].weights.nbytes <= CACHED_BYTES else MAX_DENSITY * UNCACHED
-        if isinstance(self.x, SparseRows):
-            limit = 1.0
-        elif n_reads < len(self.x):
-            return self.x
-        if limit not in self._compressed:
-            self._compressed[limit] = _rows(self.x, limit)
-        return self._compressed[limit]
 
 
 def prepare(
@@ -152,6 +67,11 @@ def prepare(
     epochs: int | None,
     iterations: int | None,
     sampling: str,
+    schedule: Any,
+    clip_norm: float | None,
+    clip_value: float | None,
+    metrics: Iterable[Any] | None,
+    early_stopping: Any,
     callbacks: Sequence[Callable[[History], Any]],
     n_threads: int | str,
     rng: int | np.random.Generator | None,
@@ -174,19 +94,14 @@ def prepare(
     else:
         total = _checks.positive_int(iterations, "iterations")
     threads = _threads.choices(n_threads, batch_size * net.n_params)
-    return _Run(net, data, plan, optimizer, total, threads, callbacks)
-
-
-def _rows(x: Any, limit: float) -> Any:
-    """The rows as they are, or CompressedRows below this density."""
-    if isinstance(x, SparseRows):
-        return x.compressed()
-    if x.shape[1] < MIN_FEATURES or _mapped.is_large(x):
-        return x
-    some = x[:: max(1, len(x) // 1000)]
-    if np.count_nonzero(some) > limit * some.size:
-        return x
-    return sparse.compress(x, limit) or x
+    follow = schedule if schedule is None else rates.schedule(schedule)
+    clip = [
+        0.0 if value is None else _checks.positive_float(value, name)
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value))
+    ]
+    evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
+    after = EpochEnd(net, History(), evaluation, follow, measures.early_stopping(early_stopping), callbacks)
+    return _Run(net, data, plan, optimizer, total, threads, follow, clip, after)
 
 
 def state_of(net: "NeuralNetwork", optimizer: Optimizer) -> State:
@@ -234,6 +149,9 @@ class _Run:
 
     With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them: a
     step that is shared gains on a quiet machine and loses badly where another program keeps a core busy.
+
+    What a checkpoint holds of it, besides network and history: epoch, where the epochs at hand began and how the
+    generator stood there, and seed, the key of the dropout masks.
     """
 
     def __init__(
@@ -244,23 +162,121 @@ class _Run:
         optimizer: Optimizer,
         total: int,
         threads: tuple[int, ...],
-        callbacks: Sequence[Callable[[History], Any]],
+        schedule: rates.Schedule | None,
+        clip: Sequence[float],
+        after: EpochEnd,
     ) -> None:
-        self.net, self.plan, self.optimizer, self.total, self.callbacks = net, plan, optimizer, total, callbacks
-        self.history = History()
-        self.record = _recorder(net, self.history, (data.x, data.t), data.test)
+        self.net, self.plan, self.optimizer, self.total = net, plan, optimizer, total
+        self.schedule, self.after, self.history = schedule, after, after.history
+        self.clip_norm, self.clip_value = clip
         rows = data.rows(net, total * plan.batch_size)
         if isinstance(rows, sparse.CompressedRows):
             self.history.density = len(rows.values) / data.x.size
         self.data = rows, data.t, data.weights
         # nothing to do between epochs: small ones go to the core several at a time
-        self.together = 1 if callbacks or data.test or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
+        self.together = 1 if after.needed or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
         self.losses = np.empty(total)
+        self.rates = np.empty(total) if schedule else None
+        self.epoch: dict[str, Any] | None = None
+        self.seed = 0
+        self.checkpoint: Checkpoint | None = None
+        self.resumed: Any = None
         self.seconds_per_step = dict.fromkeys(threads, 0.0)
         self.chunks = 0
         self.next_look = 0
         self.chunk = 1  # steps
-        self.seed = 0
+
+    def keep(self, data: Data, path: Any, every: Any, resume: bool) -> None:
+        """Write checkpoints, and perhaps go on from the last; nothing changes before the run trains."""
+        from nncore import checkpoint
+
+        self.fingerprint = checkpoint.fingerprint(self, data)
+        self.checkpoint = checkpoint.Checkpoint(path, every)
+        if resume:
+            self.resumed = self.checkpoint.read(self)
+
+    def train(self, bar: Any) -> History:
+        """All epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
+        begin = self._start()
+        history = self.history
+        self.started = time.perf_counter() - history.seconds
+        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            try:
+                bar.update(history.iterations)
+                while begin < self.total and not self.after.stops:
+                    self._epochs(begin, bar)
+                    self.after.record()
+                    begin, history.seconds = history.iterations, self._elapsed()
+                    if self.after.call_back():
+                        break
+            except KeyboardInterrupt:
+                history.interrupted = True
+            finally:
+                history.seconds = self._elapsed()
+            if self.checkpoint and self.epoch and self.after.settled:
+                self.checkpoint.finish(self)
+        self.after.restore_best()
+        return history
+
+    def _start(self) -> int:
+        """Begin, or go on from a checkpoint; returns at which iteration the epoch at hand began."""
+        if self.resumed is None:
+            self.state = state_of(self.net, self.optimizer)
+            if self.net.core.has_dropout:
+                self.seed = int(self.plan.rng.integers(1 << 63))
+        else:
+            from nncore import checkpoint
+
+            checkpoint.restore(self, *self.resumed)
+        done = self.history.iterations
+        if self.checkpoint:
+            self.checkpoint.start(done)
+        return self._rewound(done)
+
+    def _rewound(self, done: int) -> int:
+        """Where the epoch begins that the iterations done end in, with the generator as it was then."""
+        if self.epoch is None:
+            return 0
+        begin, steps = self.epoch["begin"], self.plan.steps
+        self.plan.rng.bit_generator.state = self.epoch["rng"]
+        whole = -(-(done - begin) // steps) if self.after.recorded else (done - begin - 1) // steps
+        for _ in range(whole):
+            self.plan.epoch()
+        return done if self.after.recorded else begin + max(whole, 0) * steps
+
+    def _epochs(self, begin: int, bar: Any) -> None:
+        """Run the rest of the epochs that began at this iteration: as many as go together, as far as the total."""
+        plan = self.plan
+        if self.checkpoint:
+            self.epoch = {"begin": begin, "rng": plan.rng.bit_generator.state}
+        count = min(self.together, -(-(self.total - begin) // plan.steps))
+        index = np.concatenate([plan.epoch() for _ in range(count)])
+        done, steps = self.history.iterations - begin, min(count * plan.steps, self.total - begin)
+        if plan.windows is None:
+            self._steps(index, done, steps, bar)
+            return
+        window = plan.windows.size // plan.batch_size
+        for first in range(done // window * window, steps, window):
+            last = min(first + window, steps)
+            self.data = plan.windows.load(index[plan.sample_at(first) : plan.sample_at(last)])
+            self._steps(index, max(first, done), last, bar)
+
+    def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
+        """The updates first to last of these epochs, chunk by chunk."""
+        while first < last:
+            threads, chunk = self._next()
+            if self.checkpoint:
+                chunk = min(chunk, self.checkpoint.steps_left(self.history.iterations))
+            end = min(first + chunk, last)
+            self._chunk(index, first, end, threads, bar)
+            first = end
+            if self.checkpoint and self.checkpoint.due(self.history.iterations):
+                self.history.seconds = self._elapsed()
+                self.checkpoint.write(self)
+
+    def _elapsed(self) -> float:
+        """Seconds since the start, and before it in the runs that this one goes on with."""
+        return time.perf_counter() - self.started
 
     def _next(self) -> tuple[int, int]:
         """Threads and steps of the next chunk: what was fastest, and now and then a short look at the other choice.
@@ -275,82 +291,32 @@ class _Run:
             return others[0], max(1, self.chunk // 16)
         return fastest, self.chunk
 
-    def train(self, bar: Any) -> History:
-        """All epochs, or as far as Ctrl-C and the callbacks let them come."""
-        history, started = self.history, time.perf_counter()
-        self.state = state_of(self.net, self.optimizer)
-        if self.net.core.has_dropout:
-            self.seed = int(self.plan.rng.integers(1 << 63))
-        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
-            try:
-                while history.iterations < self.total:
-                    left = -(-(self.total - history.iterations) // self.plan.steps)
-                    self.epochs(min(self.together, left), bar)
-                    self.record()
-                    history.seconds = time.perf_counter() - started
-                    stops = [callback(history) is True for callback in self.callbacks]
-                    if any(stops):
-                        break
-            except KeyboardInterrupt:
-                history.interrupted = True
-            finally:
-                history.seconds = time.perf_counter() - started
-        return history
-
-    def epochs(self, count: int, bar: Any) -> None:
-        """Run the updates of this many epochs, as far as the total reaches."""
-        plan = self.plan
-        index = np.concatenate([plan.epoch() for _ in range(count)])
-        steps = min(count * plan.steps, self.total - self.history.iterations)
-        if plan.windows is None:
-            self._steps(index, 0, steps, bar)
-            return
-        window = plan.windows.size // plan.batch_size
-        for first in range(0, steps, window):
-            last = min(first + window, steps)
-            self.data = plan.windows.load(index[plan.sample_at(first) : plan.sample_at(last)])
-            self._steps(index, first, last, bar)
-
-    def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
-        """The updates first to last of these epochs, chunk by chunk."""
-        while first < last:
-            threads, chunk = self._next()
-            end = min(first + chunk, last)
-            self._chunk(index, first, end, threads, bar)
-            first = end
-
     def _chunk(self, index: NDArray[np.intp], first: int, last: int, threads: int, bar: Any) -> None:
         """The updates first to last of these epochs: one call of the core."""
-        plan, history = self.plan, self.history
+        plan, history, core = self.plan, self.history, self.net.core
         begin, end = plan.sample_at(first), plan.sample_at(last)
-        n_steps = last - first
-        losses = self.losses[history.iterations : history.iterations + n_steps]
-        core, lr = self.net.core, self.optimizer.lr
+        n_steps, done_before = last - first, history.iterations
+        losses = self.losses[done_before : done_before + n_steps]
+        lr = self._rates(done_before, done_before + n_steps)
         core.steps_done = 0
-        before, done_before = time.perf_counter(), history.iterations
+        before = time.perf_counter()
         try:
             with _threads.shared(core, threads):
                 core.train(
                     *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
-                    self.optimizer._rule(), self.state, seed=self.seed, first_step=history.iterations,
+                    self.optimizer._rule(), self.state, clip_norm=self.clip_norm, clip_value=self.clip_value,
+                    seed=self.seed, first_step=done_before,
                 )  # fmt: skip
         finally:
             # Ctrl-C is raised when the core returns: what it did counts
             done = core.steps_done
             elapsed = time.perf_counter() - before
             history.train_seconds += elapsed
+            history.lr = None if self.rates is None else self.rates[: done_before + done]
             history.loss = self.losses[: done_before + done]
             history.epochs = -(-history.iterations // plan.steps)
-        if done == n_steps and not np.isfinite(core.params).all():
-            raise FloatingPointError(
-                f"a parameter is not finite after iteration {history.iterations} with learning rate {lr}, "
-                f"expected finite ones: try a smaller learning rate"
-            )
-        if done < n_steps:
-            raise FloatingPointError(
-                f"the loss became {losses[done]} at iteration {history.iterations + 1} with learning rate "
-                f"{lr}, expected a finite loss: try a smaller learning rate"
-            )
+        if done < n_steps or not np.isfinite(core.params).all():
+            self._fail(done, n_steps, lr)
         bar.update(done)
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
         bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
@@ -360,52 +326,58 @@ class _Run:
         per_step = max(min(filter(None, self.seconds_per_step.values())), 1e-9)
         self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / per_step)))
 
+    def _rates(self, first: int, last: int) -> Any:
+        """The learning rates of these iterations: one number without a schedule."""
+        if self.schedule is None or self.rates is None:
+            return self.optimizer.lr
+        begin = first // RATES_TOGETHER * RATES_TOGETHER
+        end = min(-(-last // RATES_TOGETHER) * RATES_TOGETHER, self.total)
+        factors = np.asarray(self.schedule.factors(begin, end, self.total), np.float64)
+        if factors.shape != (end - begin,) or not (np.isfinite(factors) & (factors >= 0)).all():
+            raise ValueError(
+                f"{self.schedule} gave an array of shape {factors.shape} for iterations {begin} to {end}, "
+                f"expected {end - begin} finite numbers of 0 or more"
+            )
+        self.rates[first:last] = self.optimizer.lr * factors[first - begin : last - begin]
+        return self.rates[first:last]
 
-def _recorder(net: "NeuralNetwork", history: History, train: Any, test: Any) -> Callable[[], None]:
-    """Returns the function that evaluates the network after an epoch."""
-    if test is None:
-        return lambda: None
-
-    def one_hot(t: NDArray[Any]) -> bool:
-        return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
-
-    def are_classes(t: NDArray[Any]) -> bool:
-        return t.ndim == 1 or (net.n_out > 1 and all(one_hot(part) for _, part in _mapped.pieces(t)))
-
-    classes = are_classes(train[1]) and are_classes(test[1])
-
-    def record() -> None:
-        with _threads.shared(net.core, history.n_threads):
-            values = [net._accuracy(x, t) if classes else net._loss(x, t) for x, t in (train, test)]
-        # all at once: Ctrl-C may come while they are computed
-        history.epoch_ends.append(history.iterations)
-        for name, value in zip(("train", "test"), values, strict=True):
-            getattr(history, f"{name}_accuracy" if classes else f"{name}_loss").append(value)
-
-    return record
+    def _fail(self, done: int, n_steps: int, lr: Any) -> None:
+        """Raise what says where the numbers ceased to be finite."""
+        iterations = self.history.iterations
+        rate = lr if self.rates is None else lr[min(done, n_steps - 1)]
+        if done < n_steps:
+            raise FloatingPointError(
+                f"the loss became {self.losses[iterations]} at iteration {iterations + 1} with learning rate "
+                f"{rate}, expected a finite loss: try a smaller learning rate"
+            )
+        raise FloatingPointError(
+            f"a parameter is not finite after iteration {iterations} with learning rate {rate}, "
+            f"expected finite ones: try a smaller learning rate"
+        )
 
 
-class _NoBar:
+class NoBar:
     """Stands in for the progress bar when none is shown."""
 
-    def __enter__(self) -> "_NoBar":
+    def __enter__(self) -> "NoBar":
         return self
 
     def __exit__(self, *exc: object) -> None:
         pass
 
     def update(self, n: int) -> None:
-        pass
+        """Take note of n more iterations."""
 
     def set_postfix(self, **values: Any) -> None:
-        pass
+        """Show these beside the bar."""
 
 
-def _bar(progress: bool | str, total: int) -> Any:
+def bar_of(progress: bool | str, total: int) -> Any:
+    """The progress bar, or what stands in for it."""
     if not (progress is True or progress is False or progress == "auto"):
         raise ValueError(f"progress is {progress!r}, expected True, False or 'auto'")
     if progress is False or (progress == "auto" and not sys.stderr.isatty()):
-        return _NoBar()
+        return NoBar()
     from tqdm import tqdm
 
     return tqdm(total=total, unit="it", dynamic_ncols=True)

@@ -1,0 +1,105 @@
+"""What follows an epoch: metrics, the schedule's share in them, early stopping, callbacks."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore import _threads
+from nncore.history import History
+from nncore.metrics import EarlyStopping, Evaluation
+from nncore.schedules import Schedule
+
+if TYPE_CHECKING:
+    from nncore.network import NeuralNetwork
+
+
+class EpochEnd:
+    """What one run does after every epoch.
+
+    Attributes
+    ----------
+    needed : bool
+        Whether there is anything to do.
+    settled : bool
+        False while an epoch is half recorded, which only Ctrl-C can leave behind.
+    best : float
+        The metric of early stopping after the best epoch, turned so that less is better.
+    waited : int
+        Epochs since then.
+    best_network : pair of ndarray, or None
+        The parameters and running moments then, if they will be restored.
+    """
+
+    def __init__(
+        self,
+        net: "NeuralNetwork",
+        history: History,
+        evaluation: Evaluation,
+        schedule: Schedule | None,
+        stopping: EarlyStopping | None,
+        callbacks: Sequence[Callable[[History], Any]],
+    ) -> None:
+        self.net, self.history, self.evaluation, self.callbacks = net, history, evaluation, callbacks
+        self.follower, self.stopping = schedule._follower() if schedule else None, stopping
+        # the columns they follow, "" for the batches' losses, and the signs that turn them so that less is better
+        self.followed = evaluation.watched(self.follower.metric, self.follower.mode) if self.follower else None
+        self.watched = evaluation.watched(stopping.metric, stopping.mode) if stopping else None
+        self.needed = bool(evaluation.metrics or callbacks or self.follower or stopping)
+        self.settled = True
+        self.best, self.waited = np.inf, 0
+        self.best_network: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the epoch that ends here has been recorded."""
+        ends = self.history.epoch_ends
+        return bool(ends) and ends[-1] == self.history.iterations
+
+    @property
+    def stops(self) -> bool:
+        """Whether early stopping ends the run."""
+        return self.stopping is not None and self.waited >= self.stopping.patience
+
+    def record(self) -> None:
+        """Measure, and note what follows from it."""
+        if not self.needed:
+            return
+        values = {}
+        if self.evaluation.metrics:
+            with _threads.shared(self.net.core, self.history.n_threads):
+                values = self.evaluation()
+        self.settled = False
+        self._note(values)
+        self.settled = True
+
+    def call_back(self) -> bool:
+        """Call all callbacks; returns whether one ends the run."""
+        stops = [callback(self.history) is True for callback in self.callbacks]
+        return any(stops)
+
+    def _note(self, values: dict[str, float]) -> None:
+        history = self.history
+        begin = history.epoch_ends[-1] if history.epoch_ends else 0
+        history.epoch_ends.append(history.iterations)
+        for column, value in values.items():
+            history.column(column).append(value)
+        if self.follower or self.stopping:
+            values = {**values, "": float(np.mean(history.loss[begin:]))}
+        if self.follower and self.followed:
+            self.follower.observe(self.followed[1] * values[self.followed[0]])
+        if self.stopping and self.watched:
+            self._compare(self.watched[1] * values[self.watched[0]], self.stopping)
+
+    def _compare(self, value: float, stopping: EarlyStopping) -> None:
+        self.waited += 1
+        if (np.isinf(self.best) and not np.isnan(value)) or self.best - value > stopping.min_delta:
+            self.best, self.waited, self.history.best_epoch = value, 0, len(self.history.epoch_ends)
+            core = self.net.core
+            self.best_network = (core.params.copy(), core.moments.copy()) if stopping.restore_best else None
+
+    def restore_best(self) -> None:
+        """Give the network its best parameters."""
+        if self.best_network is not None:
+            self.net.core.params[:], self.net.core.moments[:] = self.best_network

@@ -1,0 +1,162 @@
+"""L-BFGS: scipy.optimize's on the loss and the gradient of the compiled core over all samples."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore import _checks, _mapped, _threads, training
+from nncore import metrics as measures
+from nncore._data import Data
+from nncore._epoch_end import EpochEnd
+from nncore.history import History
+from nncore.optimizers import LBFGS
+
+if TYPE_CHECKING:
+    from nncore.network import NeuralNetwork
+
+Array = NDArray[Any]
+# Samples whose outputs are in memory at a time.
+ROWS = 4096
+# Every so many evaluations another number of threads is tried; the result does not depend on it.
+LOOK = 16
+# What of fit's settings has no meaning here, and what it is if it was not given.
+WITHOUT = {
+    "batch_size": None, "epochs": None, "iterations": None, "sampling": "shuffle", "schedule": None, "clip_norm": None,
+    "clip_value": None, "checkpoint": None, "resume": False, "rng": None,
+}  # fmt: skip
+
+
+class Ended(Exception):
+    """A callback or early stopping ends the run."""
+
+
+def fit(
+    net: "NeuralNetwork",
+    data: Data,
+    *,
+    optimizer: LBFGS,
+    progress: bool | str,
+    metrics: Any,
+    early_stopping: Any,
+    callbacks: Any,
+    n_threads: int | str,
+    **settings: Any,
+) -> History:
+    """NeuralNetwork.fit with L-BFGS."""
+    for name, default in WITHOUT.items():
+        if settings[name] != default:
+            raise ValueError(f"{name} is {settings[name]!r}, expected {default!r} with LBFGS, which takes all samples")
+    for k, layer in enumerate(net.layers, start=1):
+        for what in ("dropout", "max_norm", "batch_norm"):
+            if getattr(layer, what):
+                raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
+    evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
+    stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
+    after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
+    threads = _threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params)
+    with training.bar_of(progress, optimizer.max_iter) as bar:
+        return _Minimization(net, data, after, threads, bar).run(optimizer)
+
+
+class _Minimization:
+    """One run: what scipy calls, and the network that follows it."""
+
+    def __init__(self, net: "NeuralNetwork", data: Data, after: EpochEnd, threads: tuple[int, ...], bar: Any) -> None:
+        self.net, self.data, self.after, self.history, self.bar = net, data, after, after.history, bar
+        self.seconds = dict.fromkeys(threads, 0.0)  # of one evaluation with so many
+        self.evaluations = 0
+        self.free = _trainable(net)
+        weights = data.weights
+        self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
+        self.grads = np.empty(net.n_params, net.dtype)
+        self.started = time.perf_counter()
+
+    def run(self, optimizer: LBFGS) -> History:
+        """Minimize, as far as Ctrl-C, early stopping and the callbacks let it come."""
+        from scipy.optimize import minimize
+
+        params, history = self.net.core.params, self.history
+        options = {
+            "maxiter": optimizer.max_iter, "maxfun": optimizer.max_fun, "gtol": optimizer.tol, "ftol": optimizer.ftol,
+            "maxcor": optimizer.memory,
+        }  # fmt: skip
+        start = params[self.free].astype(np.float64)
+        reached = start.copy()
+
+        def callback(intermediate_result: Any) -> None:
+            reached[:] = intermediate_result.x
+            self.iterated(reached, intermediate_result.fun)
+
+        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            try:
+                minimize(self.evaluate, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
+            except KeyboardInterrupt:
+                history.interrupted = True
+            except Ended:
+                pass
+            finally:
+                # a line search may have ended elsewhere
+                params[self.free] = reached
+                history.seconds = time.perf_counter() - self.started
+        self.after.restore_best()
+        return history
+
+    def evaluate(self, x: Array) -> tuple[float, Array]:
+        """The mean loss over all samples, and its gradient."""
+        net, before = self.net, time.perf_counter()
+        net.core.params[self.free] = x
+        loss, gradient = 0.0, np.zeros(len(x))
+        fastest, *others = sorted(self.seconds, key=lambda n: self.seconds[n])
+        n_threads = others[0] if others and self.evaluations % LOOK == 0 else fastest
+        with _threads.shared(net.core, n_threads):
+            for rows, targets, weights, share in self.blocks():
+                loss += share * net.core.gradient(rows, targets, weights, self.grads)
+                gradient += share * self.grads[self.free]
+        elapsed = self.seconds[n_threads] = time.perf_counter() - before
+        self.history.train_seconds += elapsed
+        self.history.n_threads = min(self.seconds, key=lambda n: self.seconds[n])
+        self.evaluations += 1
+        if not np.isfinite(loss) and not self.history.iterations:
+            raise FloatingPointError(f"the loss is {loss} at the start, expected a finite loss")
+        return loss, gradient
+
+    def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
+        """Rows, targets and weights of some samples after the other, and their share in the mean."""
+        for part, at in _mapped.parts(self.data.x):
+            for first in range(0, len(part), ROWS):
+                rows = part[first : first + ROWS]
+                here = slice(at.start + first, at.start + first + len(rows))
+                weights = None if self.data.weights is None else self.data.weights[here]
+                share = len(rows) if weights is None or weights.ndim == 2 else weights.sum()
+                if share:
+                    yield rows, self.data.t[here], weights, share / self.total
+
+    def iterated(self, x: Array, loss: float) -> None:
+        """Note an iteration that has reached x."""
+        history, after = self.history, self.after
+        self.net.core.params[self.free] = x
+        history.loss = np.append(history.loss, loss)
+        history.epochs = history.iterations
+        after.record()
+        history.seconds = time.perf_counter() - self.started
+        self.bar.update(1)
+        self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        if after.call_back() or after.stops:
+            raise Ended
+
+
+def _trainable(net: "NeuralNetwork") -> NDArray[np.bool_]:
+    """Which parameters training may change."""
+    mask = np.ones(net.n_params, net.dtype)
+    views = net._named(mask)
+    for k, layer in enumerate(net.layers, start=1):
+        if layer.lr_scale == 0:
+            views[f"W{k}"][:] = 0
+        if layer.use_bias and (layer.lr_scale == 0 or not layer.trainable_bias):
+            views[f"b{k}"][:] = 0
+    if not mask.any():
+        raise ValueError("all layers are frozen, expected one with an lr_scale above 0")
+    return np.asarray(mask != 0)

@@ -1,0 +1,359 @@
+"""Schedules of the learning rate: a factor of the optimizer's lr for every iteration.
+
+i counts the iterations of a run from 0, total is their number. Formulas are those of torch.optim.lr_scheduler, stepped
+once an iteration, where it has them; each docstring names its counterpart.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore import _checks
+
+Factors = NDArray[np.float64]
+MODES = ("auto", "min", "max")
+
+
+class Schedule(ABC):
+    """What the schedules share; a subclass with factors of its own is a schedule too.
+
+    Attributes are the settings. One object may serve many runs: those that follow a metric are copied for each.
+    """
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
+        return f"{type(self).__name__}({settings})"
+
+    @abstractmethod
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """Return the factors of iterations first to last.
+
+        Parameters
+        ----------
+        first, last : int
+            Counting from 0, last not included.
+        total : int
+            Iterations of the whole run.
+
+        Returns
+        -------
+        ndarray of shape (last - first,), float64
+            Finite numbers of 0 or more.
+        """
+
+    def _follower(self) -> "ReduceOnPlateau | None":
+        """The part that follows a metric, if there is one."""
+        return None
+
+
+class Constant(Schedule):
+    """The optimizer's lr throughout: 1.
+
+    Examples
+    --------
+    >>> Constant().factors(0, 3, 3)
+    array([1., 1., 1.])
+    """
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """Ones."""
+        return np.ones(last - first)
+
+
+class Step(Schedule):
+    """Falls by a factor again and again: factor ** (i // every).
+
+    torch's StepLR(step_size=every, gamma=factor).
+
+    Parameters
+    ----------
+    every : int
+        Iterations.
+    factor : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not such a number.
+
+    Examples
+    --------
+    >>> Step(2, 0.5).factors(0, 5, 5)
+    array([1.  , 1.  , 0.5 , 0.5 , 0.25])
+    """
+
+    def __init__(self, every: int, factor: float = 0.1) -> None:
+        self.every = _checks.positive_int(every, "every")
+        self.factor = _checks.positive_float(factor, "factor")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        return np.asarray(np.power(self.factor, np.arange(first, last) // self.every))
+
+
+class Exponential(Schedule):
+    """Falls with every iteration: factor ** i.
+
+    torch's ExponentialLR(gamma=factor).
+
+    Parameters
+    ----------
+    factor : float
+        Above 0; 0.5 ** (1 / n) halves in n iterations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If factor is not such a number.
+
+    Examples
+    --------
+    >>> Exponential(0.5).factors(0, 4, 4)
+    array([1.   , 0.5  , 0.25 , 0.125])
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = _checks.positive_float(factor, "factor")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        return np.asarray(np.power(self.factor, np.arange(first, last, dtype=np.float64)))
+
+
+class Linear(Schedule):
+    """A straight line towards the end: 1 + (final - 1) * i / total.
+
+    torch's LinearLR(start_factor=1, end_factor=final, total_iters=total).
+
+    Parameters
+    ----------
+    final : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If final is not such a number.
+
+    Examples
+    --------
+    >>> Linear().factors(0, 4, 4)
+    array([1.  , 0.75, 0.5 , 0.25])
+    """
+
+    def __init__(self, final: float = 0.0) -> None:
+        self.final = _checks.non_negative_float(final, "final")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        return np.asarray(1 + (self.final - 1) * (np.arange(first, last) / total))
+
+
+class Cosine(Schedule):
+    """Half a wave towards the end: final + (1 - final) * (1 + cos(pi * i / total)) / 2.
+
+    torch's CosineAnnealingLR(T_max=total, eta_min=final * lr); Loshchilov, Hutter, SGDR: stochastic gradient descent
+    with warm restarts, ICLR 2017, without restarts.
+
+    Parameters
+    ----------
+    final : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If final is not such a number.
+
+    Examples
+    --------
+    >>> Cosine().factors(0, 4, 4).round(3)
+    array([1.   , 0.854, 0.5  , 0.146])
+    """
+
+    def __init__(self, final: float = 0.0) -> None:
+        self.final = _checks.non_negative_float(final, "final")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        wave = (1 + np.cos(np.pi * np.arange(first, last) / total)) / 2
+        return np.asarray(self.final + (1 - self.final) * wave)
+
+
+class InverseScaling(Schedule):
+    """Falls ever more slowly: (i + 1) ** -power.
+
+    scikit-learn's learning_rate="invscaling" with power_t=power, counted in iterations instead of samples.
+
+    Parameters
+    ----------
+    power : float
+        0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If power is not such a number.
+
+    Examples
+    --------
+    >>> InverseScaling(1.0).factors(0, 4, 4).round(3)
+    array([1.   , 0.5  , 0.333, 0.25 ])
+    """
+
+    def __init__(self, power: float = 0.5) -> None:
+        self.power = _checks.non_negative_float(power, "power")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        return np.asarray(np.arange(first + 1, last + 1, dtype=np.float64) ** -self.power)
+
+
+class ReduceOnPlateau(Schedule):
+    """Falls by a factor when a metric has not improved for more than patience epochs.
+
+    An epoch improves that is better than the best so far by more than threshold times its size. After a fall the count
+    of epochs begins anew.
+
+    torch's ReduceLROnPlateau with threshold_mode "rel" and cooldown 0.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs, 0 or more.
+    factor : float
+        From above 0 to below 1.
+    threshold : float
+        0 or more.
+    minimum : float
+        Of the factor of lr; 0 or more.
+    metric : str or callable, optional
+        As one of fit's metrics. By default the first of them; without validation_data the mean of the epoch's batch
+        losses.
+    mode : {"auto", "min", "max"}
+        Whether less or more of the metric is better; "auto" knows it for metrics with a name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not as described.
+
+    Examples
+    --------
+    >>> from nncore import Layer, NeuralNetwork
+    >>> net = NeuralNetwork([Layer(1, 1)], rng=0)
+    >>> schedule = ReduceOnPlateau(patience=2, factor=0.5)
+    >>> history = net.fit([[1.0], [2.0]], [0.0, 0.0], schedule=schedule, epochs=60)
+    >>> bool(history.lr[-1] <= history.lr[0])
+    True
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        factor: float = 0.1,
+        *,
+        threshold: float = 1e-4,
+        minimum: float = 0.0,
+        metric: str | Callable[[Any, Any], float] | None = None,
+        mode: str = "auto",
+    ) -> None:
+        self.patience = _checks.non_negative_int(patience, "patience")
+        self.factor = _checks.positive_float(factor, "factor")
+        if self.factor >= 1:
+            raise ValueError(f"factor is {factor}, expected a number above 0 and below 1")
+        self.threshold = _checks.non_negative_float(threshold, "threshold")
+        self.minimum = _checks.non_negative_float(minimum, "minimum")
+        self.metric = metric
+        self.mode = _checks.choice(mode, "mode", MODES)
+        self._factor, self._best, self._waited = 1.0, np.inf, 0
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """What the epochs so far have left of 1."""
+        return np.full(last - first, self._factor)
+
+    def _follower(self) -> "ReduceOnPlateau | None":
+        return self
+
+    def observe(self, value: float) -> None:
+        """Take note of an epoch's metric, turned so that less is better."""
+        first = np.isinf(self._best) and not np.isnan(value)
+        if first or self._best - value > self.threshold * abs(self._best):
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        if self._waited > self.patience:
+            self._factor, self._waited = max(self._factor * self.factor, min(self.minimum, self._factor)), 0
+
+    @property
+    def state(self) -> tuple[float, float, int]:
+        """What the epochs so far have left, for checkpoints."""
+        return self._factor, float(self._best), self._waited
+
+    @state.setter
+    def state(self, value: tuple[float, float, int]) -> None:
+        self._factor, self._best, self._waited = value
+
+
+class WarmUp(Schedule):
+    """Rises along a line for the first iterations, then follows another schedule over the rest.
+
+    (i + 1) / (steps + 1) while i < steps, and from there on what the other gives for i - steps of total - steps.
+
+    torch's SequentialLR of LinearLR(start_factor=1 / (steps + 1), total_iters=steps) and the other.
+
+    Parameters
+    ----------
+    steps : int
+        Iterations.
+    then : str or Schedule
+        By default constant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If steps is not such a number, or then is no schedule.
+
+    Examples
+    --------
+    >>> WarmUp(3, "linear").factors(0, 7, 7)
+    array([0.25, 0.5 , 0.75, 1.  , 0.75, 0.5 , 0.25])
+    """
+
+    def __init__(self, steps: int, then: str | Schedule = "constant") -> None:
+        self.steps = _checks.positive_int(steps, "steps")
+        self.then = schedule(then, "then")
+
+    def factors(self, first: int, last: int, total: int) -> Factors:
+        """As the class says."""
+        edge = min(max(first, self.steps), last)
+        rising = np.arange(first + 1, edge + 1) / (self.steps + 1)
+        rest = self.then.factors(edge - self.steps, last - self.steps, max(total - self.steps, 1))
+        return np.append(rising, rest) if edge > first else rest
+
+    def _follower(self) -> ReduceOnPlateau | None:
+        return self.then._follower()
+
+
+# Those that need no setting, by name.
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "constant": Constant,
+    "linear": Linear,
+    "cosine": Cosine,
+    "inverse_scaling": InverseScaling,
+    "plateau": ReduceOnPlateau,
+}
+
+
+def schedule(value: Any, name: str = "schedule") -> Schedule:
+    """A schedule for one run, from its name or an object, which is copied."""
+    if isinstance(value, str):
+        return SCHEDULES[_checks.choice(value, name, SCHEDULES)]()
+    _checks.instance(value, name, Schedule, f"a schedule such as Cosine(), or one of {', '.join(map(repr, SCHEDULES))}")
+    result: Schedule = copy.deepcopy(value)
+    return result
