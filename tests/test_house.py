@@ -35,10 +35,12 @@ PYTHON = {
     "optimizers": {"_checks", "_dispatch"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "training": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "_threads", "optimizers", "network"},  # last: type
+    "_python_engine": {"_checks", "_differences", "_dispatch"},
     "network": {
         "_checks",
         "_dispatch",
         "_mapped",
+        "_python_engine",
         "_sparse_rows",
         "_threads",
         "functions",
