@@ -35,7 +35,8 @@ PYTHON = {
     "optimizers": {"_checks", "_dispatch"},
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "training": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "_threads", "optimizers", "network"},  # last: type
-    "_python_engine": {"_checks", "_differences", "_dispatch"},
+    "losses": {"_checks", "_dispatch"},
+    "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
         "_checks",
         "_dispatch",

@@ -20,6 +20,7 @@ from nncore._dispatch import activation as core_activation
 from nncore._dispatch import dense as core_dense
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
+from nncore.losses import shares
 
 Array = NDArray[Any]
 Activation = tuple[Callable[[Array], Any], Callable[[Array], Any]]
@@ -168,13 +169,13 @@ class PythonNetwork(core_network.Network):
         """The mean loss, its gradient by the outputs y, and y; by z, and None, where the loss takes logits."""
         dy = np.empty_like(z)
         if self.loss_kind == core_loss.LOSSES["softmax_cross_entropy"]:
-            weighted = np.asarray(t * _shares(weights, t.shape), t.dtype)  # the loss is linear in t
+            weighted = np.asarray(t * shares(weights, t.shape), t.dtype)  # the loss is linear in t
             return core_loss.softmax_cross_entropy(z, weighted, dy, self.delta), dy, None
         fused = self.kinds[-1] == core_activation.LOGISTIC
         y = z if fused else self._output(z)
         if self.loss_function:
             return *_called(self.loss_function, y, t), y
-        loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, _shares(weights, t.shape), dy)
+        loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, shares(weights, t.shape), dy)
         return loss, dy, None if fused else y
 
     def _backpropagate(
@@ -325,17 +326,6 @@ class PythonNetwork(core_network.Network):
         last = self._t is not None and layer == len(self._passes) - 1
         values = getattr(self._passes[layer], what)
         return np.array(self._output(values) if last and what == "z" else values)
-
-
-def _shares(weights: Array | None, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """What each term of the loss is multiplied by, (n_samples, n_out)."""
-    m = shape[0]
-    weights = np.ones(m) if weights is None else weights
-    if weights.ndim == 2:
-        return np.ascontiguousarray(weights / m)
-    whole = weights.sum()
-    shares = weights / whole if whole > 0 else np.zeros(m)
-    return np.ascontiguousarray(np.broadcast_to(shares[:, None], shape))
 
 
 def _whole(weights: Array | None, m: int) -> float:

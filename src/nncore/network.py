@@ -641,7 +641,20 @@ class NeuralNetwork:
         return kink
 
     def forward(self, X: ArrayLike) -> Array:
-        """As predict, and keep what backward needs: for losses and loops of your own."""
+        """As predict, and keep what backward needs: for losses and loops of your own, without dropout and penalties.
+
+        Examples
+        --------
+        >>> from nncore import losses
+        >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> for _ in range(500):
+        ...     loss, dy = losses.huber(net.forward(x), 2 * x + 1)
+        ...     grads, dx = net.backward(dy)
+        ...     optimizer.update(net.params, grads)
+        >>> loss < 0.001
+        True
+        """
         rows, self._single_sample = self._samples(X)
         out = np.empty((len(rows), self.n_out), self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
