@@ -511,7 +511,7 @@ cdef class Network:
             normalise_by(&self.spec, spec, <const double *> params, <double *> data, <double *> kept, training, m)
 
     def normalise_backward(self, Py_ssize_t layer, cnp.ndarray x_hat, cnp.ndarray da, cnp.ndarray grads, bint training):
-        """da (n_samples, n_out) becomes that by what normalise was given; the layer's gamma and b in grads (n_params,)"""
+        """da (n_samples, n_out) becomes that by what normalise was given; grads (n_params,) get gamma's and b's"""
         cdef Py_ssize_t m = n_rows(da, "da")
         cdef LayerSpec *spec = self.normalised(layer)
         cdef void *kept = data_of(x_hat, "x_hat", self.type_number, m * spec.n_out)

@@ -19,6 +19,7 @@ MODULES = [
     "gradcheck",
     "gradient",
     "layers",
+    "losses",
     "network",
     "optimizers",
     "population",
