@@ -22,6 +22,7 @@ from nncore import (
     fit_many,
 )
 from nncore._python_engine import PythonNetwork
+from nncore.export import export_c, export_torch
 
 
 def dtanh(a):
@@ -109,6 +110,30 @@ def test_optimizers_with_everything_else(optimizer):
     settings = {"dropout": 0.3, "l1": 0.01, "l2": 0.1, "max_norm": 0.9, "lr_scale": 0.5, "trainable_bias": False}
     built_in, custom = (network(activation, **settings) for activation in ("tanh", ACTIVATIONS["tanh"]))
     assert_same_fit(built_in, custom, *data(), optimizer=OPTIMIZERS[optimizer])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_batch_normalisation(dtype):
+    """With a last batch of two samples; running moments too, of which predictions and losses are made."""
+    x, t = data()
+    nets = []
+    for activation in ("gelu", ACTIVATIONS["gelu"]):
+        layers = [
+            Layer(6, 7, activation, batch_norm=True, dropout=0.2),
+            Layer(7, 5, "silu", batch_norm=True),
+            Layer(5, 3),
+        ]
+        nets.append(NeuralNetwork(layers, rng=0, dtype=dtype))
+    rtol = 1e-9 if dtype == np.float64 else 1e-4
+    assert_same_fit(*nets, x, t, rtol=rtol, optimizer=lambda: SGD(0.05))
+    for built_in, custom in zip(*(net.layers[:2] for net in nets), strict=True):
+        np.testing.assert_allclose(custom.running_mean, built_in.running_mean, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(custom.running_var, built_in.running_var, rtol=rtol)
+    assert check_gradient(nets[1], x[:8], t[:8]).passed
+    (expected, dx), (found, found_dx) = ((net.forward(x), net.backward(t))[1] for net in nets)
+    np.testing.assert_allclose(found_dx, dx, rtol=rtol, atol=rtol)
+    for name, grad in expected.items():
+        np.testing.assert_allclose(found[name], grad, rtol=10 * rtol, atol=rtol)
 
 
 @pytest.mark.parametrize(
@@ -278,18 +303,20 @@ BAD_LOSSES = {
 def test_bad_functions_leave_the_network_as_it_was(case):
     if case.startswith("loss: "):
         loss, kind, message = BAD_LOSSES[case.removeprefix("loss: ")]
-        net = network(loss=loss)
+        net = network(loss=loss, batch_norm=True)
     else:
         activation, kind, message = BAD_ACTIVATIONS[case]
-        net = network(activation)
+        net = network(activation, batch_norm=True)
     x, t = data()
-    before = net.core.params.copy()
+    before = net.core.params.copy(), net.core.moments.copy()
     with pytest.raises(kind, match=message):
         net.fit(x, t, batch_size=16, progress=False)
-    np.testing.assert_array_equal(net.core.params, before)
+    np.testing.assert_array_equal(net.core.params, before[0])
     with pytest.raises(kind):
-        net.partial_fit(x[:16], t[:16], optimizer=Adam()) if kind is not FloatingPointError else net.partial_fit(x, t)
-    np.testing.assert_array_equal(net.core.params, before)
+        net.partial_fit(x[:16], t[:16], optimizer=Adam())
+    np.testing.assert_array_equal(net.core.params, before[0])
+    if kind is not FloatingPointError:  # a loss that is not finite is no error of a function's
+        np.testing.assert_array_equal(net.core.moments, before[1])
 
 
 def test_functions_cannot_spoil_what_the_engine_keeps():
@@ -355,6 +382,7 @@ def test_layer_by_itself():
     np.testing.assert_array_equal(layer.activate([1.0, 2.0]), np.tanh([1.0, 2.0] @ layer.weights + layer.bias))
     assert repr(layer) == "Layer(2, 3, (tanh, dtanh))"
     assert layer.activation_name == "custom"
+    assert "(tanh, dtanh)" in NeuralNetwork([layer], loss=half_square).summary()
 
 
 def test_copies_pickles_and_files(tmp_path):
@@ -371,4 +399,8 @@ def test_copies_pickles_and_files(tmp_path):
     for unnamed in (network((np.tanh, dtanh)), network(loss=half_square)):
         with pytest.raises(ValueError, match=r"(tanh, dtanh|half_square).*a model file holds no functions"):
             unnamed.save(tmp_path / "net.safetensors")
+    for export in (export_c, export_torch):
+        with pytest.raises(ValueError, match=r"layer 1 is Layer.* an export holds no functions"):
+            export(network((np.tanh, dtanh)), tmp_path / "net.h")
     assert not list(tmp_path.iterdir())
+    assert export_torch(network(loss=half_square), tmp_path / "net").startswith("Sequential(Linear(6, 7), Tanh()")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from nncore.losses import shares
 Array = NDArray[Any]
 Activation = tuple[Callable[[Array], Any], Callable[[Array], Any]]
 LossFunction = Callable[[Array, Array], tuple[Any, Any]]
+Step = tuple[int, int]  # of training: the seed of the run's masks, and the number of the step
 # Samples that outputs are computed for at a time.
 BLOCK = 1024
 SIGMOID, SOFTMAX = core_activation.ACTIVATIONS["sigmoid"], core_activation.ACTIVATIONS["softmax"]
@@ -35,6 +36,7 @@ class _Pass:
     """What a batch leaves in a layer; z before dropout, and what f' needs beside it: a, or the slope, or nothing."""
 
     x: Array
+    x_hat: Array | None  # of a normalised layer
     z: Array
     kept: Array | None
     da: Array | None = None
@@ -47,9 +49,11 @@ class PythonNetwork(core_network.Network):
     The weights of samples are not for a loss that is a function: the caller refuses them.
     """
 
-    def __new__(cls, *settings: Any, **functions: Any) -> "PythonNetwork":
-        """Make the core's part, which knows nothing of functions."""
-        return super().__new__(cls, *settings)
+    if not TYPE_CHECKING:  # mypy would take it for the signature
+
+        def __new__(cls, *settings, **functions):
+            """Make the core's part, which knows nothing of functions."""
+            return super().__new__(cls, *settings)
 
     def __init__(
         self,
@@ -59,11 +63,12 @@ class PythonNetwork(core_network.Network):
         dtype: "np.dtype[Any]",
         loss_param: float = 0,
         smoothing: float = 0,
+        batch_norm: tuple[int, ...] = (),
         *,
         activations: list[Activation | None],
         loss_function: LossFunction | None,
     ) -> None:
-        self.kinds = [layer[2] for layer in layers]
+        self.kinds, self.batch_norm = [layer[2] for layer in layers], batch_norm
         self.activations, self.activation_params = activations, [0.0] * len(layers)
         self.loss_kind, self.loss_param, self.delta, self.loss_function = loss, loss_param, delta, loss_function
         off, on = smoothing / layers[-1][1], 1 - smoothing + smoothing / layers[-1][1]
@@ -111,13 +116,16 @@ class PythonNetwork(core_network.Network):
         rows = np.array(part, self.params.dtype, order="C")
         return np.asarray(self.off + (self.on - self.off) * rows, rows.dtype) if self.smoothed else rows
 
-    def _forward(self, x: Array, mask: tuple[int, int] | None = None) -> list[_Pass]:
-        """All layers; mask: seed and step of dropout."""
+    def _forward(self, x: Array, step: Step | None = None) -> list[_Pass]:
+        """All layers; with a step as in training."""
         passes = []
         for k, functions in enumerate(self.activations):
             W, b = self.views(k)
-            a, kept = np.empty((len(x), W.shape[1]), W.dtype), None
-            core_dense.forward(x, W, b, a, self.n_threads)
+            a, x_hat, kept = np.empty((len(x), W.shape[1]), W.dtype), None, None
+            core_dense.forward(x, W, None if k in self.batch_norm else b, a, self.n_threads)
+            if k in self.batch_norm:
+                x_hat = np.empty_like(a)
+                self.normalise(k, a, x_hat, step is not None)
             if functions:
                 z, kept = _checks.applied(functions[0], a), a
             else:
@@ -125,11 +133,11 @@ class PythonNetwork(core_network.Network):
                 slope = None if kept is None else kept.reshape(-1)
                 core_activation.activate(self.kinds[k], a.reshape(-1), slope, self.activation_params[k])
                 z = a
-            passes.append(_Pass(x, z, kept))
+            passes.append(_Pass(x, x_hat, z, kept))
             x = z
-            if mask:
+            if step and self.has_dropout:
                 x = z.copy()
-                self.drop(k, x, *mask)
+                self.drop(k, x, *step)
         return passes
 
     def _differentiate(self, k: int, done: _Pass, dz: Array) -> Array:
@@ -178,33 +186,34 @@ class PythonNetwork(core_network.Network):
         loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, shares(weights, t.shape), dy)
         return loss, dy, None if fused else y
 
-    def _backpropagate(
-        self, passes: list[_Pass], da: Array, grads: Array, mask: tuple[int, int] | None = None
-    ) -> Array:
+    def _backpropagate(self, passes: list[_Pass], da: Array, grads: Array, step: Step | None = None) -> Array:
         """Fill in grads from da of the last layer; returns dx."""
         for k in range(len(passes) - 1, -1, -1):
             done = passes[k]
             done.da, dx = da, np.empty_like(done.x)
             (W, _), (dW, db) = self.views(k), self.views(k, grads)
+            if done.x_hat is not None:
+                self.normalise_backward(k, done.x_hat, da, grads, step is not None)
+                db = None
             core_dense.backward(done.x, W, da, dW, np.empty_like(W[0]) if db is None else db, dx, self.n_threads)
             if k:
                 passes[k - 1].dz = dx.copy()
-                if mask:
-                    self.drop(k - 1, dx, *mask)
+                if step:
+                    self.drop(k - 1, dx, *step)
                 da = self._differentiate(k - 1, passes[k - 1], dx)
         return dx
 
     def _gradient(
-        self, x: Array, t: Array, weights: Array | None, grads: Array, mask: tuple[int, int] | None = None
+        self, x: Array, t: Array, weights: Array | None, grads: Array, step: Step | None = None
     ) -> tuple[float, Array | None]:
         """The mean loss and dx, and in grads its gradient, both without penalties; of a loss not finite no gradient."""
         self._passes = []
-        passes = self._forward(x, mask)
+        passes = self._forward(x, step)
         loss, dy, y = self._loss(passes[-1].z, t, weights)
         if not isfinite(loss):
             return loss, None
         da = dy if y is None else self._output_backward(passes[-1], y, dy)
-        dx = self._backpropagate(passes, da, grads, mask)
+        dx = self._backpropagate(passes, da, grads, step)
         self._passes, self._t = passes, t
         return loss, dx
 
@@ -278,8 +287,12 @@ class PythonNetwork(core_network.Network):
                 m = min(batch_size, len(index) - begin, epoch_size - (position + begin) % epoch_size)
                 part = index[begin : begin + m]
                 w = None if weights is None else weights[part]
-                mask = (seed, first_step + step) if self.has_dropout else None
-                losses[step] = self._gradient(self._rows(x, part), self._targets(t, part), w, self.grads, mask)[0]
+                rows, targets, moments = self._rows(x, part), self._targets(t, part), self.moments.copy()
+                try:
+                    losses[step] = self._gradient(rows, targets, w, self.grads, (seed, first_step + step))[0]
+                except BaseException:
+                    self.moments[:] = moments
+                    raise
                 if not isfinite(losses[step]):
                     return step
                 losses[step] += self.penalty(_whole(w, m), self.grads)

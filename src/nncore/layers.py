@@ -187,8 +187,15 @@ class Layer:
             self._bias = np.array(_checks.floats(_checks.parameter(bias, "bias", (self.n_neurons,)), "bias"))
 
     def __repr__(self) -> str:
-        names = f"({', '.join(map(_checks.function_name, self.functions))})" if self.functions else ""
-        return f"Layer({self.n_input}, {self.n_neurons}, {names or repr(self.activation)})"
+        activation = self.activation_label if self.functions else repr(self.activation)
+        return f"Layer({self.n_input}, {self.n_neurons}, {activation})"
+
+    @property
+    def activation_label(self) -> str:
+        """The activation in words: "identity" for None, the names of functions."""
+        if self.functions:
+            return f"({', '.join(map(_checks.function_name, self.functions))})"
+        return str(self.activation or "identity")
 
     @property
     def shape(self) -> tuple[int, int]:

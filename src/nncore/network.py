@@ -294,7 +294,7 @@ class NeuralNetwork:
     def description(self) -> str:
         """Sizes, activations, loss and type in one line."""
         sizes = "-".join(map(str, [self.n_in, *(layer.n_neurons for layer in self._layers)]))
-        activations = ", ".join(layer.activation or "identity" for layer in self._layers)
+        activations = ", ".join(layer.activation_label for layer in self._layers)
         return f"{sizes} ({activations}), {self.loss_name}, {self.dtype}"
 
     def summary(self) -> str:
@@ -324,7 +324,7 @@ class NeuralNetwork:
         rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
         for k, layer in enumerate(self._layers, 1):
             n = layer.n_neurons * (layer.n_input + layer.use_bias + layer.batch_norm)
-            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation or "identity"
+            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation_label
             rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
         rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}", ""))
         if not any(row[-1] for row in rows[1:]):
@@ -377,8 +377,8 @@ class NeuralNetwork:
             raise ValueError(f"sample_weight is given with the loss {self.loss_name}, expected None: weigh within it")
         return _checks.sample_weights(sample_weight, n_samples, self.n_out)
 
-    def expect_names(self, what: str) -> None:
-        """That no activation or loss is a function, which what (a file, say) cannot hold.
+    def expect_names(self, what: str, *, loss: bool = True) -> None:
+        """That no activation, and no loss unless it does not matter, is a function: what (a file) cannot hold one.
 
         Raises
         ------
@@ -388,7 +388,7 @@ class NeuralNetwork:
         for k, layer in enumerate(self._layers, start=1):
             if layer.functions:
                 raise ValueError(f"layer {k} is {layer}, expected an activation by name: {what} holds no functions")
-        if self.loss_function:
+        if self.loss_function and loss:
             raise ValueError(f"the loss is the function {self.loss_name}, expected a name: {what} holds no functions")
 
     def _outputs(self, rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
