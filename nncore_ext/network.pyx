@@ -21,7 +21,7 @@ from nncore_ext.numdiff cimport (
     Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
-from nncore_ext.optimizer cimport ADAMW, SGD, OptimizerSpec, optimizer_spec, state_vectors
+from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, optimizer_spec, state_vectors
 from nncore_ext.product cimport NN_USES_BLAS
 from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.training cimport (
@@ -692,8 +692,8 @@ cdef class Network:
         cdef void *vectors = NULL
         cdef Py_ssize_t n_params = self.spec.n_params
         kind, weight_decay, beta1, beta2, eps = rule
-        if not 0 <= kind <= <int> ADAMW:
-            raise ValueError(f"kind is {kind}, expected 0 to {ADAMW}")
+        if not 0 <= kind <= <int> ADAM_HAT:
+            raise ValueError(f"kind is {kind}, expected 0 to {ADAM_HAT}")
         if state_vectors(kind):
             vectors = data_of(None if state is None else state.vectors, "state", self.type_number,
                               state_vectors(kind) * n_params, True)

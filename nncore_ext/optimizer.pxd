@@ -11,7 +11,7 @@ from libc.math cimport pow, sqrt
 from nncore_ext.vmath cimport axpby, flushed, square_root
 
 cdef enum OptimizerKind:
-    SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW
+    SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, ADAM_HAT
 
 cdef enum:
     # One block; several of them before waking a second thread pays.
@@ -26,7 +26,7 @@ cdef struct OptimizerSpec:
     double beta2  # alpha of RMSPROP
     double eps
     Py_ssize_t n_steps  # begun so far
-    double correction1  # 1 - beta1**n_steps, for ADAM and ADAMW
+    double correction1  # 1 - beta1**n_steps, for ADAM, ADAMW and ADAM_HAT
     double correction2  # sqrt(1 - beta2**n_steps)
     void *state  # state_vectors(kind) vectors of n_params elements, all 0 before the first step
     Py_ssize_t n_params
@@ -34,7 +34,7 @@ cdef struct OptimizerSpec:
 
 cdef inline int state_vectors(int kind) noexcept nogil:
     """How many numbers a parameter's state has"""
-    return 0 if kind == SGD else 2 if kind == ADAM or kind == ADAMW else 1
+    return 0 if kind == SGD else 2 if kind >= <int> ADAM else 1
 
 
 cdef inline OptimizerSpec optimizer_spec(
@@ -58,7 +58,7 @@ cdef inline bint is_plain(const OptimizerSpec *rule) noexcept nogil:
 cdef inline void begin_step(OptimizerSpec *rule) noexcept nogil:
     """Before the updates of a step: counts it and corrects the bias of means that began at 0"""
     rule.n_steps += 1
-    if rule.kind == ADAM or rule.kind == ADAMW:
+    if rule.kind >= <int> ADAM:
         rule.correction1 = 1 - pow(rule.beta1, <double> rule.n_steps)
         rule.correction2 = sqrt(1 - pow(rule.beta2, <double> rule.n_steps))
 
@@ -139,14 +139,15 @@ cdef inline void adam_update(
     const OptimizerSpec *rule, const floating *g, floating *p, floating *m, floating *v, Py_ssize_t n
 ) noexcept nogil:
     """m = beta1 * m + (1 - beta1) * g,  v = beta2 * v + (1 - beta2) * g**2,
-    p = p - lr / correction1 * m / (sqrt(v) / correction2 + eps),  for ADAMW after p = p - lr * weight_decay * p
+    p = p - lr / correction1 * m / (sqrt(v) / correction2 + eps),  for ADAMW after p = p - lr * weight_decay * p,
+    for ADAM_HAT with the paper's epsilon hat: (sqrt(v) + eps) / correction2
     """
     cdef bint decoupled = rule.kind == ADAMW
     cdef floating decay = <floating> (0.0 if decoupled else rule.weight_decay)
     cdef floating keep = <floating> (1 - rule.lr * rule.weight_decay if decoupled else 1.0)
     cdef floating new1 = <floating> (1 - rule.beta1), old2 = <floating> rule.beta2, new2 = <floating> (1 - rule.beta2)
     cdef floating lr = <floating> (rule.lr / rule.correction1), scale = <floating> (1 / rule.correction2)
-    cdef floating eps = <floating> rule.eps, g_i
+    cdef floating eps = <floating> (rule.eps / rule.correction2 if rule.kind == ADAM_HAT else rule.eps), g_i
     cdef Py_ssize_t i
     for i in range(n):
         g_i = g[i] + decay * p[i]

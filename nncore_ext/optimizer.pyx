@@ -11,6 +11,7 @@ KINDS = {
     "rmsprop": kernel.RMSPROP,
     "adam": kernel.ADAM,
     "adamw": kernel.ADAMW,
+    "adam_hat": kernel.ADAM_HAT,
 }
 # Vectors of state that a rule keeps, by kind.
 STATE_VECTORS = {kind: kernel.state_vectors(kind) for kind in KINDS.values()}
