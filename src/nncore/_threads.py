@@ -16,6 +16,8 @@ MACS_PER_THREAD = 1 << 20
 MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
 BLAS_THREADED_MACS = 1 << 18
+# Python gets control back about this often: progress, Ctrl-C.
+CALL_SECONDS = 0.05
 
 _NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
@@ -64,6 +66,37 @@ def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
         return (1, shared) if shared > 1 else (1,)
     wanted = min(_checks.positive_int(n_threads, "n_threads"), MAX_THREADS)
     return (1,) if _forked or not network.has_openmp() else (wanted,)
+
+
+class Pace:
+    """How many steps each call of the core gets so that Python has control back in time, and on how many threads.
+
+    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them.
+    """
+
+    def __init__(self, choices: tuple[int, ...]) -> None:
+        self.seconds_per_step = dict.fromkeys(choices, 0.0)
+        self.calls, self.next_look, self.steps = 0, 0, 1
+
+    @property
+    def fastest(self) -> int:
+        """Threads; a choice not yet measured comes first."""
+        return min(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
+
+    def next(self) -> tuple[int, int]:
+        """Threads and steps of the next call: what was fastest, now and then a short look at the other choice."""
+        others = [n for n in self.seconds_per_step if n != self.fastest]
+        if others and self.calls >= self.next_look:
+            self.next_look = self.calls + min(2 + self.calls, 64)
+            return others[0], max(1, self.steps // 16)
+        return self.fastest, self.steps
+
+    def took(self, n_threads: int, steps: int, seconds: float) -> None:
+        """What a call of so many steps took; the next has 8 times as many at most, as short ones are measured badly."""
+        self.calls += 1
+        self.seconds_per_step[n_threads] = seconds / steps
+        per_step = max(min(filter(None, self.seconds_per_step.values()), default=0.0), 1e-9)
+        self.steps = max(1, min(8 * self.steps, int(CALL_SECONDS / per_step)))
 
 
 @contextlib.contextmanager
