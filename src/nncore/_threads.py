@@ -130,11 +130,12 @@ def single_threaded_blas(macs: int) -> contextlib.AbstractContextManager[None]:
     Our own threads share the work already, and the bits must not depend on BLAS's number of threads. Nothing to do
     where products are our own.
     """
-    return _held() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
+    return held_blas() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
 
 
 @contextlib.contextmanager
-def _held() -> Iterator[None]:
+def held_blas() -> Iterator[None]:
+    """As single_threaded_blas, for what others compute: where a core is busy, waking a thread takes milliseconds."""
     global _depth, _saved
     with _lock:
         if _depth == 0:

@@ -288,16 +288,13 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
         made_for = loss, [*(name for _, name, _ in self._hidden()), output]
         known, net = self.__dict__.get("_engine", (None, None))
         arrays = list(zip(self.coefs_, self.intercepts_, strict=True))
+        if len(arrays) != len(made_for[1]):
+            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
         if known == made_for and all(
             W is layer.weights and b is layer.bias for (W, b), layer in zip(arrays, net.layers, strict=True)
         ):
             return net
-        if len(arrays) != len(made_for[1]):
-            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
-        layers = [
-            Layer(*W.shape, activation=name, weights=W, bias=b)
-            for (W, b), name in zip(arrays, made_for[1], strict=True)
-        ]
+        layers = [Layer(W.shape[0], W.shape[1], name, W, b) for (W, b), name in zip(arrays, made_for[1], strict=True)]
         net = NeuralNetwork(layers, loss=loss, dtype=self.coefs_[0].dtype, rng=0, input_scale=1.0)
         net.core.penalty_by_samples = True
         self.coefs_, self.intercepts_ = [la.weights for la in layers], [la.bias for la in layers]
@@ -394,7 +391,7 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
 
         self.n_iter_, self._least = 0, self._least_loss(data.t, data.weights)
         pace = _threads.Pace(_threads.choices(self.n_threads, min(len(data.x), GRADIENT_ROWS) * net.n_params))
-        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+        with _threads.held_blas():
             result = minimize(
                 _objective(net, data, self.alpha, pace),
                 net.core.params.astype(np.float64),
@@ -965,7 +962,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         return self.loss, "identity"
 
     def _encode(self, y: Array, classes: Any, *, keep: bool) -> tuple[Array, dict[str, Any]]:
-        t = y.reshape(len(y), -1)
+        t = _checks.targets_for(self.loss, y.reshape(len(y), -1), "y")
         if keep and self.n_outputs_ != t.shape[1]:
             raise ValueError(f"y has {t.shape[1]} outputs, expected {self.n_outputs_} as in the fit before")
         return t, {"n_outputs_": t.shape[1], "out_activation_": "exp" if self.loss == "poisson" else "identity"}
