@@ -316,6 +316,8 @@ def test_losses_of_the_classifier(loss, y):
     assert hasattr(classifier, "predict_proba") == (loss != "hinge")
     last = {"identity": lambda a: a, "softmax": softmax, "logistic": lambda a: 1 / (1 + np.exp(-a))}
     outputs = forward(classifier, X_IRIS, [lambda a: np.maximum(a, 0), last[classifier.out_activation_]])
+    if loss == "hinge" and y is not Y_IRIS:
+        np.testing.assert_array_equal(classifier.predict(X_IRIS), (outputs > 0).astype(int).reshape(y.shape))
     t = y.reshape(150, -1) if classifier.n_outputs_ == 1 or y.ndim == 2 else np.eye(3)[y]
     terms = np.maximum(0, 1 - (2 * t - 1) * outputs) if loss == "hinge" else 0.5 * (outputs - t) ** 2
     # the last loss was that of the batches before their updates
@@ -350,6 +352,17 @@ def test_dropout():
         for rates in (0.5, [0.5, 0.5], [0.5, 0.0])
     ]
     assert by_layer[0] == by_layer[1] != by_layer[2]
+
+
+def test_dropout_draws_new_masks():
+    """Where no parameter moves, each epoch has another loss, and another random_state others."""
+    X, y = digits(300)
+    settings = {"dropout": 0.5, "max_iter": 4, "shuffle": False, "learning_rate_init": 1e-300, "solver": "sgd"}
+    first = MLPClassifier(20, random_state=0, **settings).fit(X, y)
+    assert len(set(first.loss_curve_)) == 4
+    other = copy.deepcopy(first).set_params(random_state=1, warm_start=True).fit(X, y)
+    assert set(first.loss_curve_).isdisjoint(other.loss_curve_[4:])
+    np.testing.assert_array_equal(other.coefs_[0], first.coefs_[0])
 
 
 def test_float_type_and_threads():
@@ -398,7 +411,7 @@ class Recorder:
     """A callback after scikit-learn's protocol."""
 
     def __init__(self, stop_after=100):
-        self.calls, self.scores, self.stop_after = [], [], stop_after
+        self.calls, self.scores, self.stages, self.stop_after = [], [], [], stop_after
 
     def setup(self, estimator, context):
         self.calls.append(("setup", context.task_name))
@@ -411,8 +424,10 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
         self.calls.append(("end", context.task_name))
-        self.scores.append(fitted_estimator.score(X, y, **(metadata or {})))
-        return len(self.scores) == self.stop_after
+        self.stages.append(fitted_estimator)
+        if len(self.stages) > 1:  # the first is looked at when training is over
+            self.scores.append(fitted_estimator.score(X, y, **(metadata or {})))
+        return len(self.stages) == self.stop_after
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -421,11 +436,14 @@ def test_callbacks_of_scikit_learn(Estimator, solver):
     callback = pytest.importorskip("sklearn.callback")
     scoring = "accuracy" if Estimator is MLPClassifier else "r2"
     recorder, monitor = Recorder(), callback.ScoringMonitor(scoring=scoring)
-    estimator = Estimator(max_iter=4, random_state=0, solver=solver).set_callbacks(recorder, monitor)
+    estimator = Estimator(max_iter=4, random_state=0, solver=solver).set_callbacks(recorder)
     estimator.fit(X_IRIS, Y_IRIS, np.linspace(1, 2, 150))
     epochs = [("begin", "epoch"), ("end", "epoch")] * 4
     assert recorder.calls == [("setup", "fit"), ("begin", "fit"), *epochs, ("end", "fit"), ("teardown", "fit")]
     assert recorder.scores[-1] == recorder.scores[-2] == estimator.score(X_IRIS, Y_IRIS, np.linspace(1, 2, 150))
+    once = clone(estimator).set_callbacks().set_params(max_iter=1).fit(X_IRIS, Y_IRIS, np.linspace(1, 2, 150))
+    np.testing.assert_array_equal(recorder.stages[0].predict(X_IRIS), once.predict(X_IRIS))
+    estimator.set_callbacks(monitor).fit(X_IRIS, Y_IRIS)
     assert len(monitor.get_logs().data) == 5
     estimator.set_callbacks(Recorder(stop_after=2)).fit(X_IRIS, Y_IRIS)
     assert estimator.n_iter_ == 2
