@@ -71,11 +71,12 @@ def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
 class Pace:
     """How many steps each call of the core gets so that Python has control back in time, and on how many threads.
 
-    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them.
+    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them: a
+    step that is shared gains on a quiet machine and loses badly where another program keeps a core busy.
     """
 
-    def __init__(self, choices: tuple[int, ...]) -> None:
-        self.seconds_per_step = dict.fromkeys(choices, 0.0)
+    def __init__(self, choices: tuple[int, ...], seconds: float = CALL_SECONDS) -> None:
+        self.seconds_per_step, self.seconds = dict.fromkeys(choices, 0.0), seconds
         self.calls, self.next_look, self.steps = 0, 0, 1
 
     @property
@@ -84,7 +85,11 @@ class Pace:
         return min(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
 
     def next(self) -> tuple[int, int]:
-        """Threads and steps of the next call: what was fastest, now and then a short look at the other choice."""
+        """Threads and steps of the next call: what was fastest, and now and then a short look at the other choice.
+
+        A look takes a few steps at most and the more looks there were the rarer they become, as where a core is busy
+        a shared step can take 20 times as long.
+        """
         others = [n for n in self.seconds_per_step if n != self.fastest]
         if others and self.calls >= self.next_look:
             self.next_look = self.calls + min(2 + self.calls, 64)
@@ -96,7 +101,7 @@ class Pace:
         self.calls += 1
         self.seconds_per_step[n_threads] = seconds / steps
         per_step = max(min(filter(None, self.seconds_per_step.values()), default=0.0), 1e-9)
-        self.steps = max(1, min(8 * self.steps, int(CALL_SECONDS / per_step)))
+        self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
 
 
 @contextlib.contextmanager

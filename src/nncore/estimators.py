@@ -25,9 +25,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from nncore import _checks, _threads, training
+from nncore import _checks, _threads
+from nncore._data import Data
 from nncore._sparse_rows import is_sparse
 from nncore.layers import ACTIVATION_PARAMS, ACTIVATIONS, Layer
+from nncore.lbfgs import Objective
 from nncore.network import LOSS_PARAMS, NeuralNetwork
 from nncore.optimizers import Optimizer, Rule
 
@@ -68,8 +70,6 @@ CLASSIFIER_LOSSES = {
 REGRESSOR_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 # Below this rate "adaptive" stops.
 SMALLEST_RATE = 1e-6
-# Rows of which L-BFGS computes the gradient at a time: no copy of all data, and its outputs stay in the cache.
-GRADIENT_ROWS = 1024
 
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "alpha": _checks.non_negative_float,
@@ -296,15 +296,17 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
             return net
         layers = [Layer(W.shape[0], W.shape[1], name, W, b) for (W, b), name in zip(arrays, made_for[1], strict=True)]
         net = NeuralNetwork(layers, loss=loss, dtype=self.coefs_[0].dtype, rng=0, input_scale=1.0)
-        net.core.penalty_by_samples = True
         self.coefs_, self.intercepts_ = [la.weights for la in layers], [la.bias for la in layers]
         self._engine = made_for, net
         return net
 
-    def _regularise(self, net: NeuralNetwork) -> None:
-        """Penalty and dropout as they are now; L-BFGS, which takes samples block by block, adds the penalty itself."""
+    def _regularise(self, net: NeuralNetwork, data: Data) -> None:
+        """Penalty and dropout as they are now; L-BFGS sums means over blocks of samples, so it divides by all."""
+        by_batch = self.solver != "lbfgs"
+        total = 1 if by_batch else len(data.x) if data.weights is None else data.weights.sum()
+        net.core.penalty_by_samples = by_batch
         for layer, rate in zip(net.layers, [*(rate for *_, rate in self._hidden()), 0.0], strict=True):
-            layer.l2, layer.dropout = 0.0 if self.solver == "lbfgs" else self.alpha, rate
+            layer.l2, layer.dropout = self.alpha / total, rate
 
     def _samples(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         """X and y as arrays of numbers that fit each other, X perhaps as a sparse matrix."""
@@ -338,8 +340,8 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
         if anew:
             self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
         net = self._network()
-        self._regularise(net)
-        data = training.Data(net, rows, t, None, weights)
+        data = Data(net, rows, t, None, weights)
+        self._regularise(net, data)
         tasks = None if incremental else _Tasks(self, X, y, sample_weight)
         if self.solver == "lbfgs":
             self._minimise(net, data, tasks)
@@ -377,7 +379,7 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
             )
         return train, _Validation(rows[test], y[test], None if weights is None else weights[test], scorer)
 
-    def _minimise(self, net: NeuralNetwork, data: training.Data, tasks: "_Tasks | None") -> None:
+    def _minimise(self, net: NeuralNetwork, data: Data, tasks: "_Tasks | None") -> None:
         """SciPy's L-BFGS-B on the engine's loss and gradient of all samples."""
         from scipy.optimize import minimize
 
@@ -390,10 +392,10 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
                     raise StopIteration
 
         self.n_iter_, self._least = 0, self._least_loss(data.t, data.weights)
-        pace = _threads.Pace(_threads.choices(self.n_threads, min(len(data.x), GRADIENT_ROWS) * net.n_params))
+        objective = Objective(net, data, self.n_threads)
         with _threads.held_blas():
             result = minimize(
-                _objective(net, data, self.alpha, pace),
+                objective,
                 net.core.params.astype(np.float64),
                 method="L-BFGS-B",
                 jac=True,
@@ -486,35 +488,6 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
         return self._predicted(self._outputs(X))
 
 
-def _objective(
-    net: NeuralNetwork, data: training.Data, alpha: float, pace: _threads.Pace
-) -> Callable[[Array], tuple[float, Array]]:
-    """The loss of all samples with the penalty, and its gradient, as a function of the parameters."""
-    n, core = len(data.x), net.core
-    total = n if data.weights is None else data.weights.sum()
-    decay, grads = np.zeros(net.n_params), np.empty_like(core.params)
-    for k in range(len(net.layers)):
-        core.views(k, decay)[0][...] = alpha / total
-
-    def objective(params: Array) -> tuple[float, Array]:
-        core.params[:] = params
-        slope = decay * params
-        loss = 0.5 * float(slope @ params)
-        for first in range(0, n, GRADIENT_ROWS):
-            at = slice(first, first + GRADIENT_ROWS)
-            weights = None if data.weights is None else data.weights[at]
-            share = (len(data.t[at]) if weights is None else weights.sum()) / total
-            if share:
-                threads, started = pace.next()[0], time.perf_counter()
-                with _threads.shared(core, threads):
-                    loss += share * core.gradient(data.x[at], data.t[at], weights, grads)
-                pace.took(threads, 1, time.perf_counter() - started)
-                slope += share * grads
-        return loss, slope
-
-    return objective
-
-
 class _Epochs:
     """The epochs of one fit by "sgd" or "adam": scikit-learn's order of samples, and when it ends."""
 
@@ -522,7 +495,7 @@ class _Epochs:
         self,
         estimator: _Perceptron,
         net: NeuralNetwork,
-        data: training.Data,
+        data: Data,
         train: NDArray[np.intp],
         validation: _Validation | None,
         rng: np.random.RandomState,
