@@ -9,4 +9,5 @@
 - ``floor.py``: the least that a dense step costs. ``many.py``: networks side by side, the one job without peers.
 - ``report.py``: the table, the page and the JSON; ``chart.py``: their picture.
 - ``scaling.py``: nncore alone, by size; ``python -m benchmarks.scaling``.
+- ``estimators.py``: the estimators beside those of scikit-learn; ``python -m benchmarks.estimators``.
 """

@@ -78,7 +78,7 @@ CASES = {
     ),
     "weights negative": (
         fit(sample_weight=[1, 1, -1, 1, 1]),
-        "sample_weight goes from -1.0 to 1.0, expected 0 or more, not all 0",
+        "sample_weight goes from -1.0 to 1.0, expected 0 or more, not all zero",
     ),
     "weights zero": (fit(sample_weight=np.zeros(5)), "sample_weight goes from 0.0 to 0.0"),
     "validation": (fit(validation_data=(X[:, :2], T)), "validation X has shape (5, 2)"),

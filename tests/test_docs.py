@@ -15,6 +15,7 @@ MODULES = [
     "book",
     "callbacks",
     "datasets",
+    "estimators",
     "export",
     "functions",
     "gradcheck",

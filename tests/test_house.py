@@ -98,6 +98,7 @@ PYTHON = {
         "schedules",
         "training",
     },
+    "estimators": {"_checks", "_data", "_sparse_rows", "_threads", "layers", "lbfgs", "network", "optimizers"},
     "persistence": {"_checks", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},

@@ -382,6 +382,23 @@ def test_nothing_has_changed_after_a_refusal():
     np.testing.assert_array_equal(params["a"], 1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_with_the_papers_epsilon_hat(core, dtype, rng):
+    """Kingma and Ba's form whose rate holds both corrections, which scikit-learn has; eps large enough to see."""
+    beta1, beta2, eps, lr, n = 0.8, 0.95, 0.1, 0.01, 50
+    params = rng.normal(size=n).astype(dtype)
+    expected, m, v = params.astype(np.float64), np.zeros(n), np.zeros(n)
+    state = np.zeros((2, n), dtype)
+    for i in range(1, 6):
+        grads = rng.normal(size=n).astype(dtype)
+        core.optimizer.update(
+            (core.optimizer.KINDS["adam_hat"], 0.0, beta1, beta2, eps), lr, i - 1, grads, params, state
+        )
+        m, v = beta1 * m + (1 - beta1) * grads, beta2 * v + (1 - beta2) * grads.astype(np.float64) ** 2
+        expected -= lr * np.sqrt(1 - beta2**i) / (1 - beta1**i) * m / (np.sqrt(v) + eps)
+    np.testing.assert_allclose(params, expected, rtol=0, atol=50 * np.finfo(dtype).eps * np.abs(expected).max())
+
+
 def test_the_faces_refuse_what_does_not_fit(core):
     one, rule = np.ones(3), (core.optimizer.KINDS["adam"], 0.0, 0.9, 0.999, 1e-8)
     with pytest.raises(ValueError, match=r"state has shape \(1, 3\), expected \(2, 3\)"):

@@ -34,6 +34,7 @@ _MODULE_OF = {
         "callbacks": ["CSVLog", "PlotHistory", "TensorBoard", "TimeLimit"],
         "history": ["History"],
         "population": ["fit_many"],
+        "estimators": ["MLPClassifier", "MLPRegressor"],
         "datasets": ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons"],
     }.items()
     for name in names
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from nncore.datasets import load_fashion_mnist as load_fashion_mnist
     from nncore.datasets import load_mnist as load_mnist
     from nncore.datasets import load_moons as load_moons
+    from nncore.estimators import MLPClassifier as MLPClassifier
+    from nncore.estimators import MLPRegressor as MLPRegressor
     from nncore.functions import binary_cross_entropy as binary_cross_entropy
     from nncore.functions import cross_entropy as cross_entropy
     from nncore.functions import cross_entropy_error as cross_entropy_error

@@ -89,6 +89,11 @@ def fraction(value: Any, name: str) -> float:
     return _number(value, name, lambda v: 0 <= v < 1, "a number from 0 to below 1")
 
 
+def closed_fraction(value: Any, name: str) -> float:
+    """A number from 0 to 1."""
+    return _number(value, name, lambda v: 0 <= v <= 1, "a number from 0 to 1")
+
+
 def inner_fraction(value: Any, name: str) -> float:
     """A number between 0 and 1, none of the two."""
     return _number(value, name, lambda v: 0 < v < 1, "a number between 0 and 1")
@@ -218,7 +223,7 @@ def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDA
         )
     finite(array, "sample_weight")
     if (array < 0).any() or not array.any():
-        raise ValueError(f"sample_weight goes from {array.min()} to {array.max()}, expected 0 or more, not all 0")
+        raise ValueError(f"sample_weight goes from {array.min()} to {array.max()}, expected 0 or more, not all zero")
     return array
 
 

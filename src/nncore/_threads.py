@@ -16,6 +16,8 @@ MACS_PER_THREAD = 1 << 20
 MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
 BLAS_THREADED_MACS = 1 << 18
+# Python gets control back about this often: progress, Ctrl-C.
+CALL_SECONDS = 0.05
 
 _NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
@@ -66,6 +68,42 @@ def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
     return (1,) if _forked or not network.has_openmp() else (wanted,)
 
 
+class Pace:
+    """How many steps each call of the core gets so that Python has control back in time, and on how many threads.
+
+    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them: a
+    step that is shared gains on a quiet machine and loses badly where another program keeps a core busy.
+    """
+
+    def __init__(self, choices: tuple[int, ...], seconds: float = CALL_SECONDS) -> None:
+        self.seconds_per_step, self.seconds = dict.fromkeys(choices, 0.0), seconds
+        self.calls, self.next_look, self.steps = 0, 0, 1
+
+    @property
+    def fastest(self) -> int:
+        """Threads; a choice not yet measured comes first."""
+        return min(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
+
+    def next(self) -> tuple[int, int]:
+        """Threads and steps of the next call: what was fastest, and now and then a short look at the other choice.
+
+        A look takes a few steps at most and the more looks there were the rarer they become, as where a core is busy
+        a shared step can take 20 times as long.
+        """
+        others = [n for n in self.seconds_per_step if n != self.fastest]
+        if others and self.calls >= self.next_look:
+            self.next_look = self.calls + min(2 + self.calls, 64)
+            return others[0], max(1, self.steps // 16)
+        return self.fastest, self.steps
+
+    def took(self, n_threads: int, steps: int, seconds: float) -> None:
+        """What a call of so many steps took; the next has 8 times as many at most, as short ones are measured badly."""
+        self.calls += 1
+        self.seconds_per_step[n_threads] = seconds / steps
+        per_step = max(min(filter(None, self.seconds_per_step.values()), default=0.0), 1e-9)
+        self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
+
+
 @contextlib.contextmanager
 def shared(core: network.Network, n_threads: int) -> Iterator[None]:
     """Let a network use so many threads within: outside, a fork may happen at any time."""
@@ -97,11 +135,12 @@ def single_threaded_blas(macs: int) -> contextlib.AbstractContextManager[None]:
     Our own threads share the work already, and the bits must not depend on BLAS's number of threads. Nothing to do
     where products are our own.
     """
-    return _held() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
+    return held_blas() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
 
 
 @contextlib.contextmanager
-def _held() -> Iterator[None]:
+def held_blas() -> Iterator[None]:
+    """As single_threaded_blas, for what others compute: where a core is busy, waking a thread takes milliseconds."""
     global _depth, _saved
     with _lock:
         if _depth == 0:

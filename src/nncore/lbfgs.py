@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 # Samples whose outputs are in memory at a time.
 ROWS = 4096
-# Every so many evaluations another number of threads is tried; the result does not depend on it.
-LOOK = 16
 # What of fit's settings has no meaning here, and what it is if it was not given.
 WITHOUT = {
     "batch_size": None, "epochs": None, "iterations": None, "sampling": "shuffle", "schedule": None, "clip_norm": None,
@@ -56,22 +54,53 @@ def fit(
     evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
     stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
     after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
-    threads = _threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params)
+    objective = Objective(net, data, n_threads)
     with training.bar_of(progress, optimizer.max_iter) as bar:
-        return _Minimization(net, data, after, threads, bar).run(optimizer)
+        return _Minimization(objective, after, bar).run(optimizer)
+
+
+class Objective:
+    """The mean loss over all samples and its gradient, as a function of the parameters that training may change."""
+
+    def __init__(self, net: "NeuralNetwork", data: Data, n_threads: int | str) -> None:
+        self.net, self.data = net, data
+        self.pace = _threads.Pace(_threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params))
+        self.free = _trainable(net)
+        weights = data.weights
+        self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
+        self.grads = np.empty(net.n_params, net.dtype)
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        """The loss and the gradient at x; the network has these parameters then."""
+        net, before = self.net, time.perf_counter()
+        net.core.params[self.free] = x
+        loss, gradient = 0.0, np.zeros(len(x))
+        n_threads, _ = self.pace.next()
+        with _threads.shared(net.core, n_threads):
+            for rows, targets, weights, share in self.blocks():
+                loss += share * net.core.gradient(rows, targets, weights, self.grads)
+                gradient += share * self.grads[self.free]
+        self.pace.took(n_threads, 1, time.perf_counter() - before)
+        return loss, gradient
+
+    def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
+        """Rows, targets and weights of some samples after the other, and their share in the mean."""
+        for part, at in _mapped.parts(self.data.x):
+            for first in range(0, len(part), ROWS):
+                rows = part[first : first + ROWS]
+                here = slice(at.start + first, at.start + first + len(rows))
+                weights = None if self.data.weights is None else self.data.weights[here]
+                share = len(rows) if weights is None or weights.ndim == 2 else weights.sum()
+                if share:
+                    yield rows, self.data.t[here], weights, share / self.total
 
 
 class _Minimization:
     """One run: what scipy calls, and the network that follows it."""
 
-    def __init__(self, net: "NeuralNetwork", data: Data, after: EpochEnd, threads: tuple[int, ...], bar: Any) -> None:
-        self.net, self.data, self.after, self.history, self.bar = net, data, after, after.history, bar
-        self.seconds = dict.fromkeys(threads, 0.0)  # of one evaluation with so many
-        self.evaluations = 0
-        self.free = _trainable(net)
-        weights = data.weights
-        self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
-        self.grads = np.empty(net.n_params, net.dtype)
+    def __init__(self, objective: Objective, after: EpochEnd, bar: Any) -> None:
+        self.objective, self.net, self.free = objective, objective.net, objective.free
+        self.after, self.history, self.bar = after, after.history, bar
         self.started = time.perf_counter()
 
     def run(self, optimizer: LBFGS) -> History:
@@ -90,7 +119,7 @@ class _Minimization:
             reached[:] = intermediate_result.x
             self.iterated(reached, intermediate_result.fun)
 
-        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+        with _threads.held_blas():
             try:
                 minimize(self.evaluate, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
             except KeyboardInterrupt:
@@ -105,34 +134,14 @@ class _Minimization:
         return history
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
-        """The mean loss over all samples, and its gradient."""
-        net, before = self.net, time.perf_counter()
-        net.core.params[self.free] = x
-        loss, gradient = 0.0, np.zeros(len(x))
-        fastest, *others = sorted(self.seconds, key=lambda n: self.seconds[n])
-        n_threads = others[0] if others and self.evaluations % LOOK == 0 else fastest
-        with _threads.shared(net.core, n_threads):
-            for rows, targets, weights, share in self.blocks():
-                loss += share * net.core.gradient(rows, targets, weights, self.grads)
-                gradient += share * self.grads[self.free]
-        elapsed = self.seconds[n_threads] = time.perf_counter() - before
-        self.history.train_seconds += elapsed
-        self.history.n_threads = min(self.seconds, key=lambda n: self.seconds[n])
-        self.evaluations += 1
+        """What scipy calls."""
+        before = time.perf_counter()
+        loss, gradient = self.objective(x)
+        self.history.train_seconds += time.perf_counter() - before
+        self.history.n_threads = self.objective.pace.fastest
         if not np.isfinite(loss) and not self.history.iterations:
             raise FloatingPointError(f"the loss is {loss} at the start, expected a finite loss")
         return loss, gradient
-
-    def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
-        """Rows, targets and weights of some samples after the other, and their share in the mean."""
-        for part, at in _mapped.parts(self.data.x):
-            for first in range(0, len(part), ROWS):
-                rows = part[first : first + ROWS]
-                here = slice(at.start + first, at.start + first + len(rows))
-                weights = None if self.data.weights is None else self.data.weights[here]
-                share = len(rows) if weights is None or weights.ndim == 2 else weights.sum()
-                if share:
-                    yield rows, self.data.t[here], weights, share / self.total
 
     def iterated(self, x: Array, loss: float) -> None:
         """Note an iteration that has reached x."""

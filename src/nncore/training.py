@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
 
 SAMPLINGS = ("shuffle", "replacement", "sequential")
-# Python gets control back about this often: progress bar, Ctrl-C.
-CHUNK_SECONDS = 0.05
+CHUNK_SECONDS = _threads.CALL_SECONDS
 EPOCHS_TOGETHER = 1 << 16  # samples
 # Learning rates are computed so many at a time from a multiple of it on: their last bits may depend on their place.
 RATES_TOGETHER = 1 << 10
@@ -148,9 +147,6 @@ class _Plan:
 class _Run:
     """The chunks of one training run, sized so that each takes about CHUNK_SECONDS.
 
-    With a choice of threads it goes by measurement, which costs nothing as the result does not depend on them: a
-    step that is shared gains on a quiet machine and loses badly where another program keeps a core busy.
-
     What a checkpoint holds of it, besides network and history: epoch, where the epochs at hand began and how the
     generator stood there, and seed, the key of the dropout masks.
     """
@@ -182,10 +178,7 @@ class _Run:
         self.seed = 0
         self.checkpoint: Checkpoint | None = None
         self.resumed: Any = None
-        self.seconds_per_step = dict.fromkeys(threads, 0.0)
-        self.chunks = 0
-        self.next_look = 0
-        self.chunk = 1  # steps
+        self.pace = _threads.Pace(threads, CHUNK_SECONDS)
 
     def keep(self, data: Data, path: Any, every: Any, resume: bool) -> None:
         """Write checkpoints, and perhaps go on from the last; nothing changes before the run trains."""
@@ -265,7 +258,8 @@ class _Run:
     def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
         """The updates first to last of these epochs, chunk by chunk."""
         while first < last:
-            threads, chunk = self._next()
+            threads, chunk = self.pace.next()
+            self.history.n_threads = self.pace.fastest
             if self.checkpoint:
                 chunk = min(chunk, self.checkpoint.steps_left(self.history.iterations))
             end = min(first + chunk, last)
@@ -278,19 +272,6 @@ class _Run:
     def _elapsed(self) -> float:
         """Seconds since the start, and before it in the runs that this one goes on with."""
         return time.perf_counter() - self.started
-
-    def _next(self) -> tuple[int, int]:
-        """Threads and steps of the next chunk: what was fastest, and now and then a short look at the other choice.
-
-        A look takes a few steps at most and the more looks there were the rarer they become, as where a core is busy
-        a shared step can take 20 times as long.
-        """
-        fastest, *others = sorted(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
-        self.history.n_threads = fastest
-        if others and self.chunks >= self.next_look:
-            self.next_look = self.chunks + min(2 + self.chunks, 64)
-            return others[0], max(1, self.chunk // 16)
-        return fastest, self.chunk
 
     def _chunk(self, index: NDArray[np.intp], first: int, last: int, threads: int, bar: Any) -> None:
         """The updates first to last of these epochs: one call of the core."""
@@ -321,11 +302,7 @@ class _Run:
         bar.update(done)
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
         bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
-        self.chunks += 1
-        self.seconds_per_step[threads] = elapsed / done
-        # at most 8 times more than last time: the first chunks are too short to be measured well
-        per_step = max(min(filter(None, self.seconds_per_step.values())), 1e-9)
-        self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / per_step)))
+        self.pace.took(threads, done, elapsed)
 
     def _rates(self, first: int, last: int) -> Any:
         """The learning rates of these iterations: one number without a schedule."""
