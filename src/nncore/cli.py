@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nncore.history import History
     from nncore.network import NeuralNetwork
+    from nncore.optimizers import Optimizer
     from nncore.sources import Source
 
 
@@ -123,31 +124,27 @@ def _add_export(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nncore import _checks, optimizers, persistence, sources
+    from nncore import persistence, sources
 
     started = time.perf_counter()
     args = _train_options.complete(args)
-    optimizer_name = _checks.choice(args.optimizer, "--optimizer", optimizers.OPTIMIZERS)
-    if args.lr is None and optimizer_name == "sgd":
-        args.lr = 0.1
-    make = optimizers.OPTIMIZERS[optimizer_name]
-    optimizer = make() if args.lr is None else make(args.lr)
+    optimizer = _optimizer(args)
     source = sources.load(args.dataset, test_size=args.test_size, label=args.label, task=args.task, seed=args.seed)
     train, validation = _validation_split(args, source)
-    out = Path(args.out or f"nncore-{Path(args.dataset).stem}")
     args.batch_size = min(100, len(train[0])) if args.batch_size is None else args.batch_size
     args.iterations = 10_000 if args.iterations is args.epochs is None else args.iterations
-    args.lr, args.out = optimizer.lr, str(out)
-    net = _network(args, source)
+    args.lr, args.out = optimizer.lr, args.out or f"nncore-{Path(args.dataset).stem}"
+    net, out = _network(args, source), Path(args.out)
+    settings = _fit_settings(args, out)
     _make_writable(out)
 
-    def write_config(*ignored: Any) -> None:
-        persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
+    def write_config(history: "History | None" = None) -> None:
+        if history is None or history.epochs == 1:  # once a killed run could need it
+            persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
 
-    settings = _fit_settings(args, out)
     history = net.fit(
         *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
-        callbacks=[_Once(write_config)] if settings["checkpoint"] else (), **settings,
+        callbacks=[write_config] if settings["checkpoint"] else (), **settings,
     )  # fmt: skip
     if history.interrupted and not history.iterations:
         raise KeyboardInterrupt
@@ -163,23 +160,20 @@ def _train(args: argparse.Namespace) -> int:
             **_results(net, source, history, validated=validation is not None),
             "written": ("\n" + 12 * " ").join(written),
         }
-        for name, value in rows.items():
-            print(f"{name:<11} {value}")
+        print("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
     if history.interrupted:
         return _fail(f"interrupted after {history.iterations} iterations; what was reached is in {out}", 1)
     return 0
 
 
-class _Once:
-    """A callback that does something after the first epoch only."""
+def _optimizer(args: argparse.Namespace) -> "Optimizer":
+    """The optimizer the options describe; plain descent takes larger steps than the others."""
+    from nncore import _checks
+    from nncore.optimizers import OPTIMIZERS
 
-    def __init__(self, action: Callable[[], None]) -> None:
-        self.action: Callable[[], None] | None = action
-
-    def __call__(self, history: "History") -> None:
-        if self.action:
-            self.action()
-        self.action = None
+    name = _checks.choice(args.optimizer, "--optimizer", OPTIMIZERS)
+    lr = 0.1 if args.lr is None and name == "sgd" else args.lr
+    return OPTIMIZERS[name]() if lr is None else OPTIMIZERS[name](lr)
 
 
 def _validation_split(args: argparse.Namespace, source: "Source") -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
