@@ -13,7 +13,8 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
-from nncore_ext.batch_norm cimport NORM_VECTORS
+from nncore_ext.batch_norm cimport NORM_VECTORS, norm_backward, norm_forward
+from nncore_ext.dropout cimport drop, layer_key, step_key
 from nncore_ext.loss cimport HINGE, SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
 from nncore_ext.numdiff cimport (
@@ -206,7 +207,7 @@ cdef class Network:
     cdef Py_ssize_t kept  # number of samples whose z (and da, dz) the workspace holds, 0: none
     cdef bint kept_backward
     cdef public double input_scale
-    cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return
+    cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return, and updates since
     cdef readonly cnp.ndarray params
     cdef readonly cnp.ndarray grads
     cdef readonly cnp.ndarray moments  # running means and variances of normalised layers
@@ -333,9 +334,7 @@ cdef class Network:
 
     def norm_views(self, Py_ssize_t layer, flat=None):
         """gamma of a normalised layer as a view of the flat vector (default: params), running mean and variance"""
-        if not 0 <= layer < self.spec.n_layers or self.spec.layers[layer].gamma < 0:
-            raise IndexError(f"layer is {layer}, expected one that is normalised")
-        cdef LayerSpec *spec = &self.spec.layers[layer]
+        cdef LayerSpec *spec = self.normalised(layer)
         flat = self.params if flat is None else flat
         mean, variance = self.moments[spec.moments:spec.moments + 2 * spec.n_out].reshape(2, spec.n_out)
         return flat[spec.gamma:spec.gamma + spec.n_out], mean, variance
@@ -472,19 +471,83 @@ cdef class Network:
 
         rule, state: as train takes them.
         """
-        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
         cdef double loss = self.gradient(x, t, None, self.grads)
-        if not isfinite(loss):
-            return loss
+        if isfinite(loss):
+            self.update(lr, rule, state)
+        return loss
+
+    def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0):
+        """One update by grads, which are clipped first; all as train takes them; steps_done counts it
+
+        Counted here, where Ctrl-C cannot come between.
+        """
+        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
         if self.single:
-            kernel.network_update(&self.spec, <float *> cnp.PyArray_DATA(self.params),
-                                  <const float *> cnp.PyArray_DATA(self.grads), &optimizer, 0)
+            update_by(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> cnp.PyArray_DATA(self.grads),
+                      &optimizer, clip_value, clip_norm)
         else:
-            kernel.network_update(&self.spec, <double *> cnp.PyArray_DATA(self.params),
-                                  <const double *> cnp.PyArray_DATA(self.grads), &optimizer, 0)
+            update_by(&self.spec, <double *> cnp.PyArray_DATA(self.params), <double *> cnp.PyArray_DATA(self.grads),
+                      &optimizer, clip_value, clip_norm)
         if state is not None:
             state.n_steps += 1
-        return loss
+        self.steps_done += 1
+
+    def penalty(self, double whole, cnp.ndarray grads=None):
+        """The penalties beside the loss of a batch of this total weight; grads (n_params,) += their gradient"""
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        cdef void *g = NULL
+        if grads is not None:
+            g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
+        if self.single:
+            return kernel.network_penalty(&self.spec, <const float *> params, <float *> g, whole)
+        return kernel.network_penalty(&self.spec, <const double *> params, <double *> g, whole)
+
+    def normalise(self, Py_ssize_t layer, cnp.ndarray a, cnp.ndarray x_hat, bint training):
+        """a (n_samples, n_out) of a normalised layer becomes gamma * x_hat + b, x_hat what batch_norm.pxd says"""
+        cdef Py_ssize_t m = n_rows(a, "a")
+        cdef LayerSpec *spec = self.normalised(layer)
+        cdef void *data = data_of(a, "a", self.type_number, m * spec.n_out, True)
+        cdef void *kept = data_of(x_hat, "x_hat", self.type_number, m * spec.n_out, True)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        if self.single:
+            normalise_by(&self.spec, spec, <const float *> params, <float *> data, <float *> kept, training, m)
+        else:
+            normalise_by(&self.spec, spec, <const double *> params, <double *> data, <double *> kept, training, m)
+
+    def normalise_backward(self, Py_ssize_t layer, cnp.ndarray x_hat, cnp.ndarray da, cnp.ndarray grads, bint training):
+        """da (n_samples, n_out) becomes that by what normalise was given; grads (n_params,) get gamma's and b's"""
+        cdef Py_ssize_t m = n_rows(da, "da")
+        cdef LayerSpec *spec = self.normalised(layer)
+        cdef void *kept = data_of(x_hat, "x_hat", self.type_number, m * spec.n_out)
+        cdef void *data = data_of(da, "da", self.type_number, m * spec.n_out, True)
+        cdef void *g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        if self.single:
+            normalise_backward_by(&self.spec, spec, <const float *> params, <const float *> kept, <float *> data,
+                                  <float *> g, training, m)
+        else:
+            normalise_backward_by(&self.spec, spec, <const double *> params, <const double *> kept, <double *> data,
+                                  <double *> g, training, m)
+
+    cdef LayerSpec *normalised(self, Py_ssize_t layer) except NULL:
+        """A layer that is normalised"""
+        if not 0 <= layer < self.spec.n_layers or self.spec.layers[layer].gamma < 0:
+            raise IndexError(f"layer is {layer}, expected one that is normalised")
+        return &self.spec.layers[layer]
+
+    def drop(self, Py_ssize_t layer, cnp.ndarray z, uint64_t seed, Py_ssize_t step):
+        """z (n_samples, n_out), outputs of a layer, after the dropout of a step in a run with this seed, in place"""
+        if not 0 <= layer < self.spec.n_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to {self.spec.n_layers - 1}")
+        cdef LayerSpec *spec = &self.spec.layers[layer]
+        cdef Py_ssize_t size = n_rows(z, "z") * spec.n_out
+        cdef void *data = data_of(z, "z", self.type_number, size, True)
+        if spec.dropout == 0:
+            return
+        if self.single:
+            drop(<float *> data, spec.dropout, layer_key(step_key(seed, step), layer), size)
+        else:
+            drop(<double *> data, spec.dropout, layer_key(step_key(seed, step), layer), size)
 
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""
@@ -785,6 +848,26 @@ cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Ro
         whole += weight
         start += m
     return (total / whole if whole > 0 else 0.0) + kernel.network_penalty(net, params, <floating *> NULL, whole)
+
+
+cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, OptimizerSpec *rule, double clip_value,
+                    double clip_norm) noexcept:
+    if clip_norm > 0 or clip_value > 0:
+        kernel.clip_gradient(net, grads, clip_value, clip_norm)
+    kernel.network_update(net, params, grads, rule, 0)
+
+
+cdef void normalise_by(const NetworkSpec *net, const LayerSpec *layer, const floating *params, floating *a,
+                       floating *x_hat, bint training, Py_ssize_t m) noexcept:
+    norm_forward(params + layer.gamma, params + layer.b, a, x_hat, <floating *> net.moments + layer.moments, training,
+                 m, layer.n_out)
+
+
+cdef void normalise_backward_by(const NetworkSpec *net, const LayerSpec *layer, const floating *params,
+                                const floating *x_hat, floating *da, floating *grads, bint training,
+                                Py_ssize_t m) noexcept:
+    norm_backward(params + layer.gamma, x_hat, <floating *> net.moments + layer.moments, da, grads + layer.gamma,
+                  grads + layer.b, training, m, layer.n_out)
 
 
 cdef double gradient_kept(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,

@@ -21,6 +21,7 @@ MODULES = [
     "gradient",
     "history",
     "layers",
+    "losses",
     "metrics",
     "network",
     "optimizers",

@@ -68,10 +68,13 @@ PYTHON = {
     },
     "checkpoint": {"_mapped", "_sparse_rows", "optimizers", "persistence", "training"},  # training only for its type
     "callbacks": {"_checks", "history", "persistence"},
+    "losses": {"_checks", "_dispatch"},
+    "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
         "_checks",
         "_dispatch",
         "_mapped",
+        "_python_engine",
         "_sparse_rows",
         "_threads",
         "functions",

@@ -398,3 +398,42 @@ def test_the_faces_refuse_what_does_not_fit(core):
         net.train(*call, rule, None)
     with pytest.raises(ValueError, match="kind is -1"):
         net.train(*call, (-1, 0.0, 0.0, 0.0, 0.0), None)
+
+
+@rules
+def test_gradients_that_are_accumulated_make_the_step_of_the_whole_batch(name, rng):
+    """With forward and backward, which know nothing of the other samples: dy has the share of the whole."""
+    x, t = samples(rng)
+    whole, parts = classifier(), classifier()
+    optimizers = make(name), make(name)
+    for _ in range(5):
+        optimizers[0].update(whole.params, whole.gradient(x, t))
+        total = {key: np.zeros(value.shape) for key, value in parts.params.items()}
+        for part in (slice(0, 10), slice(10, 33), slice(33, 40)):
+            y = nncore.softmax(parts.forward(x[part]))
+            grads, _ = parts.backward((y - np.eye(3)[t[part]]) / len(x))
+            for key in total:
+                total[key] += grads[key]
+        optimizers[1].update(parts.params, total)
+    for key, value in whole.params.items():
+        np.testing.assert_allclose(parts.params[key], value, rtol=1e-9, atol=1e-12)
+
+
+@rules
+def test_frozen_layers_and_learning_rates_by_layer_in_own_loops(name, rng):
+    """What is left out of params stays as it is, each optimizer has its rate: as lr_scale has it in fit."""
+    x, t = samples(rng, n=24)
+    layers = [Layer(6, 5, "tanh", lr_scale=0), Layer(5, 4, "tanh", lr_scale=0.5), Layer(4, 3, trainable_bias=False)]
+    fitted = NeuralNetwork(layers, loss="softmax_cross_entropy", rng=0)
+    looped = copy.copy(fitted)
+    frozen = params_of(looped)
+    fit(fitted, (x, t), make(name), sampling="sequential")
+    slow, fast = make(name, lr=0.005), make(name)
+    for i in range(12):
+        part = slice(i % 3 * 8, i % 3 * 8 + 8)
+        grads = looped.gradient(x[part], t[part])
+        slow.update({key: looped.params[key] for key in ("W2", "b2")}, grads)
+        fast.update({"W3": looped.params["W3"]}, grads)
+    for key, value in fitted.params.items():
+        np.testing.assert_allclose(looped.params[key], value, rtol=1e-9, atol=1e-12)
+        assert np.array_equal(value, frozen[key]) == (key in ("W1", "b1", "b3"))

@@ -267,6 +267,18 @@ def updatable(param: Any, grad: Any, key: str) -> tuple[Array, Array]:
     return flat, gradient.copy() if np.may_share_memory(flat, gradient) else gradient
 
 
+def function_name(function: Any) -> str:
+    """What messages call a function."""
+    return str(getattr(function, "__name__", repr(function)))
+
+
+def applied(function: Callable[[Array], Any], a: Array) -> Array:
+    """What an activation, or its derivative, makes of pre-activations: finite where they are, and of their shape."""
+    name = f"{function_name(function)}(a)"
+    values = np.array(parameter(function(a.copy()), name, a.shape), a.dtype, order="C")
+    return finite(values, name) if np.isfinite(a).all() else values
+
+
 def bounds(value: Any, x: Array, name: str) -> tuple[Array, Array] | None:
     """A pair (low, high) of numbers or arrays that x lies within, each of x's shape."""
     if value is None:
@@ -311,6 +323,13 @@ def callables(values: Any, name: str) -> tuple[Any, ...]:
         if not callable(value):
             raise TypeError(f"{name} holds {value!r}, expected functions")
     return functions
+
+
+def functions(values: Any, name: str) -> tuple[Callable[[Array], Any], Callable[[Array], Any]]:
+    """An activation and its derivative."""
+    if len(values) != 2 or not all(map(callable, values)):
+        raise TypeError(f"{name} is {values!r}, expected a name, or a pair of functions (f, df)")
+    return values[0], values[1]
 
 
 def pair(values: Any, name: str) -> tuple[Any, Any]:

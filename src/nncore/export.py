@@ -75,10 +75,12 @@ def _link(net: NeuralNetwork) -> str | None:
 
 def _folded(net: NeuralNetwork) -> NeuralNetwork:
     """The network, or one with the same predictions whose weights and biases have the normalisation within them."""
+    net.expect_names("an export", loss=False)
     if not any(layer.batch_norm for layer in net.layers):
         return net
     layers = [Layer(*layer.shape, layer.activation, *layer.affine(), use_bias=layer.use_bias) for layer in net.layers]
-    return NeuralNetwork(layers, loss=net.loss_name, dtype=net.dtype, input_scale=net.input_scale)
+    loss = net.loss_function or net.loss_name
+    return NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
 
 
 def _input_type(net: NeuralNetwork, input_dtype: str | None) -> str:

@@ -292,7 +292,7 @@ def check_network(
     if dtype == "float64" and net.dtype != np.float64:
         net = _in_float64(net)
     rows, targets, _ = net._batch(x, t)
-    weights = _checks.sample_weights(sample_weight, len(rows), net.n_out)
+    weights = net._weights(sample_weight, len(rows))
     analytic = np.empty(net.n_params, net.dtype)
     loss = net.core.gradient(rows, targets, weights, analytic)
     if not np.isfinite(loss):
@@ -350,7 +350,11 @@ def _in_float64(net: NeuralNetwork) -> NeuralNetwork:
         for layer in net.layers
     ]  # fmt: skip
     twin = NeuralNetwork(
-        layers, loss=net.loss_name, delta=net.delta, label_smoothing=net.label_smoothing, input_scale=net.input_scale
+        layers,
+        loss=net.loss_function or net.loss_name,
+        delta=net.delta,
+        label_smoothing=net.label_smoothing,
+        input_scale=net.input_scale,
     )
     twin.core.params[:], twin.core.moments[:] = net.core.params, net.core.moments
     return twin

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 T = TypeVar("T")
+# An activation's own f(a) and f'(a), and its name then.
+Functions = tuple[Callable[[Array], Any], Callable[[Array], Any]]
+CUSTOM = "custom"
 ACTIVATIONS = core_activation.ACTIVATIONS
 # Those with a parameter in parentheses: its default, and the check that says what it may be.
 ACTIVATION_PARAMS = {"leaky_relu": (0.01, _checks.non_negative_float), "elu": (1.0, _checks.positive_float)}
@@ -55,11 +58,13 @@ class Layer:
     ----------
     n_input, n_neurons : int
         Number of inputs and of outputs.
-    activation : str, optional
+    activation : str or pair of functions, optional
         Applied to the outputs; None is "identity". Further "relu", "leaky_relu(slope)" (0.01 without the parentheses),
         "elu(alpha)" (1), "selu", "gelu" (with the normal distribution, not its tanh approximation), "silu",
         "softplus", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the last layer of a
-        network "softmax".
+        network "softmax". Or your own as (f, df): functions of the pre-activations a (n_samples, n_neurons) that return
+        f(a) and the derivative f'(a), element by element, as arrays of that shape. Training then goes through Python,
+        batch by batch.
     weights : array_like of shape (n_input, n_neurons), optional
         Copied. By default drawn when first needed, as init says.
     bias : array_like of shape (n_neurons,), optional
@@ -97,7 +102,8 @@ class Layer:
     trainable_bias, dropout, l1, l2, max_norm, lr_scale
         May be changed at any time.
     activation_name, activation_param : str, float
-        "leaky_relu" and 0.2 of the activation "leaky_relu(0.2)"; 0 where there is no parameter.
+        "leaky_relu" and 0.2 of the activation "leaky_relu(0.2)"; 0 where there is no parameter. "custom" for a pair of
+        functions, which is ``functions`` then, else None.
 
     Raises
     ------
@@ -109,6 +115,12 @@ class Layer:
     >>> layer = Layer(2, 1, "relu", weights=[[1.0], [2.0]], bias=[0.5])
     >>> layer.activate([1.0, 1.0])
     array([3.5])
+
+    An activation of your own, the square:
+
+    >>> layer = Layer(1, 1, (np.square, lambda a: 2 * a), weights=[[3.0]], bias=[0.0])
+    >>> layer.activate([2.0])
+    array([36.])
     """
 
     trainable_bias = _Setting(lambda value, name: bool(value))
@@ -122,7 +134,7 @@ class Layer:
         self,
         n_input: int,
         n_neurons: int,
-        activation: str | None = None,
+        activation: str | Functions | None = None,
         weights: ArrayLike | None = None,
         bias: ArrayLike | None = None,
         *,
@@ -139,9 +151,14 @@ class Layer:
     ) -> None:
         self.n_input = _checks.positive_int(n_input, "n_input")
         self.n_neurons = _checks.positive_int(n_neurons, "n_neurons")
-        self.activation_name, self.activation_param = _checks.named(
-            "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
-        )
+        self.functions: Functions | None = None
+        if isinstance(activation, (tuple, list)):
+            self.functions = _checks.functions(activation, "activation")
+            self.activation_name, self.activation_param = CUSTOM, 0.0
+        else:
+            self.activation_name, self.activation_param = _checks.named(
+                "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
+            )
         self.activation = activation
         self.use_bias = bool(use_bias)
         self.batch_norm = bool(batch_norm)
@@ -170,7 +187,15 @@ class Layer:
             self._bias = np.array(_checks.floats(_checks.parameter(bias, "bias", (self.n_neurons,)), "bias"))
 
     def __repr__(self) -> str:
-        return f"Layer({self.n_input}, {self.n_neurons}, {self.activation!r})"
+        activation = self.activation_label if self.functions else repr(self.activation)
+        return f"Layer({self.n_input}, {self.n_neurons}, {activation})"
+
+    @property
+    def activation_label(self) -> str:
+        """The activation in words: "identity" for None, the names of functions."""
+        if self.functions:
+            return f"({', '.join(map(_checks.function_name, self.functions))})"
+        return str(self.activation or "identity")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -179,8 +204,8 @@ class Layer:
 
     @property
     def activation_id(self) -> int:
-        """The core's number for the activation."""
-        return ACTIVATIONS[self.activation_name]
+        """The core's number for the activation; functions are none of its business."""
+        return ACTIVATIONS["identity" if self.functions else self.activation_name]
 
     def settings(self) -> dict[str, Any]:
         """What may be changed at any time, by name."""
@@ -306,7 +331,9 @@ class Layer:
         z = np.empty((len(rows), self.n_neurons), self.weights.dtype)
         W, b = self.affine()
         core_dense.forward(rows, W, b, z)
-        if self.activation_name == "softmax":
+        if self.functions:
+            z = _checks.applied(self.functions[0], z)
+        elif self.activation_name == "softmax":
             core_activation.softmax(z, np.empty(len(z)))
         else:
             core_activation.activate(self.activation_id, z.reshape(-1), param=self.activation_param)
@@ -329,12 +356,12 @@ class Layer:
         Raises
         ------
         ValueError
-            For softmax, whose derivative is not elementwise, and for gelu and silu, which have the same output at two
-            places.
+            For softmax, whose derivative is not elementwise, for gelu and silu, which have the same output at two
+            places, and for functions of your own, whose derivative is written from a.
         """
         if self.activation_name == "softmax":
             raise ValueError("activation is 'softmax', expected an elementwise one: its derivative is a matrix")
-        if core_activation.keeps_slope(self.activation_id):
+        if self.functions or core_activation.keeps_slope(self.activation_id):
             raise ValueError(f"activation is {self.activation!r}, expected one whose output determines its derivative")
         outputs = _checks.floats(z, "z")
         slope = np.ones_like(outputs)

@@ -13,10 +13,11 @@ from nncore import _checks, _mapped, _threads, training
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
+from nncore._python_engine import LossFunction, PythonNetwork
 from nncore._sparse_rows import SparseRows, is_sparse
 from nncore.functions import sigmoid, softmax
 from nncore.history import History
-from nncore.layers import Layer
+from nncore.layers import CUSTOM, Layer
 from nncore.metrics import EarlyStopping
 from nncore.optimizers import LBFGS, SGD, Optimizer, State
 from nncore.schedules import Schedule
@@ -29,7 +30,7 @@ LOSS_PARAMS = {"huber": (1.0, _checks.positive_float), "quantile": (0.5, _checks
 LAST_ACTIVATIONS = {
     "softmax_cross_entropy": ("identity", "softmax"),
     "sigmoid_cross_entropy": ("identity", "sigmoid"),
-    "binary_cross_entropy": ("sigmoid", "hard_sigmoid", "softmax"),
+    "binary_cross_entropy": ("sigmoid", "hard_sigmoid", "softmax", CUSTOM),
 }
 
 
@@ -88,7 +89,7 @@ class NeuralNetwork:
     ----------
     layers : iterable of Layer
         From input to output; more can follow by add_layer.
-    loss : str
+    loss : str or function
         A sum over outputs, averaged over the batch:
 
         - "squared_error": (y - t)**2 / 2;
@@ -101,7 +102,11 @@ class NeuralNetwork:
         - "sigmoid_cross_entropy": -t * log(s) - (1 - t) * log(1 - s) with s = sigmoid(a). The last layer has no
           activation and predict yields logits, or "sigmoid" and predict yields probabilities;
         - "binary_cross_entropy": the same of probabilities y, with logarithms of at least -100;
-        - "hinge": max(0, 1 - t * y), t -1 or 1.
+        - "hinge": max(0, 1 - t * y), t -1 or 1;
+        - your own: a function of outputs y and targets t, both (n_samples, n_out), labels as one-hot rows, that returns
+          (loss, dy): a number and its gradient by y. Whether it is a mean over the batch is its own business; with a
+          sum steps are longer by the batch size. It takes no sample_weight. Training goes through Python, batch by
+          batch.
     dtype : {float64, float32}
         Of parameters and arithmetic; data of another type are converted while they are read.
     rng : int or numpy.random.Generator, optional
@@ -135,21 +140,25 @@ class NeuralNetwork:
         self,
         layers: Iterable[Layer] = (),
         *,
-        loss: str = "squared_error",
+        loss: str | LossFunction = "squared_error",
         dtype: DTypeLike = np.float64,
         rng: int | np.random.Generator | None = None,
         delta: float = 0.0,
         label_smoothing: float = 0.0,
         input_scale: float = 1 / 255,
     ) -> None:
-        self._loss_kind, self._loss_param = _checks.named(loss, "loss", LOSSES, LOSS_PARAMS)
-        self.loss_name = loss
+        self.loss_function = None if isinstance(loss, str) or not callable(loss) else loss
+        if self.loss_function:
+            self._loss_kind, self._loss_param, self.loss_name = CUSTOM, 0.0, _checks.function_name(loss)
+        else:
+            self._loss_kind, self._loss_param = _checks.named(loss, "loss", LOSSES, LOSS_PARAMS)
+            self.loss_name = str(loss)
         self.dtype = _checks.float_type(dtype)
         self.rng = _checks.generator(rng)
         self.delta = 0.0 if delta == 0 else _checks.positive_float(delta, "delta")
         self.label_smoothing = _checks.fraction(label_smoothing, "label_smoothing")
         if self.label_smoothing and self._loss_kind != "softmax_cross_entropy":
-            raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {loss!r}")
+            raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
         self.input_scale = _checks.positive_float(input_scale, "input_scale")
         self._layers: list[Layer] = []
         self._core: core_network.Network | None = None
@@ -212,7 +221,7 @@ class NeuralNetwork:
 
     @property
     def core(self) -> core_network.Network:
-        """The compiled network; made, and the layers laid out in its vector, when first needed."""
+        """The compiled network, or its twin for Python functions; made, and the layers laid out, when first needed."""
         if self._core is None:
             self._core = self._build()
         self._core.input_scale = self.input_scale
@@ -222,7 +231,7 @@ class NeuralNetwork:
         last = self._layer(-1)
         fitting = LAST_ACTIVATIONS.get(self._loss_kind, (last.activation_name,))
         if last.activation_name not in fitting:
-            names = " or ".join(map(repr, fitting)).replace("'identity'", "None")
+            names = " or ".join(map(repr, fitting)).replace("'identity'", "None").replace(repr(CUSTOM), "functions")
             raise ValueError(
                 f"the last layer has activation {last.activation!r}, expected {names} with {self.loss_name}"
             )
@@ -232,10 +241,16 @@ class NeuralNetwork:
         specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
         if self._loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
             specs[-1] = (*last.shape, core_activation.LOGISTIC, last.use_bias, last.trainable_bias)
-        core = core_network.Network(
-            specs, LOSSES[self._loss_kind], self.delta, self.dtype, self._loss_param, self.label_smoothing,
-            tuple(index for index, layer in enumerate(self._layers) if layer.batch_norm),
-        )  # fmt: skip
+        loss = LOSSES["squared_error" if self.loss_function else self._loss_kind]
+        norm = tuple(index for index, layer in enumerate(self._layers) if layer.batch_norm)
+        settings = specs, loss, self.delta, self.dtype, self._loss_param, self.label_smoothing, norm
+        functions = [layer.functions for layer in self._layers]
+        if self.loss_function or any(functions):
+            core: core_network.Network = PythonNetwork(
+                *settings, activations=functions, loss_function=self.loss_function
+            )
+        else:
+            core = core_network.Network(*settings)
         for index, layer in enumerate(self._layers):
             layer.lay_out(*core.views(index), core.norm_views(index) if layer.batch_norm else None)
             _configure(core, index, layer)
@@ -282,7 +297,7 @@ class NeuralNetwork:
     def description(self) -> str:
         """Sizes, activations, loss and type in one line."""
         sizes = "-".join(map(str, [self.n_in, *(layer.n_neurons for layer in self._layers)]))
-        activations = ", ".join(layer.activation or "identity" for layer in self._layers)
+        activations = ", ".join(layer.activation_label for layer in self._layers)
         return f"{sizes} ({activations}), {self.loss_name}, {self.dtype}"
 
     def summary(self) -> str:
@@ -312,7 +327,7 @@ class NeuralNetwork:
         rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
         for k, layer in enumerate(self._layers, 1):
             n = layer.n_neurons * (layer.n_input + layer.use_bias + layer.batch_norm)
-            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation or "identity"
+            shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation_label
             rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
         rows.append(("total", "", "", f"{self.n_params:,}", f"{self.n_params * size:,}", ""))
         if not any(row[-1] for row in rows[1:]):
@@ -358,6 +373,26 @@ class NeuralNetwork:
         if targets is None or len(targets) != len(rows) or targets.dtype == np.uint8:
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
         return rows, _checks.targets_for(self._loss_kind, targets, t_name), single
+
+    def _weights(self, sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
+        """The weights of samples, if this loss can be weighted."""
+        if sample_weight is not None and self.loss_function:
+            raise ValueError(f"sample_weight is given with the loss {self.loss_name}, expected None: weigh within it")
+        return _checks.sample_weights(sample_weight, n_samples, self.n_out)
+
+    def expect_names(self, what: str, *, loss: bool = True) -> None:
+        """That no activation, and no loss unless it does not matter, is a function: what (a file) cannot hold one.
+
+        Raises
+        ------
+        ValueError
+            If one is.
+        """
+        for k, layer in enumerate(self._layers, start=1):
+            if layer.functions:
+                raise ValueError(f"layer {k} is {layer}, expected an activation by name: {what} holds no functions")
+        if self.loss_function and loss:
+            raise ValueError(f"the loss is the function {self.loss_name}, expected a name: {what} holds no functions")
 
     def _outputs(self, rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
         """The outputs for rows that are checked."""
@@ -521,7 +556,7 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, _ = self._batch(X, t, sparse=True)
-        return self._loss(rows, targets, _checks.sample_weights(sample_weight, len(rows), self.n_out))
+        return self._loss(rows, targets, self._weights(sample_weight, len(rows)))
 
     def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
         """Return the gradient of the loss, by back-propagation.
@@ -542,7 +577,7 @@ class NeuralNetwork:
             If X or t does not fit the network.
         """
         rows, targets, self._single_sample = self._batch(X, t)
-        weights = _checks.sample_weights(sample_weight, len(rows), self.n_out)
+        weights = self._weights(sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.gradient(rows, targets, weights, grads)
@@ -578,9 +613,7 @@ class NeuralNetwork:
         rows, targets, _ = self._batch(X, t)
         step = 0.0 if h is None else _checks.positive_float(h, "h")
         slope = np.empty(self.n_params)
-        self._differences(
-            rows, targets, step, n_threads, slope, weights=_checks.sample_weights(sample_weight, len(rows), self.n_out)
-        )
+        self._differences(rows, targets, step, n_threads, slope, weights=self._weights(sample_weight, len(rows)))
         return self._named(slope.astype(self.dtype, copy=False))
 
     def _differences(
@@ -611,7 +644,20 @@ class NeuralNetwork:
         return kink
 
     def forward(self, X: ArrayLike) -> Array:
-        """As predict, and keep what backward needs: for losses and loops of your own."""
+        """As predict, and keep what backward needs: for losses and loops of your own, without dropout and penalties.
+
+        Examples
+        --------
+        >>> from nncore import losses
+        >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> for _ in range(500):
+        ...     loss, dy = losses.huber(net.forward(x), 2 * x + 1)
+        ...     grads, dx = net.backward(dy)
+        ...     optimizer.update(net.params, grads)
+        >>> loss < 0.001
+        True
+        """
         rows, self._single_sample = self._samples(X)
         out = np.empty((len(rows), self.n_out), self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):

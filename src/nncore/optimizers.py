@@ -70,6 +70,22 @@ class Optimizer(ABC):
         ------
         TypeError, ValueError
             If an array is missing or does not fit; nothing has changed then.
+
+        Notes
+        -----
+        grads may hold more than params: what is to stay as it is is left out of params. All arrays get the learning
+        rate lr; a layer's own lr_scale is for fit. For rates of your own use several optimizers, each with its params.
+
+        Examples
+        --------
+        The gradients of two halves of a batch make one update, of the last layer only:
+
+        >>> from nncore import Layer, NeuralNetwork
+        >>> net, optimizer = NeuralNetwork([Layer(2, 3, "tanh"), Layer(3, 1)], rng=0), SGD(lr=0.1)
+        >>> x, t = np.ones((8, 2)), np.ones((8, 1))
+        >>> halves = [net.gradient(x[part], t[part]) for part in (slice(4), slice(4, 8))]
+        >>> grads = {name: (halves[0][name] + halves[1][name]) / 2 for name in net.params}
+        >>> optimizer.update({name: net.params[name] for name in ("W2", "b2")}, grads)
         """
         missing = [key for key in params if key not in grads]
         if missing:

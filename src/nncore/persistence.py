@@ -71,6 +71,7 @@ def _umask() -> int:
 
 
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
+    net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
     return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
 

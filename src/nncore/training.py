@@ -78,6 +78,7 @@ def prepare(
 ) -> "_Run":
     """Check the settings; nothing changes before the run trains."""
     n = len(data.x)
+    net._weights(data.weights, n)
     batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
         raise ValueError(f"batch_size is {batch_size}, expected at most {n}, the number of samples")
