@@ -16,6 +16,16 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # Script -> options for a short run, pictures, what it prints among other things.
 SCRIPTS = {
     "activations": ([], ["activations"], ["tanh: f(-1, 0, 1) = [-0.7616  0.      0.7616]"]),
+    "adversarial": (
+        ["--epochs", "1"],
+        ["adversarial"],
+        ["step   accuracy after it   after a random one", "\n0.1    0."],
+    ),
+    "autoencoder": (
+        ["--epochs", "20"],
+        ["autoencoder"],
+        ["mean image: 0.0739", "2 principal components: 0.0528", "network: 0.0"],
+    ),
     "check_gradients": (
         [],
         ["check_gradients"],
@@ -45,6 +55,11 @@ SCRIPTS = {
         ["numerical_diff"],
         ["slope at 5:  0.199999", "slope at 10: 0.299999", "0.0", "6.00000000000378", "7.999999999999119"],
     ),
+    "policy_gradient": (
+        ["--updates", "45"],
+        ["policy_gradient"],
+        ["update 0: poles stay up for 1", "update 40: poles stay up for 1", "100 new poles: 1"],
+    ),
     "simple_net": ([], ["simple_net"], ["[1.05414809 0.63071653 1.1328074 ] largest: 2", "loss: 0.92806828"]),
     "train_mnist": (
         ["--iterations", "620"],
@@ -52,6 +67,11 @@ SCRIPTS = {
         ["epoch 1: train acc, test acc | 0.", "fit: "],
     ),
     "two_layer_net_gradient": ([], ["two_layer_net_gradient"], ["W1: shape (784, 100), gradient (784, 100)"]),
+    "yolo_loss": (
+        ["--epochs", "1"],
+        ["yolo_loss"],
+        ["PASSED: 560 ok; every element", "weights of a network:\nGradient check PASSED", "1 epochs: loss"],
+    ),
     "xor": ([], ["xor"], ["always falling: True", "1 xor 1: 0.02"]),
 }
 
