@@ -207,7 +207,7 @@ cdef class Network:
     cdef Py_ssize_t kept  # number of samples whose z (and da, dz) the workspace holds, 0: none
     cdef bint kept_backward
     cdef public double input_scale
-    cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return
+    cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return, and updates since
     cdef readonly cnp.ndarray params
     cdef readonly cnp.ndarray grads
     cdef readonly cnp.ndarray moments  # running means and variances of normalised layers
@@ -477,7 +477,10 @@ cdef class Network:
         return loss
 
     def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0):
-        """One update by grads, which are clipped first; all as train takes them"""
+        """One update by grads, which are clipped first; all as train takes them; steps_done counts it
+
+        Counted here, where Ctrl-C cannot come between.
+        """
         cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
         if self.single:
             update_by(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> cnp.PyArray_DATA(self.grads),
@@ -487,6 +490,7 @@ cdef class Network:
                       &optimizer, clip_value, clip_norm)
         if state is not None:
             state.n_steps += 1
+        self.steps_done += 1
 
     def penalty(self, double whole, cnp.ndarray grads=None):
         """The penalties beside the loss of a batch of this total weight; grads (n_params,) += their gradient"""

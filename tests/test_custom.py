@@ -349,6 +349,46 @@ def test_a_run_that_fails_late_keeps_what_was_done():
     np.testing.assert_allclose(net.core.params, other.core.params, rtol=1e-12)
 
 
+@pytest.mark.parametrize("where", ["forward", "loss", "after the update"])
+def test_ctrl_c_leaves_what_the_last_update_left(where, monkeypatch):
+    """In the third step, wherever that is: the state and the running moments are those of the updates that count."""
+    x, t = data()
+    calls = {"forward": 0, "loss": 0, "after the update": 0}
+
+    def pressed(at):
+        calls[at] += 1
+        if at == where and calls[at] == 3:
+            raise KeyboardInterrupt
+
+    def tanh(a):
+        pressed("forward")
+        return np.tanh(a)
+
+    def loss(y, t):
+        pressed("loss")
+        return half_square(y, t)
+
+    update = PythonNetwork.update
+
+    def slow_update(self, *args, **settings):
+        update(self, *args, **settings)
+        pressed("after the update")
+
+    def layers(activation):
+        return [Layer(6, 7, activation, batch_norm=True, dropout=0.2), Layer(7, 3)]
+
+    nets = NeuralNetwork(layers((tanh, dtanh)), loss=loss, rng=0), NeuralNetwork(layers("tanh"), rng=0)
+    monkeypatch.setattr(PythonNetwork, "update", slow_update)
+    settings = {"optimizer": Adam(), "batch_size": 16, "rng": 0, "progress": False}
+    history = nets[0].fit(x, t, epochs=2, **settings)
+    done = 3 if where == "after the update" else 2
+    assert history.interrupted
+    assert history.iterations == nets[0]._optimizer[1].n_steps == done
+    nets[1].fit(x, t, iterations=done, **{**settings, "optimizer": Adam()})
+    np.testing.assert_allclose(nets[0].core.params, nets[1].core.params, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(nets[0].layers[0].running_var, nets[1].layers[0].running_var, rtol=1e-12)
+
+
 def test_divergence_is_told_as_ever():
     x, t = data()
     net = network((np.square, lambda a: 2 * a))

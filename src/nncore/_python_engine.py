@@ -279,7 +279,7 @@ class PythonNetwork(core_network.Network):
         seed: int = 0,
         first_step: int = 0,
     ) -> int:
-        """As Network; Ctrl-C, and an error of a function, come before the update of a step."""
+        """As Network; Ctrl-C, or an error of a function, leaves what the last update left."""
         self.steps_done = step = begin = 0
         rates = np.broadcast_to(lr, losses.shape)
         with self._alone():
@@ -290,15 +290,15 @@ class PythonNetwork(core_network.Network):
                 rows, targets, moments = self._rows(x, part), self._targets(t, part), self.moments.copy()
                 try:
                     losses[step] = self._gradient(rows, targets, w, self.grads, (seed, first_step + step))[0]
+                    if not isfinite(losses[step]):
+                        return step
+                    losses[step] += self.penalty(_whole(w, m), self.grads)
+                    self.update(rates[step], rule, state, clip_norm=clip_norm, clip_value=clip_value)
                 except BaseException:
-                    self.moments[:] = moments
+                    if self.steps_done == step:
+                        self.moments[:] = moments
                     raise
-                if not isfinite(losses[step]):
-                    return step
-                losses[step] += self.penalty(_whole(w, m), self.grads)
-                self.update(rates[step], rule, state, clip_norm=clip_norm, clip_value=clip_value)
                 begin, step = begin + m, step + 1
-                self.steps_done = step
         return step
 
     def numerical_gradient(
