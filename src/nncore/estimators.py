@@ -11,6 +11,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -287,16 +288,15 @@ class _Perceptron(CallbackSupportMixin, BaseEstimator):
         loss, output = self._output()
         made_for = loss, [*(name for _, name, _ in self._hidden()), output]
         known, net = self.__dict__.get("_engine", (None, None))
-        arrays = list(zip(self.coefs_, self.intercepts_, strict=True))
-        if len(arrays) != len(made_for[1]):
+        pairs = list(zip(self.coefs_, self.intercepts_, strict=True))
+        if len(pairs) != len(made_for[1]):
             raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
-        if known == made_for and all(
-            W is layer.weights and b is layer.bias for (W, b), layer in zip(arrays, net.layers, strict=True)
-        ):
+        if known == made_for and all(a is b for a, b in zip(chain(*pairs), net.params.values(), strict=True)):
             return net
-        layers = [Layer(W.shape[0], W.shape[1], name, W, b) for (W, b), name in zip(arrays, made_for[1], strict=True)]
+        layers = [Layer(W.shape[0], W.shape[1], name, W, b) for (W, b), name in zip(pairs, made_for[1], strict=True)]
         net = NeuralNetwork(layers, loss=loss, dtype=self.coefs_[0].dtype, rng=0, input_scale=1.0)
-        self.coefs_, self.intercepts_ = [la.weights for la in layers], [la.bias for la in layers]
+        views = list(net.params.values())
+        self.coefs_, self.intercepts_ = views[::2], views[1::2]
         self._engine = made_for, net
         return net
 
