@@ -388,7 +388,7 @@ OTHER = {
     "dtype": (lambda d: (d, {"net": classifier("float32")}), "dtype is float32, the checkpoint's float64"),
     "everything": (
         lambda d: (d, {"net": NeuralNetwork([Layer(4, 3)], rng=0)}),
-        r"layer 1's n_neurons is 3, the checkpoint's 6; .*\(and \d more differences\)",
+        r"layer 1's n_neurons is 3, the checkpoint's 6; .*\(and \d+ more differences\)",
     ),
 }
 
