@@ -189,12 +189,16 @@ def _check_shapes(path: Path, tensors: Mapping[str, Array], run: "_Run") -> None
 def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
     """What two runs must have in common for the one to go on with the other's checkpoint, in JSON's types."""
     net, plan, after = run.net, run.plan, run.after
-    sizes = ("n_input", "n_neurons", "activation", "use_bias", "batch_norm")
+    sizes = ("n_input", "n_neurons", "use_bias", "batch_norm")
     result = {
         **{
             f"layer {i}'s {name}": value
             for i, layer in enumerate(net.layers, start=1)
-            for name, value in {**{name: getattr(layer, name) for name in sizes}, **layer.settings()}.items()
+            for name, value in {
+                **{name: getattr(layer, name) for name in sizes},
+                "activation": layer.activation_label,  # of functions their names
+                **layer.settings(),
+            }.items()
         },
         "loss": net.loss_name,
         **{name: getattr(net, name) for name in ("delta", "label_smoothing", "input_scale")},
