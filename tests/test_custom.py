@@ -9,6 +9,7 @@ import scipy.sparse
 from scipy.special import expit, ndtr
 
 from nncore import (
+    LBFGS,
     SGD,
     AdaGrad,
     Adam,
@@ -232,6 +233,47 @@ def test_own_loops():
         network(ACTIVATIONS["tanh"]).backward(y)
 
 
+def test_schedule_clipping_and_early_stopping():
+    """What fit has beside: all of it is around the engine."""
+    x, t = data()
+    settings = {"schedule": "cosine", "clip_norm": 0.1, "validation_data": (x[:10], t[:10]), "early_stopping": 2}
+    assert_same_fit(network("tanh"), network(ACTIVATIONS["tanh"], half_square), x, t, lambda: Adam(0.01), **settings)
+
+
+def test_lbfgs():
+    x, t = data()
+    nets = network("tanh"), network(ACTIVATIONS["tanh"], half_square)
+    losses = [net.fit(x, t, optimizer=LBFGS(max_iter=20), progress=False).loss for net in nets]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
+    assert losses[1][-1] < 0.5 * losses[1][0]
+
+
+def test_a_checkpoint_is_gone_on_with_to_the_same_bits(tmp_path):
+    """The functions are not in it: the network that goes on has them, by the same names."""
+    x, t = data()
+
+    def run(loss, **settings):
+        net = network((np.tanh, dtanh), loss, dropout=0.2, batch_norm=True)
+        net.fit(x, t, optimizer=Adam(), batch_size=16, epochs=5, rng=0, progress=False, **settings)
+        return net.core.params
+
+    calls = []
+
+    def loss(y, t):
+        calls.append(len(y))
+        if len(calls) == 11:
+            raise KeyboardInterrupt
+        return half_square(y, t)
+
+    loss.__name__ = "half_square"
+    whole = run(half_square)
+    checkpoint = {"checkpoint": tmp_path / "run.ckpt", "checkpoint_every": 1}
+    assert np.any(run(loss, **checkpoint) != whole)
+    np.testing.assert_array_equal(run(half_square, **checkpoint, resume=True), whole)
+    with pytest.raises(ValueError, match="loss"):
+        run("squared_error", **checkpoint, resume=True)
+
+
 def test_a_population_of_both():
     x, t = data()
     nets = [network(activation) for activation in ("tanh", ACTIVATIONS["tanh"], "tanh")]
@@ -241,7 +283,7 @@ def test_a_population_of_both():
         net.fit(x, t, epochs=2, rng=child, progress=False)
     for net, other in zip(nets, alone, strict=True):
         np.testing.assert_array_equal(net.core.params, other.core.params)
-    with pytest.raises(ValueError, match="sample_weight is given with the loss half_square"):
+    with pytest.raises(ValueError, match="samples have weights, expected none with the loss half_square"):
         fit_many([network(), network(loss=half_square)], x, t, sample_weight=np.ones(50), progress=False)
 
 
@@ -404,10 +446,14 @@ def test_what_is_no_pair_of_functions(activation):
 
 def test_what_functions_do_not_go_with():
     x, t = data()
-    with pytest.raises(ValueError, match="sample_weight is given with the loss half_square, expected None"):
+    with pytest.raises(ValueError, match="samples have weights, expected none with the loss half_square"):
         network(loss=half_square).loss(x, t, sample_weight=np.ones(50))
-    with pytest.raises(ValueError, match="sample_weight is given"):
+    with pytest.raises(ValueError, match="samples have weights"):
         network(loss=half_square).fit(x, t, sample_weight=np.ones(50), progress=False)
+    labels = np.arange(50) % 3
+    for optimizer in (SGD(), LBFGS()):
+        with pytest.raises(ValueError, match="samples have weights"):
+            network(loss=half_square).fit(x, labels, class_weight="balanced", optimizer=optimizer, progress=False)
     with pytest.raises(ValueError, match=r"label_smoothing is 0\.1, expected 0 with loss 'half_square'"):
         NeuralNetwork(loss=half_square, label_smoothing=0.1)
     with pytest.raises(ValueError, match="expected None or 'softmax' with softmax_cross_entropy"):

@@ -44,6 +44,7 @@ class Data:
         self.true = self.t
         if class_weight is not None:
             self._weigh(net, class_weight)
+        net.expect_unweighted(self.weights)
         self._compressed: dict[float, Any] = {}
 
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:

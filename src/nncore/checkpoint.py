@@ -196,7 +196,7 @@ def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
             for i, layer in enumerate(net.layers, start=1)
             for name, value in {
                 **{name: getattr(layer, name) for name in sizes},
-                "activation": layer.activation_label,
+                "activation": layer.activation_label,  # of functions their names
                 **layer.settings(),
             }.items()
         },

@@ -376,9 +376,19 @@ class NeuralNetwork:
 
     def _weights(self, sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
         """The weights of samples, if this loss can be weighted."""
-        if sample_weight is not None and self.loss_function:
-            raise ValueError(f"sample_weight is given with the loss {self.loss_name}, expected None: weigh within it")
+        self.expect_unweighted(sample_weight)
         return _checks.sample_weights(sample_weight, n_samples, self.n_out)
+
+    def expect_unweighted(self, weights: ArrayLike | None) -> None:
+        """That a loss that is a function, and reduces a batch itself, gets no weights.
+
+        Raises
+        ------
+        ValueError
+            If it gets some.
+        """
+        if weights is not None and self.loss_function:
+            raise ValueError(f"samples have weights, expected none with the loss {self.loss_name}: it can weigh itself")
 
     def expect_names(self, what: str, *, loss: bool = True) -> None:
         """That no activation, and no loss unless it does not matter, is a function: what (a file) cannot hold one.

@@ -77,7 +77,7 @@ def prepare(
 ) -> "_Run":
     """Check the settings; nothing changes before the run trains."""
     n = len(data.x)
-    net._weights(data.weights, n)
+    net.expect_unweighted(data.weights)  # again: others of a population share the data
     batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
         raise ValueError(f"batch_size is {batch_size}, expected at most {n}, the number of samples")
