@@ -23,7 +23,11 @@ from nncore_ext.loss cimport (
     terms_row,
 )
 from nncore_ext.optimizer cimport OptimizerSpec, begin_step, optimizer_update
-from nncore_ext.vmath cimport vmax, vsigmoid
+from nncore_ext.vmath cimport axpby, vdot, vmax, vsigmoid
+
+cdef enum:
+    # Weights whose squares are summed at a time: few enough for float32.
+    PENALTY_BLOCK = 1 << 10
 
 cdef struct LayerSpec:
     Py_ssize_t n_in
@@ -245,8 +249,8 @@ cdef inline double network_penalty(
     """
     cdef LayerSpec *layer
     cdef double total = 0, scale = 1
-    cdef floating l1, l2
-    cdef Py_ssize_t k, i
+    cdef floating l1
+    cdef Py_ssize_t k, i, n
     if net.penalty_by_samples:
         scale = 1 / whole if whole > 0 else 0
     for k in range(net.n_layers):
@@ -254,20 +258,27 @@ cdef inline double network_penalty(
         if layer.l1 == 0 and layer.l2 == 0:
             continue
         total += scale * weights_penalty(layer, params)
+        n = layer.n_in * layer.n_out
         if grads != NULL:
-            l1, l2 = <floating> (scale * layer.l1), <floating> (scale * layer.l2)
-            for i in range(layer.W, layer.W + layer.n_in * layer.n_out):
-                grads[i] += l2 * params[i] + (l1 if params[i] > 0 else -l1 if params[i] < 0 else 0)
+            axpby(<floating> (scale * layer.l2), params + layer.W, True, grads + layer.W, n)
+        if grads != NULL and layer.l1 != 0:
+            l1 = <floating> (scale * layer.l1)
+            for i in range(layer.W, layer.W + n):
+                grads[i] += l1 if params[i] > 0 else -l1 if params[i] < 0 else 0
     return total
 
 
 cdef inline double weights_penalty(const LayerSpec *layer, const floating *params) noexcept nogil:
-    """l2 / 2 * sum(W^2) + l1 * sum(|W|)"""
+    """l2 / 2 * sum(W^2) + l1 * sum(|W|); blocks in vectors, their sums in double: one by one was a tenth of a step"""
     cdef double squares = 0, sizes = 0
-    cdef Py_ssize_t i
-    for i in range(layer.W, layer.W + layer.n_in * layer.n_out):
-        squares += <double> params[i] * params[i]
-        sizes += fabs(params[i])
+    cdef Py_ssize_t i = layer.W, end = layer.W + layer.n_in * layer.n_out, n
+    while i < end and layer.l2 != 0:
+        n = min(end - i, <Py_ssize_t> PENALTY_BLOCK)
+        squares += vdot(params + i, params + i, n)
+        i += n
+    if layer.l1 != 0:
+        for i in range(layer.W, end):
+            sizes += fabs(params[i])
     return 0.5 * layer.l2 * squares + layer.l1 * sizes
 
 
