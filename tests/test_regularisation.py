@@ -301,6 +301,21 @@ def test_accuracy_and_probabilities_of_one_logit(fused, rng):
     assert net._accuracy(*net._batch(x, t)[:2]) > 0.97
 
 
+@pytest.mark.parametrize("activation", ["gelu", "silu", "softplus"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_first_layer_on_compressed_rows(activation, threads, rng):
+    """What keeps its slope beside its output, or is not 0 at 0, where rows of weights are padded."""
+    from nncore._dispatch import sparse
+
+    nets = [network(sizes=(80, 33, 7, 3), activations=(activation, "tanh", None), dropout=0.2) for _ in range(2)]
+    x, t = batch(rng, nets[0])
+    x *= rng.random(x.shape) < 0.1
+    for net, rows in zip(nets, (x, sparse.compress(x, 0.5)), strict=True):
+        net.core.n_threads = threads
+        net.core.train(rows, t, None, np.tile(np.arange(20), 3), 0, 20, 8, 0.1, np.empty(9), seed=3)
+    np.testing.assert_allclose(nets[1].core.params, nets[0].core.params, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("shape", [(9, 4), (4, 9), (5, 5)])
 def test_orthogonal_weights(shape):
     W = Layer(*shape, init="orthogonal", rng=0).weights
