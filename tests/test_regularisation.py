@@ -335,6 +335,17 @@ def test_settings_of_a_layer_may_change(rng):
     np.testing.assert_array_equal(net.params["W1"], frozen)
 
 
+def test_dropout_of_the_last_layer_is_refused_later_too(rng):
+    net = network()
+    x, t = batch(rng, net)
+    before = net.gradient(x, t)
+    with pytest.raises(ValueError, match=r"the last layer has dropout 0.3, expected 0: its outputs are the network's"):
+        net.layers[-1].dropout = 0.3
+    assert net.layers[-1].dropout == 0
+    net.fit(x, t, optimizer=SGD(0.1), batch_size=20, epochs=1)
+    np.testing.assert_allclose(net.params["W3"], network().params["W3"] - 0.1 * before["W3"], atol=1e-14)
+
+
 def test_names_with_a_parameter():
     layer = Layer(2, 2, "leaky_relu(0.2)")
     assert (layer.activation, layer.activation_name, layer.activation_param) == ("leaky_relu(0.2)", "leaky_relu", 0.2)

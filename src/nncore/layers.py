@@ -46,9 +46,13 @@ class _Setting(Generic[T]):
         return value
 
     def __set__(self, layer: "Layer", value: Any) -> None:
-        layer.__dict__[self.name] = self.check(value, self.name)
+        before, layer.__dict__[self.name] = layer.__dict__.get(self.name), self.check(value, self.name)
         if layer.__dict__.get("_network") is not None:
-            layer._network.configure(layer)  # type: ignore[union-attr]
+            try:
+                layer._network.configure(layer)  # type: ignore[union-attr]
+            except ValueError:
+                layer.__dict__[self.name] = before
+                raise
 
 
 class Layer:

@@ -235,9 +235,7 @@ class NeuralNetwork:
             raise ValueError(
                 f"the last layer has activation {last.activation!r}, expected {names} with {self.loss_name}"
             )
-        if last.dropout or last.batch_norm:
-            what, no = (f"dropout {last.dropout}", "0") if last.dropout else ("batch_norm", "none")
-            raise ValueError(f"the last layer has {what}, expected {no}: its outputs are the network's")
+        self._expect_plain_last()
         specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
         if self._loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
             specs[-1] = (*last.shape, core_activation.LOGISTIC, last.use_bias, last.trainable_bias)
@@ -256,9 +254,22 @@ class NeuralNetwork:
             _configure(core, index, layer)
         return core
 
+    def _expect_plain_last(self) -> None:
+        last = self._layer(-1)
+        if last.dropout or last.batch_norm:
+            what, no = (f"dropout {last.dropout}", "0") if last.dropout else ("batch_norm", "none")
+            raise ValueError(f"the last layer has {what}, expected {no}: its outputs are the network's")
+
     def configure(self, layer: Layer) -> None:
-        """Read the settings of a layer again: one of them was changed."""
+        """Read the settings of a layer again: one of them was changed.
+
+        Raises
+        ------
+        ValueError
+            If the last layer may not have it; the core goes on with the old ones.
+        """
         if self._core is not None:
+            self._expect_plain_last()
             _configure(self._core, self._layers.index(layer), layer)
 
     def _named(self, flat: Array) -> dict[str, Array]:
