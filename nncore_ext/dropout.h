@@ -1,5 +1,5 @@
 /* Dropout by a counter: whether output i of a layer is dropped depends on a key and i alone, not on what was drawn
- * before, so that a mask can be had twice, by any number of threads, and after a resumed run.
+ * before, so that a mask can be had twice, in blocks by any number of threads, and after a resumed run.
  *
  * Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), inverted: what stays is scaled up. The bits
  * are those of the counter after two rounds of multiply and shift, whose constants are Wellons's (lowbias32, 2018).
@@ -36,16 +36,16 @@ static inline uint64_t nn_key(uint64_t key, uint64_t part)
 }
 
 #define NN_DEFINE_DROPOUT(REAL, S)                                                                 \
-    static inline void nn_drop_##S(REAL *z, uint32_t below, REAL scale, uint64_t key, ptrdiff_t n) \
+    static inline void nn_drop_##S(REAL *z, uint32_t below, REAL scale, uint64_t key, ptrdiff_t first, ptrdiff_t n) \
     {                                                                                              \
         NN_SIMD_LOOP for (ptrdiff_t i = 0; i < n; i++)                                             \
-            z[i] = nn_random_bits(key, (uint32_t)i) < below ? 0 : z[i] * scale;                    \
+            z[i] = nn_random_bits(key, (uint32_t)(first + i)) < below ? 0 : z[i] * scale;          \
     }                                                                                              \
     static inline void nn_drop_backward_##S(REAL *restrict z, REAL *restrict da, uint32_t below, REAL scale, \
-                                            uint64_t key, ptrdiff_t n)                             \
+                                            uint64_t key, ptrdiff_t first, ptrdiff_t n)            \
     {                                                                                              \
         NN_SIMD_LOOP for (ptrdiff_t i = 0; i < n; i++) {                                           \
-            da[i] = nn_random_bits(key, (uint32_t)i) < below ? 0 : da[i] * scale;                  \
+            da[i] = nn_random_bits(key, (uint32_t)(first + i)) < below ? 0 : da[i] * scale;        \
             z[i] /= scale;                                                                         \
         }                                                                                          \
     }

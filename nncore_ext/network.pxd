@@ -109,11 +109,12 @@ cdef inline const floating *layer_input(
 
 cdef inline void network_forward(
     const NetworkSpec *net, const floating *params, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first, bint training, uint64_t key
+    Py_ssize_t m, Py_ssize_t first, bint training, uint64_t key, Py_ssize_t row
 ) noexcept nogil:
     """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)
 
-    training: normalised layers take the moments of the batch. key: of the step, for dropout; 0: none.
+    training: normalised layers take the moments of the batch. key: of the step, for dropout; 0: none. row: where in
+    its batch x begins, for dropout too.
     """
     cdef LayerSpec *layer
     cdef floating *z
@@ -128,7 +129,7 @@ cdef inline void network_forward(
                          layer_moments(net, workspace, k), training, m, layer.n_out)
         activation_forward(layer.activation, layer.param, z, layer_slope(net, workspace, m, k), m * layer.n_out)
         if key and layer.dropout > 0:
-            drop(z, layer.dropout, layer_key(key, k), m * layer.n_out)
+            drop(z, layer.dropout, layer_key(key, k), row * layer.n_out, m * layer.n_out)
         x = z
 
 
@@ -180,17 +181,17 @@ cdef inline double total_weight(const Weights *weights, Py_ssize_t m) noexcept n
 
 
 cdef inline double network_loss(
-    const NetworkSpec *net, floating *workspace, floating *t, const Weights *weights, Py_ssize_t m
+    const NetworkSpec *net, floating *workspace, floating *t, const Weights *weights, Py_ssize_t m, double whole
 ) noexcept nogil:
-    """sum(w * loss) / total_weight over the m samples without penalties, and da of the last layer
+    """sum(w * loss) / whole over the m samples without penalties, and da of the last layer
 
-    A batch whose weights are all zero has loss 0 and gradient 0. t of cross-entropy is overwritten by w * t where
-    outputs have weights.
+    whole: total_weight of the batch. One whose weights are all zero has loss 0 and gradient 0. t of cross-entropy is
+    overwritten by w * t where outputs have weights.
     """
     cdef LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
-    cdef double total = 0, whole = total_weight(weights, m), weight, log_sum
+    cdef double total = 0, weight, log_sum
     cdef const double *w = NULL
     cdef Py_ssize_t s, k, n_out = net.n_out
     if net.loss == SOFTMAX_CROSS_ENTROPY:
@@ -284,12 +285,12 @@ cdef inline double weights_penalty(const LayerSpec *layer, const floating *param
 
 cdef inline void network_backward(
     const NetworkSpec *net, const floating *params, floating *grads, const floating *x, floating *workspace,
-    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz, bint training, uint64_t key
+    Py_ssize_t m, Py_ssize_t first, floating *dx, floating *dz, bint training, uint64_t key, Py_ssize_t row
 ) noexcept nogil:
     """grads of the layers from first on, and da of the one before, from da of the last layer; dx (m, n_in) unless NULL
 
     dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z. training,
-    key: as in network_forward; hidden outputs that were not dropped become what they were before.
+    key, row: as in network_forward; hidden outputs that were not dropped become what they were before.
     """
     cdef LayerSpec *layer
     cdef const floating *z_in
@@ -314,7 +315,7 @@ cdef inline void network_backward(
                 memcpy(dz + m * net.layers[k - 1].unit, da_in, m * layer.n_in * sizeof(floating))
             if key and net.layers[k - 1].dropout > 0:
                 drop_backward(layer_z(net, workspace, m, k - 1), da_in, net.layers[k - 1].dropout,
-                              layer_key(key, k - 1), m * layer.n_in)
+                              layer_key(key, k - 1), row * layer.n_in, m * layer.n_in)
             layer_backward(net, workspace, m, k - 1)
 
 

@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
+from nncore_ext.batch cimport Plan, has_dropout, moves_by_gradient_alone
 from nncore_ext.batch_norm cimport NORM_VECTORS, norm_backward, norm_forward
 from nncore_ext.dropout cimport drop, layer_key, step_key
 from nncore_ext.loss cimport HINGE, SOFTMAX_CROSS_ENTROPY
@@ -23,9 +24,11 @@ from nncore_ext.numdiff cimport (
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, optimizer_spec, state_vectors
 from nncore_ext.product cimport NN_USES_BLAS
-from nncore_ext.rows cimport FLOAT32, FLOAT64, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets
+from nncore_ext.rows cimport (
+    FLOAT32, FLOAT64, PARTS, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets,
+)
 from nncore_ext.training cimport (
-    Plan, has_dropout, moves_by_gradient_alone, sparse_workspace, train_online, train_sparse, train_steps,
+    dense_workspace, sparse_columns, sparse_workspace, train_online, train_sparse, train_steps,
 )
 from nncore_ext.vmath cimport vfinite
 
@@ -122,14 +125,16 @@ cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, do
 
 
 cdef int set_compressed(CompressedRows *rows, x, Py_ssize_t n_features, double scale) except -1:
-    """From sparse.CompressedRows, whose columns and row starts are trusted"""
-    cdef cnp.ndarray indptr = x.indptr, columns = x.columns, values = x.values
-    if x.n_features != n_features:
-        raise TypeError(f"x has rows of {x.n_features}, expected {n_features}")
+    """From sparse.CompressedRows, whose columns and pieces are trusted"""
+    cdef cnp.ndarray pieces = x.pieces, bounds = x.bounds, columns = x.columns, values = x.values
+    if x.bounds[PARTS] != n_features:
+        raise TypeError(f"x has rows of {x.bounds[PARTS]}, expected {n_features}")
     rows.element = element_type(values, "x")
     rows.scale = scale if rows.element == UINT8 else 1.0
     rows.wide = cnp.PyArray_TYPE(columns) == cnp.NPY_INT32
-    rows.indptr = <const Py_ssize_t *> data_of(indptr, "indptr", cnp.NPY_INTP, len(indptr))
+    rows.max_piece, rows.n_values = x.max_piece, len(values)
+    rows.pieces = <const Py_ssize_t *> data_of(pieces, "pieces", cnp.NPY_INTP, len(pieces))
+    rows.bounds = <const Py_ssize_t *> data_of(bounds, "bounds", cnp.NPY_INTP, PARTS + 1)
     rows.columns = data_of(columns, "columns", cnp.NPY_INT32 if rows.wide else cnp.NPY_UINT16, len(values))
     rows.values = data_of(values, "values", cnp.PyArray_TYPE(values), len(values))
     return 0
@@ -545,9 +550,9 @@ cdef class Network:
         if spec.dropout == 0:
             return
         if self.single:
-            drop(<float *> data, spec.dropout, layer_key(step_key(seed, step), layer), size)
+            drop(<float *> data, spec.dropout, layer_key(step_key(seed, step), layer), 0, size)
         else:
-            drop(<double *> data, spec.dropout, layer_key(step_key(seed, step), layer), size)
+            drop(<double *> data, spec.dropout, layer_key(step_key(seed, step), layer), 0, size)
 
     def forward_keep(self, cnp.ndarray x, cnp.ndarray out):
         """As forward, and keeps what backward needs"""
@@ -616,23 +621,21 @@ cdef class Network:
         if not (1 <= batch_size <= epoch_size and position >= 0 and position % epoch_size % batch_size == 0):
             raise ValueError(f"batch_size is {batch_size}, epoch_size {epoch_size}, position {position}, "
                              f"expected a batch within an epoch and a position where one starts")
-        size = batch_size * (2 * self.spec.n_units + self.spec.n_out)
-        plan.compressed.indptr = NULL
+        plan.compressed.pieces = NULL
         if isinstance(x, np.ndarray):
             set_rows(&plan.x, x, "x", self.spec.n_in, self.input_scale)
             rows = n_rows(x, "x")
-            size += batch_size * self.spec.n_in
+            size = dense_workspace(&self.spec, batch_size)
         else:
             if self.spec.layers[0].gamma >= 0:
                 raise ValueError("x is compressed, expected dense rows: the first layer is normalised")
             set_compressed(&plan.compressed, x, self.spec.n_in, self.input_scale)
-            rows = len(x.indptr) - 1
-            nonzeros = batch_size * x.max_row
-            if nonzeros >= 2**31:
-                raise ValueError(f"batch_size is {batch_size} with up to {x.max_row} non-zeros a row, "
-                                 f"expected fewer than 2**31 in a batch")
-            size = sparse_workspace(&self.spec, batch_size, nonzeros, self.params.itemsize)
-            scratch = np.empty(batch_size + 1 + nonzeros, np.int32)
+            rows = (len(x.pieces) - 1) // PARTS
+            if PARTS * batch_size * x.max_piece >= 2**31:
+                raise ValueError(f"batch_size is {batch_size} with up to {x.max_piece} non-zeros in a quarter of a "
+                                 f"row, expected fewer than 2**31 in a batch")
+            size = sparse_workspace(&self.spec, batch_size, x.max_piece, self.params.itemsize)
+            scratch = np.empty(sparse_columns(batch_size, x.max_piece), np.int32)
             columns = <int *> cnp.PyArray_DATA(scratch)
         if rows != n:
             raise TypeError(f"t has {n} rows, expected {rows}")
@@ -656,7 +659,7 @@ cdef class Network:
         if plan.n_index and not 0 <= index.min() <= index.max() < n:
             raise IndexError(f"index has values from {index.min()} to {index.max()}, expected 0 to {n - 1}")
         packed.size = 0
-        if (batch_size == 1 and plan.compressed.indptr == NULL and moves_by_gradient_alone(&self.spec, &plan)
+        if (batch_size == 1 and plan.compressed.pieces == NULL and moves_by_gradient_alone(&self.spec, &plan)
                 and not plan.weights.by_output):
             plan_packed(&self.spec, &packed, self.params.itemsize)
             size = max(size, packed.size + NN_VECTOR // self.params.itemsize)
@@ -822,7 +825,7 @@ cdef void forward_block(const NetworkSpec *net, const floating *params, const Ro
         x = <const floating *> rows.data + start * rows.n_features
     else:
         gather_rows(rows, NULL, start, buffer + m * net.n_units, m)
-    kernel.network_forward(net, params, x, buffer, m, 0, False, 0)
+    kernel.network_forward(net, params, x, buffer, m, 0, False, 0, 0)
     kernel.network_output(net, buffer, y + start * net.n_out, m)
 
 
@@ -843,8 +846,8 @@ cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Ro
         if weights.values != NULL:
             part.values = weights.values + start * (net.n_out if weights.by_output else 1)
         weight = kernel.total_weight(&part, m)
-        kernel.network_forward(net, params, x, buffer, m, 0, False, 0)
-        total += weight * kernel.network_loss(net, buffer, t, &part, m)
+        kernel.network_forward(net, params, x, buffer, m, 0, False, 0, 0)
+        total += weight * kernel.network_loss(net, buffer, t, &part, m, weight)
         whole += weight
         start += m
     return (total / whole if whole > 0 else 0.0) + kernel.network_penalty(net, params, <floating *> NULL, whole)
@@ -876,13 +879,13 @@ cdef double gradient_kept(const NetworkSpec *net, const floating *params, const 
     """workspace: z, da, x, t, dz of the m samples"""
     cdef floating *x = workspace + 2 * m * net.n_units
     cdef floating *t = x + m * net.n_in
-    cdef double loss
+    cdef double loss, whole = kernel.total_weight(weights, m)
     gather_rows(rows, NULL, 0, x, m)
     gather_targets(targets, NULL, 0, t, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, False, 0)
-    loss = kernel.network_loss(net, workspace, t, weights, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0)
-    loss += kernel.network_penalty(net, params, grads, kernel.total_weight(weights, m))
+    kernel.network_forward(net, params, x, workspace, m, 0, False, 0, 0)
+    loss = kernel.network_loss(net, workspace, t, weights, m, whole)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0, 0)
+    loss += kernel.network_penalty(net, params, grads, whole)
     if net.loss == SOFTMAX_CROSS_ENTROPY or net.layers[net.n_layers - 1].activation == LOGISTIC:
         # the logits of a fused layer become what it yields; with another loss they already are
         kernel.network_output(net, workspace, kernel.layer_z(net, workspace, m, net.n_layers - 1), m)
@@ -893,7 +896,7 @@ cdef void forward_kept(const NetworkSpec *net, const floating *params, const Row
                        floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     gather_rows(rows, NULL, 0, x, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, False, 0)
+    kernel.network_forward(net, params, x, workspace, m, 0, False, 0, 0)
     kernel.network_output(net, workspace, y, m)
     # a fused layer's logits become the probabilities that its derivative is written from
     memcpy(kernel.layer_z(net, workspace, m, net.n_layers - 1), y, m * net.n_out * sizeof(floating))
@@ -903,7 +906,7 @@ cdef void backward_kept(const NetworkSpec *net, const floating *params, const fl
                         floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
     cdef floating *x = workspace + 2 * m * net.n_units
     kernel.network_output_backward(net, workspace, dy, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, False, 0)
+    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, False, 0, 0)
 
 
 cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:

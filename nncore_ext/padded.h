@@ -2,7 +2,7 @@
  * by its non-zeros.
  *
  * W (n, ld) starts at a whole vector and ld is a multiple of NN_VECTOR bytes: no element is left over, and no load
- * crosses a cache line. Up to four vectors of a row of W stay in registers. Only nn_row takes other matrices as well,
+ * crosses a cache line. Up to eight vectors of a row of W stay in registers. Only nn_row takes other matrices as well,
  * at least a vector wide: its last vector then begins within the one before.
  */
 #ifndef NNCORE_PADDED_H
@@ -42,30 +42,27 @@
         for (ptrdiff_t i = 0; i < n; i++, W += ld)                                                 \
             NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(W + v * LANES) += x[i] * row[v]; \
     }                                                                                              \
-    /* a = start + sum over k < n of value[k] * W[index[k]] */                                     \
-    NN_INLINE void nn_gather_tile_##S(const int vectors, const REAL *value, const int *index, ptrdiff_t n, \
-                                      const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a)     \
+    /* a = sum over k < n of value[k] * W[index[k]] */                                             \
+    NN_INLINE void nn_gather_tile_##S(const int vectors, const int sets, const REAL *value, const int *index, ptrdiff_t n, \
+                                      const REAL *W, ptrdiff_t ld, REAL *a)                        \
     {                                                                                              \
-        nn_##S##x##LANES even[4], odd[4];                                                          \
+        nn_##S##x##LANES sum[2][8] = {{{0}}};                                                      \
         ptrdiff_t k = 0;                                                                           \
-        NN_UNROLL for (int v = 0; v < vectors; v++)                                                \
-            even[v] = *(const nn_##S##x##LANES *)(start + v * LANES), odd[v] = (nn_##S##x##LANES){0}; \
-        for (; k + 2 <= n; k += 2) {                                                               \
-            const REAL *W0 = W + (ptrdiff_t)index[k] * ld, *W1 = W + (ptrdiff_t)index[k + 1] * ld;                       \
-            NN_UNROLL for (int v = 0; v < vectors; v++) {                                          \
-                even[v] += value[k] * *(const nn_##S##x##LANES *)(W0 + v * LANES);                 \
-                odd[v] += value[k + 1] * *(const nn_##S##x##LANES *)(W1 + v * LANES);              \
-            }                                                                                      \
-        }                                                                                          \
-        if (k < n)                                                                                 \
+        for (; k + sets <= n; k += sets)                                                           \
+            NN_UNROLL for (int s = 0; s < sets; s++)                                               \
+                NN_UNROLL for (int v = 0; v < vectors; v++)                                        \
+                    sum[s][v] += value[k + s] * *(const nn_##S##x##LANES *)(W + index[k + s] * ld + v * LANES); \
+        for (; k < n; k++)                                                                         \
             NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
-                even[v] += value[k] * *(const nn_##S##x##LANES *)(W + (ptrdiff_t)index[k] * ld + v * LANES);  \
-        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + v * LANES) = even[v] + odd[v]; \
+                sum[0][v] += value[k] * *(const nn_##S##x##LANES *)(W + index[k] * ld + v * LANES); \
+        NN_UNROLL for (int s = 1; s < sets; s++)                                                   \
+            NN_UNROLL for (int v = 0; v < vectors; v++) sum[0][v] += sum[s][v];                    \
+        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v]; \
     }                                                                                              \
     NN_INLINE void nn_scatter_tile_##S(const int vectors, const REAL *value, const int *index, ptrdiff_t n, \
                                        const REAL *y, REAL *W, ptrdiff_t ld)                       \
     {                                                                                              \
-        nn_##S##x##LANES row[4];                                                                   \
+        nn_##S##x##LANES row[8];                                                                   \
         NN_UNROLL for (int v = 0; v < vectors; v++) row[v] = *(const nn_##S##x##LANES *)(y + v * LANES); \
         for (ptrdiff_t k = 0; k < n; k++) {                                                        \
             REAL *to = W + (ptrdiff_t)index[k] * ld;                                               \
@@ -99,21 +96,22 @@
         }                                                                                          \
     }                                                                                              \
     static inline void nn_gather_##S(const REAL *value, const int *index, ptrdiff_t n, const REAL *W, ptrdiff_t ld, \
-                                     const REAL *start, REAL *a)                                   \
+                                     REAL *a)                                                      \
     {                                                                                              \
         ptrdiff_t j = 0;                                                                           \
-        for (; j + 4 * LANES <= ld; j += 4 * LANES)                                                \
-            nn_gather_tile_##S(4, value, index, n, W + j, ld, start + j, a + j);                   \
+        for (; j + 8 * LANES <= ld; j += 8 * LANES) nn_gather_tile_##S(8, 1, value, index, n, W + j, ld, a + j); \
+        for (; j + 4 * LANES <= ld; j += 4 * LANES) nn_gather_tile_##S(4, 2, value, index, n, W + j, ld, a + j); \
         switch ((ld - j) / LANES) {                                                                \
-        case 3: nn_gather_tile_##S(3, value, index, n, W + j, ld, start + j, a + j); break;        \
-        case 2: nn_gather_tile_##S(2, value, index, n, W + j, ld, start + j, a + j); break;        \
-        case 1: nn_gather_tile_##S(1, value, index, n, W + j, ld, start + j, a + j); break;        \
+        case 3: nn_gather_tile_##S(3, 2, value, index, n, W + j, ld, a + j); break;                \
+        case 2: nn_gather_tile_##S(2, 2, value, index, n, W + j, ld, a + j); break;                \
+        case 1: nn_gather_tile_##S(1, 2, value, index, n, W + j, ld, a + j); break;                \
         }                                                                                          \
     }                                                                                              \
     static inline void nn_scatter_##S(const REAL *value, const int *index, ptrdiff_t n, const REAL *y, REAL *W, \
                                       ptrdiff_t ld)                                                \
     {                                                                                              \
         ptrdiff_t j = 0;                                                                           \
+        for (; j + 8 * LANES <= ld; j += 8 * LANES) nn_scatter_tile_##S(8, value, index, n, y + j, W + j, ld); \
         for (; j + 4 * LANES <= ld; j += 4 * LANES) nn_scatter_tile_##S(4, value, index, n, y + j, W + j, ld); \
         switch ((ld - j) / LANES) {                                                                \
         case 3: nn_scatter_tile_##S(3, value, index, n, y + j, W + j, ld); break;                  \
@@ -148,9 +146,9 @@ NN_DEFINE_PADDED(double, f64, 2)
             for (ptrdiff_t j = 0; j < ld; j++) W[i * ld + j] += x[i] * y[j];                       \
     }                                                                                              \
     static void nn_gather_##S(const REAL *value, const int *index, ptrdiff_t n, const REAL *W, ptrdiff_t ld, \
-                              const REAL *start, REAL *a)                                          \
+                              REAL *a)                                                             \
     {                                                                                              \
-        for (ptrdiff_t j = 0; j < ld; j++) a[j] = start[j];                                        \
+        for (ptrdiff_t j = 0; j < ld; j++) a[j] = 0;                                               \
         for (ptrdiff_t k = 0; k < n; k++) {                                                        \
             for (ptrdiff_t j = 0; j < ld; j++) a[j] += value[k] * W[(ptrdiff_t)index[k] * ld + j];            \
         }                                                                                          \

@@ -2,22 +2,14 @@
 
 from cython cimport floating
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    static inline void nn_prefetch(const char *start, ptrdiff_t n)
-    {
-        __asm__ volatile(""); /* a function that does nothing but prefetch counts as pure, and its calls are dropped */
-        for (ptrdiff_t i = 0; i < n; i += 64) __builtin_prefetch(start + i);
-    }
-    #else
-    static void nn_prefetch(const char *start, ptrdiff_t n) {}
-    #endif
-    """
-    void nn_prefetch(const char *start, Py_ssize_t n) noexcept nogil
-
-cdef enum ElementType:
-    FLOAT32, FLOAT64, UINT8
+cdef extern from "rows.h" nogil:
+    int FLOAT32 "NN_FLOAT32"
+    int FLOAT64 "NN_FLOAT64"
+    int UINT8 "NN_UINT8"
+    void nn_convert_f32(const void *row, int element, float scale, float *out, Py_ssize_t n)
+    void nn_convert_f64(const void *row, int element, double scale, double *out, Py_ssize_t n)
+    void nn_columns(const void *columns, bint wide, int *out, Py_ssize_t n)
+    void nn_prefetch(const char *start, Py_ssize_t n)
 
 # A data set's rows as they lie in memory: (n_rows, n_features), contiguous.
 cdef struct Rows:
@@ -26,12 +18,22 @@ cdef struct Rows:
     Py_ssize_t n_features
     double scale
 
-# The same for rows with many zeros: row i has values[indptr[i]:indptr[i + 1]] in those columns.
+cdef enum:
+    # The columns of compressed rows are cut into so many parts, each with about as many non-zeros: what threads share.
+    PARTS = 4
+    # What gather_compressed may write beyond the end.
+    OVERRUN = 16
+
+# The same for rows with many zeros: of part p row i has values[pieces[k]:pieces[k + 1]] in those columns, k =
+# PARTS * i + p, and the part ends before column bounds[p + 1].
 cdef struct CompressedRows:
-    const Py_ssize_t *indptr  # NULL: the rows are not compressed
+    const Py_ssize_t *pieces  # NULL: the rows are not compressed
+    const Py_ssize_t *bounds
+    Py_ssize_t max_piece  # the most non-zeros a piece has
     const void *columns
     bint wide  # columns are int, else unsigned short
     const void *values
+    Py_ssize_t n_values
     int element
     double scale
 
@@ -54,27 +56,27 @@ cdef fused column_t:
     int
 
 
-cdef inline void scale_row(const element_t *row, floating scale, floating *out, Py_ssize_t n) noexcept nogil:
-    """out = row * scale, in the network's float type"""
-    cdef Py_ssize_t j
-    for j in range(n):
-        out[j] = <floating> row[j] * scale
+cdef inline Py_ssize_t element_size(int element) noexcept nogil:
+    """Bytes of an element"""
+    return 1 if element == UINT8 else 4 if element == FLOAT32 else 8
+
+
+cdef inline void convert(const void *data, int element, double scale, floating *out, Py_ssize_t n) noexcept nogil:
+    """out = data * scale, in the network's float type"""
+    if floating is float:
+        nn_convert_f32(data, element, <float> scale, out, n)
+    else:
+        nn_convert_f64(data, element, scale, out, n)
 
 
 cdef inline void gather_rows(
     const Rows *rows, const Py_ssize_t *index, Py_ssize_t first, floating *out, Py_ssize_t m
 ) noexcept nogil:
     """out (m, n_features) = rows[index] * scale; index NULL: the m rows from first on"""
-    cdef Py_ssize_t s, n = rows.n_features, at
-    cdef floating scale = <floating> rows.scale
+    cdef Py_ssize_t s, n = rows.n_features, size = n * element_size(rows.element)
     for s in range(m):
-        at = n * (first + s if index == NULL else index[s])
-        if rows.element == UINT8:
-            scale_row(<const unsigned char *> rows.data + at, scale, out + s * n, n)
-        elif rows.element == FLOAT32:
-            scale_row(<const float *> rows.data + at, scale, out + s * n, n)
-        else:
-            scale_row(<const double *> rows.data + at, scale, out + s * n, n)
+        convert(<const char *> rows.data + size * (first + s if index == NULL else index[s]), rows.element, rows.scale,
+                out + s * n, n)
 
 
 cdef inline void gather_targets(
@@ -100,43 +102,23 @@ cdef inline void gather_targets(
             out[s * n + label] = on
 
 
-cdef inline void row_starts(
-    const CompressedRows *rows, const Py_ssize_t *index, int *start, Py_ssize_t m
+cdef inline Py_ssize_t gather_compressed(
+    const CompressedRows *rows, Py_ssize_t piece, floating *value, int *column
 ) noexcept nogil:
-    """start (m + 1,): where each of rows[index] begins when their non-zeros lie one after the other"""
-    cdef Py_ssize_t s
-    start[0] = 0
-    for s in range(m):
-        start[s + 1] = start[s] + <int> (rows.indptr[index[s] + 1] - rows.indptr[index[s]])
+    """The non-zeros of a piece in the network's float type, times scale, and their columns; returns how many
+
+    Up to OVERRUN - 1 elements after them are written as well: by whole vectors it took a third of the time.
+    """
+    cdef Py_ssize_t at = rows.pieces[piece], n = rows.pieces[piece + 1] - at
+    cdef Py_ssize_t copied = min((n + OVERRUN - 1) // OVERRUN * OVERRUN, rows.n_values - at)
+    nn_columns(<const char *> rows.columns + at * (4 if rows.wide else 2), rows.wide, column, copied)
+    convert(<const char *> rows.values + at * element_size(rows.element), rows.element, rows.scale, value, copied)
+    return n
 
 
-cdef inline void gather_compressed(
-    const CompressedRows *rows, Py_ssize_t row, floating *value, int *column
-) noexcept nogil:
-    """The non-zeros of a row in the network's float type, times scale, and their columns"""
-    cdef Py_ssize_t at = rows.indptr[row], n = rows.indptr[row + 1] - at
-    if rows.wide:
-        copy_columns(<const int *> rows.columns + at, column, n)
-    else:
-        copy_columns(<const unsigned short *> rows.columns + at, column, n)
-    if rows.element == UINT8:
-        scale_row(<const unsigned char *> rows.values + at, <floating> rows.scale, value, n)
-    elif rows.element == FLOAT32:
-        scale_row(<const float *> rows.values + at, <floating> rows.scale, value, n)
-    else:
-        scale_row(<const double *> rows.values + at, <floating> rows.scale, value, n)
-
-
-cdef inline void prefetch_compressed(const CompressedRows *rows, Py_ssize_t row) noexcept nogil:
-    """Have a row fetched from memory, for gather_compressed"""
-    cdef Py_ssize_t at = rows.indptr[row], n = rows.indptr[row + 1] - at
-    cdef Py_ssize_t itemsize = 1 if rows.element == UINT8 else 4 if rows.element == FLOAT32 else 8
-    nn_prefetch(<const char *> rows.columns + at * (4 if rows.wide else 2), n * (4 if rows.wide else 2))
-    nn_prefetch(<const char *> rows.values + at * itemsize, n * itemsize)
-
-
-cdef inline void copy_columns(const column_t *columns, int *out, Py_ssize_t n) noexcept nogil:
-    """out = columns as int"""
-    cdef Py_ssize_t k
-    for k in range(n):
-        out[k] = columns[k]
+cdef inline void prefetch_compressed(const CompressedRows *rows, Py_ssize_t piece) noexcept nogil:
+    """Have a piece fetched from memory, for gather_compressed"""
+    cdef Py_ssize_t at = rows.pieces[piece], n = rows.pieces[piece + 1] - at
+    cdef Py_ssize_t width = 4 if rows.wide else 2, size = element_size(rows.element)
+    nn_prefetch(<const char *> rows.columns + at * width, n * width)
+    nn_prefetch(<const char *> rows.values + at * size, n * size)

@@ -1,24 +1,22 @@
 """The first layer on samples with many zeros: forward and update touch the non-zeros only.
 
-Row s of a batch has value[start[s]:start[s + 1]] in the columns index[same], in ascending order. For the duration of a
-call the layer's weights lie in rows padded to whole vectors (padded.h), W (n_in, ld). Rows (forward) and columns
-(update) are shared by the threads, each written by one: the same bits for any number.
+Row s of a batch has value[start[s]:start[s + 1]] in the columns index[same] of a part. For the duration of a call the
+layer's weights lie in rows padded to whole vectors (padded.h), W (n_in, ld). Threads share the parts of the columns,
+the same ones forward and in the update: each keeps its rows of W in its own cache, where with rows of the batch shared
+instead every thread read what the other had just written (97 to 70 us an iteration of the book's job on two threads,
+together with the blocks of batch.pxd). The bits are the same for any number of threads.
 """
 
 from cython cimport floating
-from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
-from nncore_ext.activation cimport activation_forward
-from nncore_ext.network cimport LayerSpec
-from nncore_ext.rows cimport CompressedRows, gather_compressed, prefetch_compressed, row_starts
+from nncore_ext.rows cimport PARTS, CompressedRows, gather_compressed, nn_prefetch, prefetch_compressed
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
     void nn_gather_f32(
-        const float *value, const int *index, Py_ssize_t n, const float *W, Py_ssize_t ld, const float *start, float *a)
+        const float *value, const int *index, Py_ssize_t n, const float *W, Py_ssize_t ld, float *a)
     void nn_gather_f64(
-        const double *value, const int *index, Py_ssize_t n, const double *W, Py_ssize_t ld, const double *start,
-        double *a)
+        const double *value, const int *index, Py_ssize_t n, const double *W, Py_ssize_t ld, double *a)
     void nn_scatter_f32(const float *value, const int *index, Py_ssize_t n, const float *y, float *W, Py_ssize_t ld)
     void nn_scatter_f64(const double *value, const int *index, Py_ssize_t n, const double *y, double *W, Py_ssize_t ld)
 
@@ -48,87 +46,53 @@ cdef inline void unpad_rows(
         memcpy(out + i * n, x + i * ld, n * sizeof(floating))
 
 
-cdef inline void sparse_forward(
-    const CompressedRows *rows, const Py_ssize_t *samples, const Py_ssize_t *coming, floating *value, int *index,
-    int *start, const floating *W, const floating *b, const LayerSpec *layer, floating *z, floating *slope,
-    floating *scratch, Py_ssize_t m, Py_ssize_t ld, int n_threads
+cdef inline void forward_part(
+    const CompressedRows *rows, Py_ssize_t part, const Py_ssize_t *samples, Py_ssize_t n_left, floating *value,
+    int *index, int *start, const floating *W, floating *a, Py_ssize_t m, Py_ssize_t ld
 ) noexcept nogil:
-    """Gather rows[samples] and start, z (m, n_out) = f(x @ W + b) and slope; b (ld,), scratch: ld elements a thread
+    """a (m, ld) = x @ W with the columns of one part only of x = rows[samples], whose non-zeros are left in value
 
-    coming: the samples of the next batch, or NULL. Fetched from memory meanwhile they come 10 us a batch sooner.
+    samples goes on, n_left in all, with the batches to come: fetched from memory meanwhile they come 10 us sooner.
     """
-    cdef Py_ssize_t s
-    row_starts(rows, samples, start, m)
-    if n_threads == 1:
-        for s in range(m):
-            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, layer,
-                        z, slope, s, scratch, ld)
-            if coming != NULL:
-                prefetch_compressed(rows, coming[s])
-    else:
-        for s in prange(m, num_threads=n_threads, schedule="static"):
-            forward_row(rows, samples[s], value + start[s], index + start[s], start[s + 1] - start[s], W, b, layer,
-                        z, slope, s, scratch + threadid() * ld, ld)
-            if coming != NULL:
-                prefetch_compressed(rows, coming[s])
+    cdef Py_ssize_t s, piece
+    cdef int n
+    start[0] = 0
+    for s in range(m):
+        piece = PARTS * samples[s] + part
+        n = <int> gather_compressed(rows, piece, value + start[s], index + start[s])
+        if floating is float:
+            nn_gather_f32(value + start[s], index + start[s], n, W, ld, a + s * ld)
+        else:
+            nn_gather_f64(value + start[s], index + start[s], n, W, ld, a + s * ld)
+        start[s + 1] = start[s] + n
+        if s + m < n_left:
+            prefetch_compressed(rows, PARTS * samples[s + m] + part)
+        if s + 2 * m < n_left:  # where that will have to look
+            nn_prefetch(<const char *> (rows.pieces + PARTS * samples[s + 2 * m] + part), 1)
 
 
-cdef inline void forward_row(
-    const CompressedRows *rows, Py_ssize_t row, floating *value, int *index, Py_ssize_t n, const floating *W,
-    const floating *b, const LayerSpec *layer, floating *z, floating *slope, Py_ssize_t s, floating *scratch,
+cdef inline void sum_parts(
+    const floating *a, const floating *b, floating *z, Py_ssize_t part_size, Py_ssize_t m, Py_ssize_t n_out,
     Py_ssize_t ld
 ) noexcept nogil:
-    """Row s of z = f(x @ W + b) and of slope (m, n_out), unless NULL"""
-    gather_compressed(rows, row, value, index)
-    if floating is float:
-        nn_gather_f32(value, index, n, W, ld, b, scratch)
-    else:
-        nn_gather_f64(value, index, n, W, ld, b, scratch)
-    if slope == NULL:
-        activation_forward(layer.activation, layer.param, scratch, slope, ld)
-    else:
-        activation_forward(layer.activation, layer.param, scratch, slope + s * layer.n_out, layer.n_out)
-    memcpy(z + s * layer.n_out, scratch, layer.n_out * sizeof(floating))
-
-
-cdef inline void sparse_update(
-    const floating *value, const int *index, const int *start, const floating *y, floating *W,
-    Py_ssize_t m, Py_ssize_t n_in, Py_ssize_t ld, int n_threads
-) noexcept nogil:
-    """W += x.T @ y for y (m, ld): with y = -lr * da the update itself"""
-    cdef Py_ssize_t part
-    if n_threads == 1:
-        update_columns(value, index, start, y, W, m, 0, n_in, ld)
-    else:
-        # one range of columns a thread: with 8 ranges an iteration of the book's job took 70 instead of 52 us
-        for part in prange(n_threads, num_threads=n_threads, schedule="static"):
-            update_columns(value, index, start, y, W, m, n_in * part // n_threads, n_in * (part + 1) // n_threads, ld)
-
-
-cdef inline void update_columns(
-    const floating *value, const int *index, const int *start, const floating *y, floating *W,
-    Py_ssize_t m, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t ld
-) noexcept nogil:
-    """W[first:stop] += x[:, first:stop].T @ y, sample by sample"""
-    cdef Py_ssize_t s, begin, end
+    """z (m, n_out) = b + the sums of all parts, (m, ld) each, part_size elements apart"""
+    cdef Py_ssize_t s, j, p
     for s in range(m):
-        begin = first_at(index, start[s], start[s + 1], first)
-        end = first_at(index, begin, start[s + 1], stop)
+        for j in range(n_out):
+            z[s * n_out + j] = b[j]
+        for p in range(PARTS):
+            for j in range(n_out):
+                z[s * n_out + j] += a[p * part_size + s * ld + j]
+
+
+cdef inline void update_part(
+    const floating *value, const int *index, const int *start, const floating *y, floating *W, Py_ssize_t m,
+    Py_ssize_t ld
+) noexcept nogil:
+    """W += x.T @ y for the columns of one part and y (m, ld): with y = -lr * da the update itself"""
+    cdef Py_ssize_t s
+    for s in range(m):
         if floating is float:
-            nn_scatter_f32(value + begin, index + begin, end - begin, y + s * ld, W, ld)
+            nn_scatter_f32(value + start[s], index + start[s], start[s + 1] - start[s], y + s * ld, W, ld)
         else:
-            nn_scatter_f64(value + begin, index + begin, end - begin, y + s * ld, W, ld)
-
-
-cdef inline Py_ssize_t first_at(const int *index, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t column) noexcept nogil:
-    """The first place in index[begin:end], which ascends, with this column or a later one"""
-    cdef Py_ssize_t middle
-    if begin < end and index[end - 1] < column:
-        return end
-    while begin < end:
-        middle = (begin + end) // 2
-        if index[middle] < column:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
+            nn_scatter_f64(value + start[s], index + start[s], start[s + 1] - start[s], y + s * ld, W, ld)

@@ -3,7 +3,7 @@
 cimport numpy as cnp
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
-from nncore_ext.rows cimport column_t, element_t
+from nncore_ext.rows cimport PARTS, column_t, element_t
 
 from collections import namedtuple
 
@@ -11,10 +11,14 @@ import numpy as np
 
 cnp.import_array()
 
-CompressedRows = namedtuple("CompressedRows", "indptr columns values n_features max_row")
-CompressedRows.__doc__ = """Row i has values[indptr[i]:indptr[i + 1]] in those columns (uint16, or int32 when wide).
+cdef enum:
+    # Rows by which the columns of dense data are cut into parts.
+    SAMPLED_ROWS = 1000
 
-max_row: the most non-zeros a row has.
+CompressedRows = namedtuple("CompressedRows", "pieces bounds columns values max_piece")
+CompressedRows.__doc__ = """Row i has values[pieces[n * i]:pieces[n * (i + 1)]] in those columns, uint16 or int32.
+
+The n = len(bounds) - 1 pieces of a row lie in columns bounds[p] to bounds[p + 1]; max_piece: the most non-zeros of one.
 """
 
 
@@ -43,7 +47,50 @@ def compress(x, double max_density):
         fill_rows[float](x, indptr, columns, values)
     else:
         fill_rows[double](x, indptr, columns, values)
-    return CompressedRows(indptr, columns[:total], values[:total], x.shape[1], int(counts.max()))
+    some = x[::max(1, x.shape[0] // SAMPLED_ROWS)]
+    return cut(indptr, columns[:total], values[:total], np.count_nonzero(some, axis=0))
+
+
+def cut(const Py_ssize_t[::1] indptr, columns, values, counts):
+    """CompressedRows of rows that have values[indptr[i]:indptr[i + 1]] in those columns, ascending
+
+    counts (n_features,): non-zeros by column, of some rows or all, by which the parts are made as large as each other.
+    """
+    total = np.cumsum(counts)
+    bounds = np.concatenate([[0], np.searchsorted(total, counts.sum() * np.arange(1, PARTS) / PARTS), [len(total)]])
+    pieces = np.empty(PARTS * (indptr.shape[0] - 1) + 1, np.intp)
+    bounds = bounds.astype(np.intp)
+    if columns.dtype == np.uint16:
+        cut_rows[cnp.uint16_t](indptr, columns, bounds, pieces)
+    else:
+        cut_rows[int](indptr, columns, bounds, pieces)
+    return CompressedRows(pieces, bounds, columns, values, int(np.diff(pieces).max()))
+
+
+cdef int cut_rows(const Py_ssize_t[::1] indptr, const column_t[::1] columns, const Py_ssize_t[::1] bounds,
+                  Py_ssize_t[::1] pieces) except -1:
+    cdef Py_ssize_t s, p, at
+    with nogil:
+        for s in range(indptr.shape[0] - 1):
+            at = indptr[s]
+            for p in range(PARTS):
+                at = first_at(columns, at, indptr[s + 1], bounds[p])
+                pieces[s * PARTS + p] = at
+        pieces[pieces.shape[0] - 1] = indptr[indptr.shape[0] - 1]
+    return 0
+
+
+cdef Py_ssize_t first_at(const column_t[::1] columns, Py_ssize_t begin, Py_ssize_t end,
+                         Py_ssize_t bound) noexcept nogil:
+    """The first place in columns[begin:end], which ascends, with this column or a later one"""
+    cdef Py_ssize_t middle
+    while begin < end:
+        middle = (begin + end) // 2
+        if columns[middle] < bound:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
 
 
 cdef int count_nonzeros(const element_t[:, ::1] x, Py_ssize_t[::1] counts) except -1:

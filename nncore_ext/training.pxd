@@ -1,94 +1,21 @@
 """Many training steps without Python: gather a batch, forward, loss, backward, update."""
 
 from cython cimport floating
+from cython.parallel cimport prange
 from libc.math cimport isfinite
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
-from nncore_ext.dropout cimport drop, layer_key, step_key
-from nncore_ext.network cimport (
-    LayerSpec, NetworkSpec, Weights, clip_gradient, layer_da, layer_slope, network_backward, network_forward,
-    network_loss, network_penalty, network_update, total_weight,
+from nncore_ext.activation cimport activation_forward
+from nncore_ext.batch cimport (
+    Batch, Plan, block_gradient, block_grads, copies_size, finish_step, has_dropout, moves_by_gradient_alone,
+    set_batch, sum_blocks,
 )
+from nncore_ext.dropout cimport drop, layer_key
+from nncore_ext.network cimport LayerSpec, NetworkSpec, layer_da, layer_slope, network_update
 from nncore_ext.online cimport PackedNetwork, pack, packed_step, unpack
-from nncore_ext.optimizer cimport OptimizerSpec, is_plain
-from nncore_ext.rows cimport CompressedRows, Rows, Targets, gather_rows, gather_targets
-from nncore_ext.sparse cimport NN_VECTOR, pad_rows, padded, sparse_forward, sparse_update, unpad_rows
+from nncore_ext.rows cimport OVERRUN, PARTS, gather_rows, gather_targets
+from nncore_ext.sparse cimport NN_VECTOR, forward_part, pad_rows, padded, sum_parts, unpad_rows, update_part
 from nncore_ext.vmath cimport axpby
-
-# What training steps need. index holds samples of consecutive epochs, epoch_size each, and starts at the given
-# position within one; an epoch is taken batch_size samples a step, its last step what is left.
-cdef struct Plan:
-    Rows x
-    CompressedRows compressed  # instead of x
-    Targets t
-    Weights weights
-    const Py_ssize_t *index
-    Py_ssize_t n_index
-    Py_ssize_t position
-    Py_ssize_t epoch_size
-    Py_ssize_t batch_size
-    const double *lr  # one a step
-    OptimizerSpec *rule
-    double clip_norm  # 0: any
-    double clip_value
-    uint64_t seed  # of dropout
-    Py_ssize_t first_step  # steps of the run before this plan
-
-
-cdef inline bint has_dropout(const NetworkSpec *net) noexcept nogil:
-    """Whether a mask is to be drawn"""
-    cdef Py_ssize_t k
-    for k in range(net.n_layers):
-        if net.layers[k].dropout > 0:
-            return True
-    return False
-
-
-cdef inline bint moves_by_gradient_alone(const NetworkSpec *net, const Plan *plan) noexcept nogil:
-    """Whether a step is p -= lr * lr_scale * g with g of the loss, element by element"""
-    cdef Py_ssize_t k
-    for k in range(net.n_layers):
-        if net.layers[k].l1 != 0 or net.layers[k].l2 != 0 or net.layers[k].max_norm > 0:
-            return False
-    return is_plain(plan.rule) and plan.clip_norm == 0 and plan.clip_value == 0
-
-
-cdef inline uint64_t plan_key(const Plan *plan, Py_ssize_t step, bint drops) noexcept nogil:
-    """The key of the masks of a step, 0 without any"""
-    return step_key(plan.seed, plan.first_step + step) if drops else 0
-
-
-cdef inline Py_ssize_t next_batch(
-    const NetworkSpec *net, const Plan *plan, Py_ssize_t begin, floating *t, double *weights
-) noexcept nogil:
-    """Gather targets and weights of the batch that starts here in the index; returns its number of samples"""
-    cdef const Py_ssize_t *index = plan.index + begin
-    cdef Py_ssize_t m, s, n = net.n_out if plan.weights.by_output else 1
-    m = min(plan.batch_size, plan.n_index - begin, plan.epoch_size - (plan.position + begin) % plan.epoch_size)
-    gather_targets(&plan.t, index, 0, t, m)
-    if plan.weights.values != NULL:
-        for s in range(m):
-            memcpy(weights + s * n, plan.weights.values + index[s] * n, n * sizeof(double))
-    return m
-
-
-cdef inline Weights batch_weights(const Plan *plan, const double *weights) noexcept nogil:
-    """Those that next_batch gathered"""
-    cdef Weights batch
-    batch.values, batch.by_output = weights if plan.weights.values != NULL else NULL, plan.weights.by_output
-    return batch
-
-
-cdef inline double finish_step(
-    const NetworkSpec *net, const Plan *plan, floating *params, floating *grads, double whole, double lr
-) noexcept nogil:
-    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty"""
-    cdef double penalty = network_penalty(net, params, grads, whole)
-    if plan.clip_norm > 0 or plan.clip_value > 0:
-        clip_gradient(net, grads, plan.clip_value, plan.clip_norm)
-    plan.rule.lr = lr
-    network_update(net, params, grads, plan.rule, 0)
-    return penalty
 
 
 cdef inline Py_ssize_t train_steps(
@@ -98,28 +25,76 @@ cdef inline Py_ssize_t train_steps(
     """Run the plan; losses[i] = the loss of batch i before its update. Returns the number of finite ones:
     at a loss that is not finite it stops with the parameters that gave it.
 
-    workspace: batch_size * (2 n_units + n_in + n_out) elements; weights: those of a batch, or NULL.
+    workspace: dense_workspace elements; weights: those of a batch, or NULL.
     """
-    cdef Py_ssize_t begin = 0, step = 0, m
-    cdef Weights w = batch_weights(plan, weights)
+    cdef Py_ssize_t begin = 0, step = 0
     cdef bint drops = has_dropout(net)
-    cdef uint64_t key
-    cdef floating *t = workspace + 2 * plan.batch_size * net.n_units
-    cdef floating *x = t + plan.batch_size * net.n_out
+    cdef floating *copies = workspace + plan.batch_size * (2 * net.n_units + net.n_in + net.n_out)
+    cdef Batch batch
     while begin < plan.n_index:
-        m = next_batch(net, plan, begin, t, weights)
-        gather_rows(&plan.x, plan.index + begin, 0, x, m)
-        key = plan_key(plan, step, drops)
-        network_forward(net, params, x, workspace, m, 0, True, key)
-        losses[step] = network_loss(net, workspace, t, &w, m)
+        set_batch(net, plan, begin, step, drops, 0, weights, &batch)
+        dense_blocks(net, plan, &batch, params, grads, copies, workspace)
+        losses[step] = sum_blocks(net, grads, copies, 0, &batch)
         if not isfinite(losses[step]):
             return step
-        network_backward(net, params, grads, x, workspace, m, 0, <floating *> NULL, <floating *> NULL, True,
-                         key)
-        losses[step] += finish_step(net, plan, params, grads, total_weight(&w, m), plan.lr[step])
-        begin += m
+        losses[step] += finish_step(net, plan, params, grads, batch.whole, plan.lr[step])
+        begin += batch.m
         step += 1
     return step
+
+
+cdef inline Py_ssize_t dense_workspace(const NetworkSpec *net, Py_ssize_t batch_size) noexcept nogil:
+    """Elements that train_steps needs"""
+    return batch_size * (2 * net.n_units + net.n_in + net.n_out) + copies_size(net, 0, batch_size)
+
+
+cdef inline void dense_blocks(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, const floating *params, floating *grads, floating *copies,
+    floating *workspace
+) noexcept nogil:
+    """The gradient and loss of each block. A batch that is one block shares its products instead."""
+    cdef NetworkSpec alone = net[0]
+    cdef Py_ssize_t r
+    if batch.n_blocks == 1:
+        batch.loss[0] = dense_block(net, plan, batch, params, grads, workspace, 0)
+        return
+    alone.n_threads = 1
+    if net.n_threads == 1:
+        for r in range(batch.n_blocks):
+            batch.loss[r] = dense_block(&alone, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace,
+                                        r)
+    else:
+        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
+            batch.loss[r] = dense_block(&alone, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace,
+                                        r)
+
+
+cdef inline double dense_block(
+    const NetworkSpec *net, const Plan *plan, const Batch *batch, const floating *params, floating *grads,
+    floating *workspace, Py_ssize_t r
+) noexcept nogil:
+    """Gather block r, its gradient; returns its share in the loss"""
+    cdef Py_ssize_t row = batch.m * r // batch.n_blocks, m = batch.m * (r + 1) // batch.n_blocks - row
+    cdef const Py_ssize_t *index = plan.index + batch.begin + row
+    cdef floating *t = workspace + 2 * batch.m * net.n_units + row * net.n_out
+    cdef floating *x = workspace + batch.m * (2 * net.n_units + net.n_out) + row * net.n_in
+    gather_targets(&plan.t, index, 0, t, m)
+    gather_rows(&plan.x, index, 0, x, m)
+    return block_gradient(net, params, grads, x, workspace + 2 * row * net.n_units, t, batch, row, m, 0)
+
+
+cdef struct SparseMemory:
+    # The first layer of train_sparse: its padded weights and what a batch needs, of the network's float type.
+    void *W  # (n_in, ld)
+    void *b  # (ld,)
+    void *a  # PARTS times (batch_size, ld)
+    void *y  # (batch_size, ld)
+    void *value  # PARTS times capacity
+    int *index  # the same
+    int *start  # PARTS times (batch_size + 1)
+    Py_ssize_t ld
+    Py_ssize_t capacity
+    bint in_place  # the update goes into W; otherwise W, read before, holds its gradient meanwhile
 
 
 cdef inline Py_ssize_t train_sparse(
@@ -128,88 +103,174 @@ cdef inline Py_ssize_t train_sparse(
 ) noexcept nogil:
     """train_steps for compressed rows and a first layer that is not normalised
 
-    workspace: sparse_workspace elements, columns: batch_size + 1 + max_nonzeros.
+    workspace: sparse_workspace elements, columns: sparse_columns.
     """
     cdef LayerSpec *layer = &net.layers[0]
-    cdef Py_ssize_t begin = 0, step = 0, m, s, ld = padded(layer.n_out, sizeof(floating))
-    cdef floating *W = aligned(workspace)
-    cdef floating *b = W + layer.n_in * ld
-    cdef floating *y = b + ld
-    cdef floating *scratch = y + plan.batch_size * ld
-    cdef floating *work = scratch + net.n_threads * ld
-    cdef floating *t = work + 2 * plan.batch_size * net.n_units
-    cdef floating *value = t + plan.batch_size * net.n_out
-    cdef int *index = columns + plan.batch_size + 1
-    cdef const Py_ssize_t *coming
-    cdef bint update_bias = layer.b >= 0 and layer.trainable_bias
-    # plain descent updates the non-zeros only; with other rules every element of the first layer moves
-    cdef bint in_place = moves_by_gradient_alone(net, plan)
+    cdef Py_ssize_t begin = 0, step = 0, s
     cdef bint drops = has_dropout(net)
-    cdef Weights batch = batch_weights(plan, weights)
-    cdef double lr
-    cdef uint64_t key
-    pad_layer(layer, params, W, b, ld)
+    cdef SparseMemory first
+    cdef Batch batch, done
+    cdef bint more
+    first.ld = padded(layer.n_out, sizeof(floating))
+    first.capacity = part_capacity(plan.batch_size, plan.compressed.max_piece)
+    # plain descent updates the non-zeros only; with other rules every element of the first layer moves
+    first.in_place = moves_by_gradient_alone(net, plan)
+    first.W = aligned(workspace)
+    first.b = <floating *> first.W + layer.n_in * first.ld
+    first.a = <floating *> first.b + first.ld
+    first.y = <floating *> first.a + PARTS * plan.batch_size * first.ld
+    first.value = <floating *> first.y + plan.batch_size * first.ld
+    first.start = columns
+    first.index = columns + PARTS * (plan.batch_size + 1)
+    cdef floating *work = <floating *> first.value + PARTS * first.capacity
+    cdef floating *copies = work + plan.batch_size * (2 * net.n_units + net.n_out)
+    cdef floating *b = <floating *> first.b
+    pad_bias(layer, params, b, first.ld)
+    if plan.n_index:
+        set_batch(net, plan, 0, 0, drops, 1, weights, &batch)
+    for_parts(net, plan, &first, params, grads, NULL, True, &batch if plan.n_index else NULL)
     while begin < plan.n_index:
-        m = next_batch(net, plan, begin, t, weights)
-        coming = plan.index + begin + m if begin + 2 * m <= plan.n_index else NULL
-        sparse_forward(&plan.compressed, plan.index + begin, coming, value, index, columns, W, b, layer,
-                       work, layer_slope(net, work, m, 0), scratch, m, ld, net.n_threads)
-        key, lr = plan_key(plan, step, drops), plan.lr[step]
-        if drops and layer.dropout > 0:
-            drop(work, layer.dropout, layer_key(key, 0), m * layer.n_out)
-        network_forward(net, params, work, work, m, 1, True, key)
-        losses[step] = network_loss(net, work, t, &batch, m)
+        batch.lr = plan.lr[step]
+        sparse_blocks(net, plan, &batch, &first, params, grads, copies, work)
+        losses[step] = sum_blocks(net, grads, copies, 1, &batch)
         if not isfinite(losses[step]):
             break
-        network_backward(net, params, grads, value, work, m, 1, <floating *> NULL, <floating *> NULL, True,
-                         key)
-        if in_place:
-            plan.rule.lr = lr
-            network_update(net, params, grads, plan.rule, 1)
-        else:  # W and b, which were read already, hold their gradients meanwhile
-            memset(W, 0, (layer.n_in + 1) * ld * sizeof(floating))
-        pad_rows(layer_da(net, work, m, 0), <floating> (-lr * layer.lr_scale if in_place else 1.0), y, m, layer.n_out,
-                 ld)
-        sparse_update(value, index, columns, y, W, m, layer.n_in, ld, net.n_threads)
-        if update_bias:
-            for s in range(m):
-                axpby(<floating> 1, y + s * ld, True, b, ld)
-        if not in_place:
-            unpad_layer(layer, W, b, grads, ld)
-            losses[step] += finish_step(net, plan, params, grads, total_weight(&batch, m), lr)
-            pad_layer(layer, params, W, b, ld)
-        begin += m
+        done = batch
+        begin += batch.m
         step += 1
-    unpad_layer(layer, W, b, params, ld)
+        more = begin < plan.n_index
+        if more:
+            set_batch(net, plan, begin, step, drops, 1, weights, &batch)
+        if first.in_place:
+            plan.rule.lr = done.lr
+            network_update(net, params, grads, plan.rule, 1)
+            for_parts(net, plan, &first, params, grads, &done, False, &batch if more else NULL)
+        else:
+            for_parts(net, plan, &first, params, grads, &done, False, NULL)
+            memset(b, 0, first.ld * sizeof(floating))
+        if layer.b >= 0 and layer.trainable_bias:
+            for s in range(done.m):
+                axpby(<floating> 1, <floating *> first.y + s * first.ld, True, b, first.ld)
+        if not first.in_place:
+            if layer.b >= 0:
+                memcpy(grads + layer.b, b, layer.n_out * sizeof(floating))
+            losses[step - 1] += finish_step(net, plan, params, grads, done.whole, done.lr)
+            for_parts(net, plan, &first, params, grads, NULL, True, &batch if more else NULL)
+            pad_bias(layer, params, b, first.ld)
+    if first.in_place:
+        unpad_rows(<floating *> first.W, params + layer.W, layer.n_in, layer.n_out, first.ld)
+        if layer.b >= 0:
+            memcpy(params + layer.b, b, layer.n_out * sizeof(floating))
     return step
 
 
-cdef inline void pad_layer(
-    const LayerSpec *layer, const floating *params, floating *W, floating *b, Py_ssize_t ld
+cdef inline void pad_bias(
+    const LayerSpec *layer, const floating *params, floating *b, Py_ssize_t ld
 ) noexcept nogil:
-    """W (n_in, ld) and b (ld,) = the layer's part of params, padded with 0; without a bias b = 0"""
-    pad_rows(params + layer.W, <floating> 1, W, layer.n_in, layer.n_out, ld)
+    """b (ld,) = the layer's bias padded with 0; without one b = 0"""
     memset(b, 0, ld * sizeof(floating))
     if layer.b >= 0:
         memcpy(b, params + layer.b, layer.n_out * sizeof(floating))
 
 
-cdef inline void unpad_layer(
-    const LayerSpec *layer, const floating *W, const floating *b, floating *params, Py_ssize_t ld
+cdef inline void for_parts(
+    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
+    const Batch *done, bint pad, const Batch *next
 ) noexcept nogil:
-    """The layer's part of params = W (n_in, ld) and b (ld,) without their padding"""
-    unpad_rows(W, params + layer.W, layer.n_in, layer.n_out, ld)
-    if layer.b >= 0:
-        memcpy(params + layer.b, b, layer.n_out * sizeof(floating))
+    """do_part for each part of the columns; update and forward at one go leave W in the cache and threads together"""
+    cdef Py_ssize_t part
+    if net.n_threads == 1:
+        for part in range(PARTS):
+            do_part(net, plan, first, params, grads, done, pad, next, part)
+    else:
+        for part in prange(PARTS, num_threads=net.n_threads, schedule="static"):
+            do_part(net, plan, first, params, grads, done, pad, next, part)
+
+
+cdef inline void do_part(
+    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
+    const Batch *done, bint pad, const Batch *next, Py_ssize_t part
+) noexcept nogil:
+    """After the batch done, unless NULL: W moves, or grads are set. pad: W from params. The sums of the batch next."""
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], n = plan.compressed.bounds[part + 1] - at
+    cdef floating *W = <floating *> first.W
+    cdef floating *value = <floating *> first.value + part * first.capacity
+    cdef int *index = first.index + part * first.capacity
+    cdef int *start = first.start + part * (plan.batch_size + 1)
+    if done != NULL and not first.in_place:
+        memset(W + at * ld, 0, n * ld * sizeof(floating))
+    if done != NULL:
+        update_part(value, index, start, <floating *> first.y, W, done.m, ld)
+    if done != NULL and not first.in_place:
+        unpad_rows(W + at * ld, grads + layer.W + at * layer.n_out, n, layer.n_out, ld)
+    if pad:
+        pad_rows(params + layer.W + at * layer.n_out, <floating> 1, W + at * ld, n, layer.n_out, ld)
+    if next != NULL:
+        forward_part(&plan.compressed, part, plan.index + next.begin, plan.n_index - next.begin, value, index, start,
+                     W, <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
+
+
+cdef inline void sparse_blocks(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads, floating *copies, floating *work
+) noexcept nogil:
+    """As dense_blocks, from the sums of the first layer on"""
+    cdef NetworkSpec alone = net[0]
+    cdef Py_ssize_t r
+    if batch.n_blocks == 1:
+        batch.loss[0] = sparse_block(net, plan, batch, first, params, grads, work, 0)
+        return
+    alone.n_threads = 1
+    if net.n_threads == 1:
+        for r in range(batch.n_blocks):
+            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
+                                         work, r)
+    else:
+        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
+            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
+                                         work, r)
+
+
+cdef inline double sparse_block(
+    const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads, floating *workspace, Py_ssize_t r
+) noexcept nogil:
+    """The outputs of the first layer for block r, the gradient of the others and y; returns its share in the loss"""
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef Py_ssize_t row = batch.m * r // batch.n_blocks, m = batch.m * (r + 1) // batch.n_blocks - row, ld = first.ld
+    cdef floating *t = workspace + 2 * batch.m * net.n_units + row * net.n_out
+    cdef floating *z = workspace + 2 * row * net.n_units
+    cdef double loss
+    gather_targets(&plan.t, plan.index + batch.begin + row, 0, t, m)
+    sum_parts(<floating *> first.a + row * ld, <floating *> first.b, z, plan.batch_size * ld, m, layer.n_out, ld)
+    activation_forward(layer.activation, layer.param, z, layer_slope(net, z, m, 0), m * layer.n_out)
+    if batch.key and layer.dropout > 0:
+        drop(z, layer.dropout, layer_key(batch.key, 0), row * layer.n_out, m * layer.n_out)
+    loss = block_gradient(net, params, grads, z, z, t, batch, row, m, 1)
+    pad_rows(layer_da(net, z, m, 0), <floating> (-batch.lr * layer.lr_scale if first.in_place else 1.0),
+             <floating *> first.y + row * ld, m, layer.n_out, ld)
+    return loss
 
 
 cdef inline Py_ssize_t sparse_workspace(
-    const NetworkSpec *net, Py_ssize_t batch_size, Py_ssize_t max_nonzeros, Py_ssize_t itemsize
+    const NetworkSpec *net, Py_ssize_t batch_size, Py_ssize_t max_piece, Py_ssize_t itemsize
 ) noexcept nogil:
     """Elements that train_sparse needs"""
     cdef Py_ssize_t ld = padded(net.layers[0].n_out, itemsize)
-    return (NN_VECTOR // itemsize + (net.n_in + 1 + batch_size + net.n_threads) * ld
-            + batch_size * (2 * net.n_units + net.n_out) + max_nonzeros)
+    return (NN_VECTOR // itemsize + (net.n_in + 1 + (PARTS + 1) * batch_size) * ld
+            + PARTS * part_capacity(batch_size, max_piece) + batch_size * (2 * net.n_units + net.n_out)
+            + copies_size(net, 1, batch_size))
+
+
+cdef inline Py_ssize_t sparse_columns(Py_ssize_t batch_size, Py_ssize_t max_piece) noexcept nogil:
+    """Numbers that train_sparse needs for columns"""
+    return PARTS * (batch_size + 1 + part_capacity(batch_size, max_piece))
+
+
+cdef inline Py_ssize_t part_capacity(Py_ssize_t batch_size, Py_ssize_t max_piece) noexcept nogil:
+    """Non-zeros of a part that a batch may have, and what is written beyond them"""
+    return batch_size * max_piece + OVERRUN
 
 
 cdef inline floating *aligned(floating *memory) noexcept nogil:

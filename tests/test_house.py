@@ -125,9 +125,10 @@ PXD = {
     "dropout": set(),
     "network": {"activation", "batch_norm", "dense", "dropout", "loss", "optimizer", "vmath"},
     "rows": set(),
-    "sparse": {"activation", "network", "rows"},
+    "sparse": {"rows"},
     "online": {"activation", "dense", "network"},
-    "training": {"dropout", "network", "online", "optimizer", "rows", "sparse", "vmath"},
+    "batch": {"dropout", "network", "optimizer", "rows", "vmath"},
+    "training": {"activation", "batch", "dropout", "network", "online", "rows", "sparse", "vmath"},
     "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath"},
     "callback": set(),
 }

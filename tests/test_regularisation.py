@@ -43,15 +43,16 @@ def masked_gradient(net, x, t, masks):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", ["dense", "sparse"])
-def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, rng):
+@pytest.mark.parametrize("n", [20, 210])
+def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, n, rng):
+    """Whole, and in blocks of samples."""
     net = network(sizes=(80, 33, 7, 3), dtype=dtype, dropout=0.4)
     net.layers[1].dropout = 0.1
-    x, t = batch(rng, net)
+    net.core.n_threads = 2
+    x, t = batch(rng, net, n)
     x *= rng.random(x.shape) < (0.1 if rows == "sparse" else 1)
     seed, step = 2**63 + 12345, 7
-    masks = [
-        ref.dropout_mask(seed, step, k, layer.dropout, (20, layer.n_neurons)) for k, layer in enumerate(net.layers)
-    ]
+    masks = [ref.dropout_mask(seed, step, k, layer.dropout, (n, layer.n_neurons)) for k, layer in enumerate(net.layers)]
     expected = masked_gradient(net, x, t, masks)
     before = {name: value.copy() for name, value in net.params.items()}
     data = x
@@ -59,7 +60,7 @@ def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, rng):
         from nncore._dispatch import sparse
 
         data = sparse.compress(x, 0.5)
-    net.core.train(data, t, None, np.arange(20), 0, 20, 20, 1.0, np.empty(1), seed=seed, first_step=step)
+    net.core.train(data, t, None, np.arange(n), 0, n, n, 1.0, np.empty(1), seed=seed, first_step=step)
     for name, value in net.params.items():
         np.testing.assert_allclose(before[name] - value, expected[name], rtol=0, atol=400 * np.finfo(dtype).eps)
 

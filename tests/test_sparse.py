@@ -23,10 +23,15 @@ def test_compressed_rows_hold_every_value(core, shape, dtype, rng):
     x[-1, -1] = 9
     rows = core.sparse.compress(x, 1.0)
     assert rows.columns.dtype == (np.uint16 if shape[1] <= 2**16 else np.int32)
-    assert rows.max_row == np.count_nonzero(x, axis=1).max()
+    parts = len(rows.bounds) - 1
+    assert rows.bounds[0] == 0
+    assert rows.bounds[-1] == shape[1]
+    assert rows.max_piece == np.diff(rows.pieces).max()
     again = np.zeros_like(x)
-    for i in range(len(x)):
-        at = slice(rows.indptr[i], rows.indptr[i + 1])
+    for k in range(len(x) * parts):
+        i, part = divmod(k, parts)
+        at = slice(rows.pieces[k], rows.pieces[k + 1])
+        assert np.all((rows.bounds[part] <= rows.columns[at]) & (rows.columns[at] < rows.bounds[part + 1]))
         again[i, rows.columns[at]] = rows.values[at]
     np.testing.assert_array_equal(again, x)
     assert np.all(rows.values != 0)

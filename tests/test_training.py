@@ -11,7 +11,7 @@ import pytest
 import reference as ref
 
 import nncore
-from nncore import SGD, Layer, NeuralNetwork, TwoLayerNet, training
+from nncore import SGD, Layer, NeuralNetwork, TwoLayerNet, _threads, training
 
 
 def moons_net(dtype=np.float64, rng=0):
@@ -134,6 +134,59 @@ def test_threads_do_not_change_a_bit(rng):
 
     for n_threads in (2, 5):
         np.testing.assert_array_equal(run(n_threads), run(1))
+
+
+@pytest.mark.parametrize("rows", ["dense", "sparse"])
+@pytest.mark.parametrize("weights", [None, "by sample", "by output"])
+@pytest.mark.parametrize("make", [lambda: SGD(0.5), lambda: nncore.Adam(0.01)])
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_a_large_batch_in_blocks_is_that_of_its_whole_gradient(rows, weights, make, n_layers, rng):
+    """Blocks of samples have gradients of their own, parts of compressed columns sums of their own."""
+    n, sizes, optimizer = 410, (90, 40, 12, 3), make()
+
+    def network():
+        layers = [Layer(sizes[k], sizes[k + 1], "tanh") for k in range(n_layers - 1)]
+        return NeuralNetwork([*layers, Layer(sizes[n_layers - 1], 3)], loss="softmax_cross_entropy", rng=5)
+
+    nets = [network() for _ in range(4)]
+    x, t = rng.normal(size=(n, 90)), rng.integers(3, size=n)
+    if rows == "sparse":
+        x *= rng.random(x.shape) < 0.1
+    w = None if weights is None else rng.random(n if weights == "by sample" else (n, 3))
+    for n_threads, net in enumerate(nets[:3], 1):
+        net.fit(
+            x, t, sample_weight=w, optimizer=optimizer, batch_size=200, epochs=2, sampling="sequential",
+            n_threads=n_threads, progress=False,
+        )  # fmt: skip
+        np.testing.assert_array_equal(net.core.params, nets[0].core.params)
+    for start in (0, 200, 400) * 2:
+        part = slice(start, start + 200)
+        grads = nets[3].gradient(x[part], t[part], sample_weight=None if w is None else w[part])
+        optimizer.update(nets[3].params, grads)
+    np.testing.assert_allclose(nets[0].core.params, nets[3].core.params, rtol=0, atol=1e-12)
+
+
+def test_threads_are_chosen_by_what_calls_took():
+    pace = _threads.Pace((1, 2))
+
+    def call(seconds_per_step):
+        n_threads, steps = pace.next()
+        pace.took(n_threads, steps, steps * seconds_per_step[n_threads])
+        return n_threads
+
+    call({1: 1e-4, 2: 3e-4})  # two threads, which are started
+    assert pace.fastest == 1  # measured next
+    for _ in range(10):
+        call({1: 1e-4, 2: 6e-5})
+    assert pace.fastest == 2
+    call({1: 1e-4, 2: 1.5e-4})  # a hiccup
+    assert pace.fastest == 2
+    for _ in range(10):
+        call({1: 1e-4, 2: 1.5e-4})  # another program has taken a core
+    assert pace.fastest == 1
+    for _ in range(100):
+        call({1: 1e-4, 2: 6e-5})
+    assert pace.fastest == 2
 
 
 def test_sample_weights(rng):

@@ -100,9 +100,10 @@ class PythonNetwork(core_network.Network):
         if isinstance(x, np.ndarray):
             rows, scaled = np.ascontiguousarray(x[index], dtype), x.dtype == np.uint8
         else:  # CompressedRows
-            rows, scaled = np.zeros((len(index), x.n_features), dtype), x.values.dtype == np.uint8
+            rows, scaled = np.zeros((len(index), x.bounds[-1]), dtype), x.values.dtype == np.uint8
+            starts = x.pieces[:: len(x.bounds) - 1]
             for row, i in zip(rows, index, strict=True):
-                part = slice(x.indptr[i], x.indptr[i + 1])
+                part = slice(starts[i], starts[i + 1])
                 row[x.columns[part]] = x.values[part]
         return rows * dtype.type(self.input_scale) if scaled else rows
 

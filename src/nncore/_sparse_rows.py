@@ -56,5 +56,5 @@ class SparseRows:
         """As the training loop takes them."""
         indptr = self.rows.indptr.astype(np.intp)
         columns = self.rows.indices.astype(np.uint16 if self.shape[1] <= 2**16 else np.int32)
-        most = int(np.diff(indptr).max())
-        return sparse.CompressedRows(indptr, columns, np.ascontiguousarray(self.rows.data), self.shape[1], most)
+        counts = np.bincount(self.rows.indices, minlength=self.shape[1])
+        return sparse.cut(indptr, columns, np.ascontiguousarray(self.rows.data), counts)

@@ -11,7 +11,7 @@ from nncore import _checks
 from nncore._dispatch import network
 
 # Multiply-adds of one step below which waking a second thread costs more than it gives.
-MACS_PER_THREAD = 1 << 20
+MACS_PER_THREAD = 1 << 19
 # More than this are never started: the system may refuse them, which ends the process.
 MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
@@ -99,7 +99,9 @@ class Pace:
     def took(self, n_threads: int, steps: int, seconds: float) -> None:
         """What a call of so many steps took; the next has 8 times as many at most, as short ones are measured badly."""
         self.calls += 1
-        self.seconds_per_step[n_threads] = seconds / steps
+        new, before = seconds / steps, self.seconds_per_step[n_threads]
+        # a hiccup of the system, or the first call, which starts the threads, does not decide until the next look
+        self.seconds_per_step[n_threads] = new if new < before or not before else 0.75 * before + 0.25 * new
         per_step = max(min(filter(None, self.seconds_per_step.values()), default=0.0), 1e-9)
         self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
 

@@ -4,10 +4,13 @@ from numpy import intp
 from numpy.typing import NDArray
 
 class CompressedRows(NamedTuple):
-    indptr: NDArray[intp]
+    pieces: NDArray[intp]
+    bounds: NDArray[intp]
     columns: NDArray[Any]
     values: NDArray[Any]
-    n_features: int
-    max_row: int
+    max_piece: int
 
 def compress(x: NDArray[Any], max_density: float) -> CompressedRows | None: ...
+def cut(
+    indptr: NDArray[intp], columns: NDArray[Any], values: NDArray[Any], counts: NDArray[intp]
+) -> CompressedRows: ...

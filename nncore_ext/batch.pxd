@@ -1,0 +1,160 @@
+"""What training steps need; a batch of it, cut into blocks of samples that threads share."""
+
+from cython cimport floating
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+from nncore_ext.dropout cimport step_key
+from nncore_ext.network cimport (
+    NetworkSpec, Weights, clip_gradient, network_backward, network_forward, network_loss, network_penalty,
+    network_update, total_weight,
+)
+from nncore_ext.optimizer cimport OptimizerSpec, is_plain
+from nncore_ext.rows cimport CompressedRows, Rows, Targets
+from nncore_ext.vmath cimport axpby
+
+# What training steps need. index holds samples of consecutive epochs, epoch_size each, and starts at the given
+# position within one; an epoch is taken batch_size samples a step, its last step what is left.
+cdef struct Plan:
+    Rows x
+    CompressedRows compressed  # instead of x
+    Targets t
+    Weights weights
+    const Py_ssize_t *index
+    Py_ssize_t n_index
+    Py_ssize_t position
+    Py_ssize_t epoch_size
+    Py_ssize_t batch_size
+    const double *lr  # one a step
+    OptimizerSpec *rule
+    double clip_norm  # 0: any
+    double clip_value
+    uint64_t seed  # of dropout
+    Py_ssize_t first_step  # steps of the run before this plan
+
+
+cdef enum:
+    # A batch goes through a small network in blocks of at least so many rows, which threads share: each block has a
+    # gradient of its own, of so many elements at most, that they stay in the second-level cache.
+    BLOCK_ROWS = 48
+    MAX_BLOCKS = 4
+    MAX_BLOCK_PARAMS = 1 << 14
+
+# A step's samples: m from index[begin] on.
+cdef struct Batch:
+    Py_ssize_t begin
+    Py_ssize_t m
+    Py_ssize_t n_blocks
+    Weights weights
+    double whole  # total_weight of them
+    uint64_t key  # of the masks, 0 without any
+    double lr
+    double loss[4]  # of each block, MAX_BLOCKS
+
+
+cdef inline bint has_dropout(const NetworkSpec *net) noexcept nogil:
+    """Whether a mask is to be drawn"""
+    cdef Py_ssize_t k
+    for k in range(net.n_layers):
+        if net.layers[k].dropout > 0:
+            return True
+    return False
+
+
+cdef inline bint moves_by_gradient_alone(const NetworkSpec *net, const Plan *plan) noexcept nogil:
+    """Whether a step is p -= lr * lr_scale * g with g of the loss, element by element"""
+    cdef Py_ssize_t k
+    for k in range(net.n_layers):
+        if net.layers[k].l1 != 0 or net.layers[k].l2 != 0 or net.layers[k].max_norm > 0:
+            return False
+    return is_plain(plan.rule) and plan.clip_norm == 0 and plan.clip_value == 0
+
+
+cdef inline void set_batch(
+    const NetworkSpec *net, const Plan *plan, Py_ssize_t begin, Py_ssize_t step, bint drops, Py_ssize_t first,
+    double *weights, Batch *batch
+) noexcept nogil:
+    """The batch of this step, which starts here in the index and goes through the layers from first on in blocks"""
+    cdef const Py_ssize_t *index = plan.index + begin
+    cdef Py_ssize_t s, n = net.n_out if plan.weights.by_output else 1
+    batch.begin = begin
+    batch.m = min(plan.batch_size, plan.n_index - begin, plan.epoch_size - (plan.position + begin) % plan.epoch_size)
+    batch.n_blocks = count_blocks(net, first, batch.m)
+    batch.weights.values, batch.weights.by_output = NULL, plan.weights.by_output
+    if plan.weights.values != NULL:
+        batch.weights.values = weights
+        for s in range(batch.m):
+            memcpy(weights + s * n, plan.weights.values + index[s] * n, n * sizeof(double))
+    batch.whole = total_weight(&batch.weights, batch.m)
+    batch.key = step_key(plan.seed, plan.first_step + step) if drops else 0
+
+
+cdef inline Py_ssize_t first_param(const NetworkSpec *net, Py_ssize_t k) noexcept nogil:
+    """Where the parameters of the layers from k on begin"""
+    return net.layers[k].W if k < net.n_layers else net.n_params
+
+
+cdef inline Py_ssize_t count_blocks(const NetworkSpec *net, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
+    """Blocks that m samples take through the layers from first on: by sizes alone, not by the number of threads"""
+    cdef Py_ssize_t k, n = 1
+    if net.n_params - first_param(net, first) > MAX_BLOCK_PARAMS:
+        return 1
+    for k in range(first, net.n_layers):
+        if net.layers[k].gamma >= 0:  # its moments are those of the whole batch
+            return 1
+    while n < MAX_BLOCKS and m >= 2 * n * BLOCK_ROWS:
+        n *= 2
+    return n
+
+
+cdef inline Py_ssize_t copies_size(const NetworkSpec *net, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
+    """Elements of the gradients of the blocks but the first"""
+    return (count_blocks(net, first, m) - 1) * (net.n_params - first_param(net, first))
+
+
+cdef inline floating *block_grads(
+    const NetworkSpec *net, floating *grads, floating *copies, Py_ssize_t first, Py_ssize_t r
+) noexcept nogil:
+    """Where block r has its gradient, to be indexed as grads by the layers from first on"""
+    cdef Py_ssize_t begin = first_param(net, first)
+    return grads if r == 0 else copies + (r - 1) * (net.n_params - begin) - begin
+
+
+cdef inline double sum_blocks(
+    const NetworkSpec *net, floating *grads, floating *copies, Py_ssize_t first, const Batch *batch
+) noexcept nogil:
+    """The gradients of all blocks added to that of the first; returns the sum of their losses"""
+    cdef Py_ssize_t r, begin = first_param(net, first)
+    cdef double loss = batch.loss[0]
+    for r in range(1, batch.n_blocks):
+        loss += batch.loss[r]
+        axpby(<floating> 1, block_grads(net, grads, copies, first, r) + begin, True, grads + begin,
+              net.n_params - begin)
+    return loss
+
+
+cdef inline double block_gradient(
+    const NetworkSpec *net, const floating *params, floating *grads, const floating *x, floating *workspace,
+    floating *t, const Batch *batch, Py_ssize_t row, Py_ssize_t m, Py_ssize_t first
+) noexcept nogil:
+    """grads (layers from first on) = the share of m samples, from row on, in the gradient; returns that in the loss"""
+    cdef Weights w = batch.weights
+    cdef double loss
+    if w.values != NULL:
+        w.values += row * (net.n_out if w.by_output else 1)
+    network_forward(net, params, x, workspace, m, first, True, batch.key, row)
+    loss = network_loss(net, workspace, t, &w, m, batch.whole)
+    network_backward(net, params, grads, x, workspace, m, first, <floating *> NULL, <floating *> NULL, True, batch.key,
+                     row)
+    return loss
+
+
+cdef inline double finish_step(
+    const NetworkSpec *net, const Plan *plan, floating *params, floating *grads, double whole, double lr
+) noexcept nogil:
+    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty"""
+    cdef double penalty = network_penalty(net, params, grads, whole)
+    if plan.clip_norm > 0 or plan.clip_value > 0:
+        clip_gradient(net, grads, plan.clip_value, plan.clip_norm)
+    plan.rule.lr = lr
+    network_update(net, params, grads, plan.rule, 0)
+    return penalty
