@@ -41,7 +41,7 @@ def draw(results: Sequence[tuple[Job, Sequence[Row]]]) -> "Figure":
 
 def _panel(ax: "Axes", job: Job, rows: Sequence[Row]) -> None:
     times = [row.median_us or 0.0 for row in rows]
-    base = next((row for row in rows if row.peer == "nncore"), None)
+    base = next((row for row in rows if _name(row) == "nncore"), None)  # as in the table: without out=
     colours = [{"nncore": BLUE, "floor": ORANGE}.get(row.peer, OTHERS) for row in rows]
     bars = ax.barh(range(len(rows)), times, color=colours, height=0.7)
     ax.bar_label(bars, [_label(row, base) for row in rows], padding=3, fontsize="small")
@@ -60,7 +60,7 @@ def _name(row: Row) -> str:
 
 
 def _label(row: Row, base: Row | None) -> str:
-    """The time in a unit that reads well, and how many times that of nncore's best bar it is."""
+    """The time in a unit that reads well, and how many times that of nncore's bar it is."""
     time_us = row.median_us or 0.0
     size, unit = next((size, unit) for size, unit in UNITS if time_us >= size or unit == "µs")
     digits = f"{time_us / size:.3g}" if time_us / size < 100 else f"{time_us / size:.0f}"

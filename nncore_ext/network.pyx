@@ -358,7 +358,10 @@ cdef class Network:
 
         None too where out, unless None, is not an array to put them into.
         """
-        if not is_plain_rows(x, self.spec.n_in):
+        # by its size first: a look for what is not finite reads all of it
+        if (not cnp.PyArray_CheckExact(x)
+                or cnp.PyArray_SIZE(x) > MAX_PLAIN_MACS // self.spec.n_params * self.spec.n_in
+                or not is_plain_rows(x, self.spec.n_in)):
             return None
         cdef cnp.ndarray plain = x, y
         cdef int n_dims = cnp.PyArray_NDIM(plain)
@@ -366,8 +369,6 @@ cdef class Network:
         cdef Rows rows
         shape[0], shape[n_dims - 1] = plain.shape[0], self.spec.n_out
         cdef Py_ssize_t n = shape[0] if n_dims == 2 else 1
-        if n * self.spec.n_params > MAX_PLAIN_MACS:
-            return None
         if out is None:
             y = cnp.PyArray_EMPTY(n_dims, shape, self.type_number, 0)
         elif not cnp.PyArray_Check(out):

@@ -1,6 +1,7 @@
 """nncore: NeuralNetwork's fit, predict, partial_fit and numerical_gradient, which run in the compiled core."""
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import nncore
 from benchmarks.peers import Entry, MissingError, Outcome, Run, predicted
 from benchmarks.problem import SEED, Array, H, Problem
+from nncore import _threads
 
 
 def version() -> str:
@@ -105,12 +107,14 @@ def predict(problem: Problem, threads: int | None, *, reuse: bool) -> Run:
         if "out" not in inspect.signature(net.predict).parameters:
             raise MissingError("predict has no out")
         given["out"] = np.empty((len(pieces[0]), net.n_out), problem.dtype)
+    wanted = threads or "auto"
+    used = _threads.choices(wanted, len(pieces[0]) * net.n_params)[-1]
 
     def run(steps: int) -> Outcome:
         for _ in range(steps // len(pieces)):
             for x in pieces:
-                y = net.predict(x, **given)
-        return predicted(y, 1)
+                y = net.predict(x, n_threads=wanted, **given)
+        return predicted(y, used)
 
     return run
 
@@ -137,6 +141,7 @@ PREDICT = (
     Entry(partial(predict, reuse=False)),
     Entry(partial(predict, reuse=True), note="into an array of the caller: out="),
 )
+PREDICT_MANY = tuple(replace(entry, threads=(None, 1)) for entry in PREDICT)
 JOBS = {
     "moons": Entry(moons),
     "mnist": Entry(mnist, threads=(None, 1), note="reads the images as bytes"),
@@ -145,6 +150,6 @@ JOBS = {
     "wide": Entry(train, threads=(None, 1)),
     "predict-small": PREDICT,
     "predict": PREDICT,
-    "predict-many": PREDICT,
+    "predict-many": PREDICT_MANY,
     "online": Entry(online),
 }

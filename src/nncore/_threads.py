@@ -10,8 +10,10 @@ from typing import Any
 from nncore import _checks
 from nncore._dispatch import network
 
-# Multiply-adds of one step below which waking a second thread costs more than it gives.
-MACS_PER_THREAD = 1 << 19
+# Multiply-adds of one call below which waking a second thread costs more than it gives; steps of training find it
+# awake.
+MACS_PER_THREAD = 1 << 20
+STEP_MACS_PER_THREAD = 1 << 19
 # More than this are never started: the system may refuse them, which ends the process.
 MAX_THREADS = 64
 # Products this small run on one thread in BLAS anyway.
@@ -55,13 +57,13 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
-def choices(n_threads: int | str, macs: int) -> tuple[int, ...]:
-    """Numbers of threads to choose from by measurement, for steps of this many multiply-adds.
+def choices(n_threads: int | str, macs: int, per_thread: int = MACS_PER_THREAD) -> tuple[int, ...]:
+    """Numbers of threads to choose from by measurement, for calls or steps of this many multiply-adds.
 
-    "auto" is one thread where a step is too small to share.
+    "auto" is one thread where there is too little to share.
     """
     if n_threads == "auto":
-        shared = macs // MACS_PER_THREAD
+        shared = macs // per_thread
         shared = min(available(), shared) if shared > 1 else 1  # what is small does not ask the system
         return (1, shared) if shared > 1 else (1,)
     wanted = min(_checks.positive_int(n_threads, "n_threads"), MAX_THREADS)

@@ -513,7 +513,8 @@ class _Epochs:
         self.starts = np.arange(0, len(train), self.batch_size)
         self.sizes = np.diff(self.starts, append=len(train))
         self.losses = np.empty(len(self.starts))
-        self.pace = _threads.Pace(_threads.choices(estimator.n_threads, self.batch_size * net.n_params))
+        macs = self.batch_size * net.n_params
+        self.pace = _threads.Pace(_threads.choices(estimator.n_threads, macs, _threads.STEP_MACS_PER_THREAD))
         self.best = net.core.params.copy()
         self.seed = int(rng.randint(2**31)) if net.core.has_dropout else 0
 

@@ -93,7 +93,7 @@ def prepare(
         total = plan.steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
     else:
         total = _checks.positive_int(iterations, "iterations")
-    threads = _threads.choices(n_threads, batch_size * net.n_params)
+    threads = _threads.choices(n_threads, batch_size * net.n_params, _threads.STEP_MACS_PER_THREAD)
     follow = schedule if schedule is None else rates.schedule(schedule)
     clip = [
         0.0 if value is None else _checks.positive_float(value, name)
