@@ -6,31 +6,32 @@ what memory safety needs: types, layouts, sizes.
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport prange, threadid
 from libc.math cimport fabs, isfinite
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
 cimport nncore_ext.network as kernel
 from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
+from nncore_ext.arrays cimport (
+    data_of, element_type, is_plain_rows, n_rows, set_compressed, set_rows, set_weights,
+)
 from nncore_ext.batch cimport Plan, has_dropout, moves_by_gradient_alone
 from nncore_ext.batch_norm cimport NORM_VECTORS, norm_backward, norm_forward
 from nncore_ext.dropout cimport drop, layer_key, step_key
-from nncore_ext.loss cimport HINGE, SOFTMAX_CROSS_ENTROPY
+from nncore_ext.loss cimport HINGE
 from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
 from nncore_ext.numdiff cimport (
     Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, optimizer_spec, state_vectors
-from nncore_ext.product cimport NN_USES_BLAS
-from nncore_ext.rows cimport (
-    FLOAT32, FLOAT64, PARTS, UINT8, CompressedRows, Rows, Targets, gather_rows, gather_targets,
+from nncore_ext.passes cimport (
+    BLOCK, backward_kept, forward_blocks, forward_kept, gradient_kept, loss_blocks,
 )
+from nncore_ext.product cimport NN_USES_BLAS
+from nncore_ext.rows cimport PARTS, UINT8, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.training cimport (
     dense_workspace, sparse_columns, sparse_workspace, train_online, train_sparse, train_steps,
 )
-from nncore_ext.vmath cimport vfinite
 
 import numpy as np
 
@@ -48,8 +49,6 @@ cdef extern from *:
     const char *NNCORE_FLAGS
 
 cdef enum:
-    # Samples a block when nothing is kept: large enough for BLAS, small enough for the cache.
-    BLOCK = 256
     ALIGNMENT = 64
     # Perturbations evaluated at a time, at most, and the elements of a layer's columns that stay in the cache.
     MAX_PAIRS = 16
@@ -83,73 +82,6 @@ def aligned_zeros(Py_ssize_t n, dtype):
     return raw[start:start + n * dtype.itemsize].view(dtype)
 
 
-cdef void *data_of(cnp.ndarray array, str name, int type_number, Py_ssize_t size, bint written=False) except? NULL:
-    """The memory of an array the kernels read, or write: contiguous, of this type and number of elements."""
-    if array is None:
-        raise TypeError(f"{name} is None, expected an array")
-    if written and not cnp.PyArray_ISWRITEABLE(array):
-        raise TypeError(f"{name} is read-only, expected an array to write to")
-    if not (cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == type_number and array.size == size):
-        raise TypeError(f"{name} is a {array.dtype} array of shape {(<object> array).shape}, "
-                        f"expected {size} contiguous elements of {np.dtype(cnp.PyArray_DescrFromType(type_number))}")
-    return cnp.PyArray_DATA(array)
-
-
-cdef Py_ssize_t n_rows(cnp.ndarray array, str name) except -1:
-    """The length of the first dimension"""
-    if array is None or cnp.PyArray_NDIM(array) == 0:
-        raise TypeError(f"{name} is {array}, expected an array of one dimension or more")
-    return array.shape[0]
-
-
-cdef int element_type(cnp.ndarray x, str name) except -1:
-    """How the elements of data are stored"""
-    cdef int kind = cnp.PyArray_TYPE(x)
-    if kind == cnp.NPY_FLOAT32:
-        return FLOAT32
-    if kind == cnp.NPY_FLOAT64:
-        return FLOAT64
-    if kind == cnp.NPY_UINT8:
-        return UINT8
-    raise TypeError(f"{name} is a {x.dtype} array, expected float32, float64 or uint8")
-
-
-cdef int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
-    if x is None or cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
-        raise TypeError(f"{name} is an array of shape {np.shape(x)}, expected contiguous rows of {n_features}")
-    rows.element = element_type(x, name)
-    rows.data = cnp.PyArray_DATA(x)
-    rows.n_features = n_features
-    rows.scale = scale if rows.element == UINT8 else 1.0
-    return 0
-
-
-cdef int set_compressed(CompressedRows *rows, x, Py_ssize_t n_features, double scale) except -1:
-    """From sparse.CompressedRows, whose columns and pieces are trusted"""
-    cdef cnp.ndarray pieces = x.pieces, bounds = x.bounds, columns = x.columns, values = x.values
-    if x.bounds[PARTS] != n_features:
-        raise TypeError(f"x has rows of {x.bounds[PARTS]}, expected {n_features}")
-    rows.element = element_type(values, "x")
-    rows.scale = scale if rows.element == UINT8 else 1.0
-    rows.wide = cnp.PyArray_TYPE(columns) == cnp.NPY_INT32
-    rows.max_piece, rows.n_values = x.max_piece, len(values)
-    rows.pieces = <const Py_ssize_t *> data_of(pieces, "pieces", cnp.NPY_INTP, len(pieces))
-    rows.bounds = <const Py_ssize_t *> data_of(bounds, "bounds", cnp.NPY_INTP, PARTS + 1)
-    rows.columns = data_of(columns, "columns", cnp.NPY_INT32 if rows.wide else cnp.NPY_UINT16, len(values))
-    rows.values = data_of(values, "values", cnp.PyArray_TYPE(values), len(values))
-    return 0
-
-
-cdef int set_weights(Weights *weights, cnp.ndarray values, Py_ssize_t n_samples, Py_ssize_t n_out) except -1:
-    """None, (n_samples,) or (n_samples, n_out)"""
-    weights.values, weights.by_output = NULL, False
-    if values is not None:
-        weights.by_output = cnp.PyArray_NDIM(values) == 2
-        weights.values = <const double *> data_of(values, "weights", cnp.NPY_FLOAT64,
-                                                  n_samples * (n_out if weights.by_output else 1))
-    return 0
-
-
 def plain_rows(x, Py_ssize_t n_features):
     """x as rows for the engine if it needs no conversion and all is well, else None: the quick way past _checks.
 
@@ -158,39 +90,6 @@ def plain_rows(x, Py_ssize_t n_features):
     if not is_plain_rows(x, n_features):
         return None
     return x if cnp.PyArray_NDIM(x) == 2 else x.reshape(1, n_features)
-
-
-cdef bint is_plain_rows(x, Py_ssize_t n_features):
-    """Whether plain_rows takes it"""
-    if not cnp.PyArray_CheckExact(x):
-        return False
-    cdef cnp.ndarray rows = x
-    cdef int n_dims = cnp.PyArray_NDIM(rows), kind = cnp.PyArray_TYPE(rows)
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(rows)
-    cdef void *data = cnp.PyArray_DATA(rows)
-    cdef bint finite = True
-    if n_dims not in (1, 2) or rows.shape[n_dims - 1] != n_features or size == 0 or not cnp.PyArray_ISCARRAY_RO(rows):
-        return False
-    if kind == cnp.NPY_FLOAT32:
-        with nogil:
-            finite = all_finite(<const float *> data, size)
-    elif kind == cnp.NPY_FLOAT64:
-        with nogil:
-            finite = all_finite(<const double *> data, size)
-    elif kind != cnp.NPY_UINT8:
-        return False
-    return finite
-
-
-cdef bint all_finite(const floating *x, Py_ssize_t n) noexcept nogil:
-    """A block at a time: the search within one has no early end"""
-    cdef Py_ssize_t i = 0, stop
-    while i < n:
-        stop = min(n, i + 4096)
-        if not vfinite(x + i, stop - i):
-            return False
-        i = stop
-    return True
 
 
 cdef class Network:
@@ -805,55 +704,6 @@ cdef Py_ssize_t batches_before(Py_ssize_t position, Py_ssize_t epoch_size, Py_ss
             + (position % epoch_size + batch_size - 1) // batch_size)
 
 
-cdef void forward_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,
-                         Py_ssize_t n, floating *buffers, Py_ssize_t size, int n_threads) noexcept nogil:
-    """y = outputs of all n rows, block by block; buffers: size elements a thread"""
-    cdef Py_ssize_t n_blocks = (n + BLOCK - 1) // BLOCK, block
-    if n_threads == 1:
-        for block in range(n_blocks):
-            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK), buffers)
-    else:
-        for block in prange(n_blocks, num_threads=n_threads, schedule="dynamic"):
-            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK),
-                          buffers + threadid() * size)
-
-
-cdef void forward_block(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y,
-                        Py_ssize_t start, Py_ssize_t m, floating *buffer) noexcept nogil:
-    """y = outputs of m rows from start on; buffer: z of the block, then x where it must be converted"""
-    cdef const floating *x = buffer + m * net.n_units
-    if rows.element == <int> (FLOAT32 if sizeof(floating) == sizeof(float) else FLOAT64):
-        x = <const floating *> rows.data + start * rows.n_features
-    else:
-        gather_rows(rows, NULL, start, buffer + m * net.n_units, m)
-    kernel.network_forward(net, params, x, buffer, m, 0, False, 0, 0)
-    kernel.network_output(net, buffer, y + start * net.n_out, m)
-
-
-cdef double loss_blocks(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
-                        const Weights *weights, Py_ssize_t n, floating *buffer) noexcept nogil:
-    """The mean loss of all n rows and penalties; buffer: z, da of a block, then x, t"""
-    cdef Py_ssize_t start = 0, m
-    cdef double total = 0, whole = 0, weight
-    cdef Weights part = weights[0]
-    cdef floating *x
-    cdef floating *t
-    while start < n:
-        m = min(BLOCK, n - start)
-        x = buffer + 2 * m * net.n_units
-        t = x + m * net.n_in
-        gather_rows(rows, NULL, start, x, m)
-        gather_targets(targets, NULL, start, t, m)
-        if weights.values != NULL:
-            part.values = weights.values + start * (net.n_out if weights.by_output else 1)
-        weight = kernel.total_weight(&part, m)
-        kernel.network_forward(net, params, x, buffer, m, 0, False, 0, 0)
-        total += weight * kernel.network_loss(net, buffer, t, &part, m, weight)
-        whole += weight
-        start += m
-    return (total / whole if whole > 0 else 0.0) + kernel.network_penalty(net, params, <floating *> NULL, whole)
-
-
 cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, OptimizerSpec *rule, double clip_value,
                     double clip_norm) noexcept:
     if clip_norm > 0 or clip_value > 0:
@@ -872,42 +722,6 @@ cdef void normalise_backward_by(const NetworkSpec *net, const LayerSpec *layer, 
                                 Py_ssize_t m) noexcept:
     norm_backward(params + layer.gamma, x_hat, <floating *> net.moments + layer.moments, da, grads + layer.gamma,
                   grads + layer.b, training, m, layer.n_out)
-
-
-cdef double gradient_kept(const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets,
-                          const Weights *weights, floating *grads, floating *dx, Py_ssize_t m,
-                          floating *workspace) noexcept nogil:
-    """workspace: z, da, x, t, dz of the m samples"""
-    cdef floating *x = workspace + 2 * m * net.n_units
-    cdef floating *t = x + m * net.n_in
-    cdef double loss, whole = kernel.total_weight(weights, m)
-    gather_rows(rows, NULL, 0, x, m)
-    gather_targets(targets, NULL, 0, t, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, False, 0, 0)
-    loss = kernel.network_loss(net, workspace, t, weights, m, whole)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0, 0)
-    loss += kernel.network_penalty(net, params, grads, whole)
-    if net.loss == SOFTMAX_CROSS_ENTROPY or net.layers[net.n_layers - 1].activation == LOGISTIC:
-        # the logits of a fused layer become what it yields; with another loss they already are
-        kernel.network_output(net, workspace, kernel.layer_z(net, workspace, m, net.n_layers - 1), m)
-    return loss
-
-
-cdef void forward_kept(const NetworkSpec *net, const floating *params, const Rows *rows, floating *y, Py_ssize_t m,
-                       floating *workspace) noexcept nogil:
-    cdef floating *x = workspace + 2 * m * net.n_units
-    gather_rows(rows, NULL, 0, x, m)
-    kernel.network_forward(net, params, x, workspace, m, 0, False, 0, 0)
-    kernel.network_output(net, workspace, y, m)
-    # a fused layer's logits become the probabilities that its derivative is written from
-    memcpy(kernel.layer_z(net, workspace, m, net.n_layers - 1), y, m * net.n_out * sizeof(floating))
-
-
-cdef void backward_kept(const NetworkSpec *net, const floating *params, const floating *dy, floating *grads,
-                        floating *dx, Py_ssize_t m, floating *workspace) noexcept nogil:
-    cdef floating *x = workspace + 2 * m * net.n_units
-    kernel.network_output_backward(net, workspace, dy, m)
-    kernel.network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, False, 0, 0)
 
 
 cdef void plan_probe(const NetworkSpec *net, Probe *probe, Py_ssize_t n, Py_ssize_t max_elements) noexcept:

@@ -83,8 +83,8 @@ cdef inline double dense_block(
     return block_gradient(net, params, grads, x, workspace + 2 * row * net.n_units, t, batch, row, m, 0)
 
 
+# The first layer of train_sparse: its padded weights and what a batch needs; void is the network's float type.
 cdef struct SparseMemory:
-    # The first layer of train_sparse: its padded weights and what a batch needs, of the network's float type.
     void *W  # (n_in, ld)
     void *b  # (ld,)
     void *a  # PARTS times (batch_size, ld)
@@ -92,165 +92,33 @@ cdef struct SparseMemory:
     void *value  # PARTS times capacity
     int *index  # the same
     int *start  # PARTS times (batch_size + 1)
+    void *work  # of the other layers
+    void *copies  # block_grads
     Py_ssize_t ld
     Py_ssize_t capacity
     bint in_place  # the update goes into W; otherwise W, read before, holds its gradient meanwhile
 
 
-cdef inline Py_ssize_t train_sparse(
-    const NetworkSpec *net, floating *params, floating *grads, floating *workspace, double *weights, int *columns,
-    const Plan *plan, double *losses
+cdef inline SparseMemory sparse_memory(
+    const NetworkSpec *net, const Plan *plan, floating *workspace, int *columns
 ) noexcept nogil:
-    """train_steps for compressed rows and a first layer that is not normalised
-
-    workspace: sparse_workspace elements, columns: sparse_columns.
-    """
-    cdef LayerSpec *layer = &net.layers[0]
-    cdef Py_ssize_t begin = 0, step = 0, s
-    cdef bint drops = has_dropout(net)
+    """Where what lies in sparse_workspace and sparse_columns elements"""
     cdef SparseMemory first
-    cdef Batch batch, done
-    cdef bint more
-    first.ld = padded(layer.n_out, sizeof(floating))
+    cdef Py_ssize_t ld = padded(net.layers[0].n_out, sizeof(floating))
+    first.ld = ld
     first.capacity = part_capacity(plan.batch_size, plan.compressed.max_piece)
     # plain descent updates the non-zeros only; with other rules every element of the first layer moves
     first.in_place = moves_by_gradient_alone(net, plan)
     first.W = aligned(workspace)
-    first.b = <floating *> first.W + layer.n_in * first.ld
-    first.a = <floating *> first.b + first.ld
-    first.y = <floating *> first.a + PARTS * plan.batch_size * first.ld
-    first.value = <floating *> first.y + plan.batch_size * first.ld
+    first.b = <floating *> first.W + net.n_in * ld
+    first.a = <floating *> first.b + ld
+    first.y = <floating *> first.a + PARTS * plan.batch_size * ld
+    first.value = <floating *> first.y + plan.batch_size * ld
+    first.work = <floating *> first.value + PARTS * first.capacity
+    first.copies = <floating *> first.work + plan.batch_size * (2 * net.n_units + net.n_out)
     first.start = columns
     first.index = columns + PARTS * (plan.batch_size + 1)
-    cdef floating *work = <floating *> first.value + PARTS * first.capacity
-    cdef floating *copies = work + plan.batch_size * (2 * net.n_units + net.n_out)
-    cdef floating *b = <floating *> first.b
-    pad_bias(layer, params, b, first.ld)
-    if plan.n_index:
-        set_batch(net, plan, 0, 0, drops, 1, weights, &batch)
-    for_parts(net, plan, &first, params, grads, NULL, True, &batch if plan.n_index else NULL)
-    while begin < plan.n_index:
-        batch.lr = plan.lr[step]
-        sparse_blocks(net, plan, &batch, &first, params, grads, copies, work)
-        losses[step] = sum_blocks(net, grads, copies, 1, &batch)
-        if not isfinite(losses[step]):
-            break
-        done = batch
-        begin += batch.m
-        step += 1
-        more = begin < plan.n_index
-        if more:
-            set_batch(net, plan, begin, step, drops, 1, weights, &batch)
-        if first.in_place:
-            plan.rule.lr = done.lr
-            network_update(net, params, grads, plan.rule, 1)
-            for_parts(net, plan, &first, params, grads, &done, False, &batch if more else NULL)
-        else:
-            for_parts(net, plan, &first, params, grads, &done, False, NULL)
-            memset(b, 0, first.ld * sizeof(floating))
-        if layer.b >= 0 and layer.trainable_bias:
-            for s in range(done.m):
-                axpby(<floating> 1, <floating *> first.y + s * first.ld, True, b, first.ld)
-        if not first.in_place:
-            if layer.b >= 0:
-                memcpy(grads + layer.b, b, layer.n_out * sizeof(floating))
-            losses[step - 1] += finish_step(net, plan, params, grads, done.whole, done.lr)
-            for_parts(net, plan, &first, params, grads, NULL, True, &batch if more else NULL)
-            pad_bias(layer, params, b, first.ld)
-    if first.in_place:
-        unpad_rows(<floating *> first.W, params + layer.W, layer.n_in, layer.n_out, first.ld)
-        if layer.b >= 0:
-            memcpy(params + layer.b, b, layer.n_out * sizeof(floating))
-    return step
-
-
-cdef inline void pad_bias(
-    const LayerSpec *layer, const floating *params, floating *b, Py_ssize_t ld
-) noexcept nogil:
-    """b (ld,) = the layer's bias padded with 0; without one b = 0"""
-    memset(b, 0, ld * sizeof(floating))
-    if layer.b >= 0:
-        memcpy(b, params + layer.b, layer.n_out * sizeof(floating))
-
-
-cdef inline void for_parts(
-    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
-    const Batch *done, bint pad, const Batch *next
-) noexcept nogil:
-    """do_part for each part of the columns; update and forward at one go leave W in the cache and threads together"""
-    cdef Py_ssize_t part
-    if net.n_threads == 1:
-        for part in range(PARTS):
-            do_part(net, plan, first, params, grads, done, pad, next, part)
-    else:
-        for part in prange(PARTS, num_threads=net.n_threads, schedule="static"):
-            do_part(net, plan, first, params, grads, done, pad, next, part)
-
-
-cdef inline void do_part(
-    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
-    const Batch *done, bint pad, const Batch *next, Py_ssize_t part
-) noexcept nogil:
-    """After the batch done, unless NULL: W moves, or grads are set. pad: W from params. The sums of the batch next."""
-    cdef LayerSpec *layer = &net.layers[0]
-    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], n = plan.compressed.bounds[part + 1] - at
-    cdef floating *W = <floating *> first.W
-    cdef floating *value = <floating *> first.value + part * first.capacity
-    cdef int *index = first.index + part * first.capacity
-    cdef int *start = first.start + part * (plan.batch_size + 1)
-    if done != NULL and not first.in_place:
-        memset(W + at * ld, 0, n * ld * sizeof(floating))
-    if done != NULL:
-        update_part(value, index, start, <floating *> first.y, W, done.m, ld)
-    if done != NULL and not first.in_place:
-        unpad_rows(W + at * ld, grads + layer.W + at * layer.n_out, n, layer.n_out, ld)
-    if pad:
-        pad_rows(params + layer.W + at * layer.n_out, <floating> 1, W + at * ld, n, layer.n_out, ld)
-    if next != NULL:
-        forward_part(&plan.compressed, part, plan.index + next.begin, plan.n_index - next.begin, value, index, start,
-                     W, <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
-
-
-cdef inline void sparse_blocks(
-    const NetworkSpec *net, const Plan *plan, Batch *batch, const SparseMemory *first, const floating *params,
-    floating *grads, floating *copies, floating *work
-) noexcept nogil:
-    """As dense_blocks, from the sums of the first layer on"""
-    cdef NetworkSpec alone = net[0]
-    cdef Py_ssize_t r
-    if batch.n_blocks == 1:
-        batch.loss[0] = sparse_block(net, plan, batch, first, params, grads, work, 0)
-        return
-    alone.n_threads = 1
-    if net.n_threads == 1:
-        for r in range(batch.n_blocks):
-            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
-                                         work, r)
-    else:
-        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
-            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
-                                         work, r)
-
-
-cdef inline double sparse_block(
-    const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
-    floating *grads, floating *workspace, Py_ssize_t r
-) noexcept nogil:
-    """The outputs of the first layer for block r, the gradient of the others and y; returns its share in the loss"""
-    cdef LayerSpec *layer = &net.layers[0]
-    cdef Py_ssize_t row = batch.m * r // batch.n_blocks, m = batch.m * (r + 1) // batch.n_blocks - row, ld = first.ld
-    cdef floating *t = workspace + 2 * batch.m * net.n_units + row * net.n_out
-    cdef floating *z = workspace + 2 * row * net.n_units
-    cdef double loss
-    gather_targets(&plan.t, plan.index + batch.begin + row, 0, t, m)
-    sum_parts(<floating *> first.a + row * ld, <floating *> first.b, z, plan.batch_size * ld, m, layer.n_out, ld)
-    activation_forward(layer.activation, layer.param, z, layer_slope(net, z, m, 0), m * layer.n_out)
-    if batch.key and layer.dropout > 0:
-        drop(z, layer.dropout, layer_key(batch.key, 0), row * layer.n_out, m * layer.n_out)
-    loss = block_gradient(net, params, grads, z, z, t, batch, row, m, 1)
-    pad_rows(layer_da(net, z, m, 0), <floating> (-batch.lr * layer.lr_scale if first.in_place else 1.0),
-             <floating *> first.y + row * ld, m, layer.n_out, ld)
-    return loss
+    return first
 
 
 cdef inline Py_ssize_t sparse_workspace(
@@ -276,6 +144,165 @@ cdef inline Py_ssize_t part_capacity(Py_ssize_t batch_size, Py_ssize_t max_piece
 cdef inline floating *aligned(floating *memory) noexcept nogil:
     """The first whole vector from here on"""
     return <floating *> ((<uintptr_t> memory + NN_VECTOR - 1) // NN_VECTOR * NN_VECTOR)
+
+
+cdef inline Py_ssize_t train_sparse(
+    const NetworkSpec *net, floating *params, floating *grads, floating *workspace, double *weights, int *columns,
+    const Plan *plan, double *losses
+) noexcept nogil:
+    """train_steps for compressed rows and a first layer that is not normalised
+
+    workspace: sparse_workspace elements, columns: sparse_columns.
+    """
+    cdef SparseMemory first = sparse_memory(net, plan, workspace, columns)
+    cdef Py_ssize_t begin = 0, step = 0
+    cdef bint drops = has_dropout(net)
+    cdef Batch batch, done
+    cdef const Batch *next = &batch if plan.n_index > 0 else NULL
+    if next != NULL:
+        set_batch(net, plan, 0, 0, drops, 1, weights, &batch)
+    for_parts(net, plan, &first, params, grads, NULL, True, next)
+    while next != NULL:
+        batch.lr = plan.lr[step]
+        sparse_blocks(net, plan, &batch, &first, params, grads)
+        losses[step] = sum_blocks(net, grads, <floating *> first.copies, 1, &batch)
+        if not isfinite(losses[step]):
+            break
+        done = batch
+        begin += batch.m
+        step += 1
+        next = &batch if begin < plan.n_index else NULL
+        if next != NULL:
+            set_batch(net, plan, begin, step, drops, 1, weights, &batch)
+        if first.in_place:
+            plan.rule.lr = done.lr
+            network_update(net, params, grads, plan.rule, 1)
+            for_parts(net, plan, &first, params, grads, &done, False, next)
+            sum_bias(net, &first, grads, done.m)
+        else:
+            for_parts(net, plan, &first, params, grads, &done, False, NULL)
+            sum_bias(net, &first, grads, done.m)
+            losses[step - 1] += finish_step(net, plan, params, grads, done.whole, done.lr)
+            for_parts(net, plan, &first, params, grads, NULL, True, next)
+    if first.in_place:
+        unpad_layer(&net.layers[0], &first, params)
+    return step
+
+
+cdef inline void unpad_layer(const LayerSpec *layer, const SparseMemory *first, floating *params) noexcept nogil:
+    """The layer's part of params = W and b without their padding"""
+    unpad_rows(<floating *> first.W, params + layer.W, layer.n_in, layer.n_out, first.ld)
+    if layer.b >= 0:
+        memcpy(params + layer.b, first.b, layer.n_out * sizeof(floating))
+
+
+cdef inline void pad_bias(const LayerSpec *layer, const floating *params, floating *b, Py_ssize_t ld) noexcept nogil:
+    """b (ld,) = the layer's bias padded with 0; without one b = 0"""
+    memset(b, 0, ld * sizeof(floating))
+    if layer.b >= 0:
+        memcpy(b, params + layer.b, layer.n_out * sizeof(floating))
+
+
+cdef inline void sum_bias(
+    const NetworkSpec *net, const SparseMemory *first, floating *grads, Py_ssize_t m
+) noexcept nogil:
+    """The sum of y's m rows moves b, or is its gradient"""
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef floating *b = <floating *> first.b
+    cdef Py_ssize_t s
+    if not first.in_place:
+        memset(b, 0, first.ld * sizeof(floating))
+    if layer.b >= 0 and layer.trainable_bias:
+        for s in range(m):
+            axpby(<floating> 1, <floating *> first.y + s * first.ld, True, b, first.ld)
+    if layer.b >= 0 and not first.in_place:
+        memcpy(grads + layer.b, b, layer.n_out * sizeof(floating))
+
+
+cdef inline void for_parts(
+    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
+    const Batch *done, bint pad, const Batch *next
+) noexcept nogil:
+    """do_part for each part of the columns; update and forward at one go leave W in the cache and threads together"""
+    cdef Py_ssize_t part
+    if net.n_threads == 1:
+        for part in range(PARTS):
+            do_part(net, plan, first, params, grads, done, pad, next, part)
+    else:
+        for part in prange(PARTS, num_threads=net.n_threads, schedule="static"):
+            do_part(net, plan, first, params, grads, done, pad, next, part)
+
+
+cdef inline void do_part(
+    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
+    const Batch *done, bint pad, const Batch *next, Py_ssize_t part
+) noexcept nogil:
+    """After the batch done: W moves, or grads are set; pad: W and b from params; before the batch next: its sums
+
+    NULL: no such batch.
+    """
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], n = plan.compressed.bounds[part + 1] - at
+    cdef floating *W = <floating *> first.W
+    cdef floating *value = <floating *> first.value + part * first.capacity
+    cdef int *index = first.index + part * first.capacity
+    cdef int *start = first.start + part * (plan.batch_size + 1)
+    if done != NULL and not first.in_place:
+        memset(W + at * ld, 0, n * ld * sizeof(floating))
+    if done != NULL:
+        update_part(value, index, start, <floating *> first.y, W, done.m, ld)
+    if done != NULL and not first.in_place:
+        unpad_rows(W + at * ld, grads + layer.W + at * layer.n_out, n, layer.n_out, ld)
+    if pad:
+        pad_rows(params + layer.W + at * layer.n_out, <floating> 1, W + at * ld, n, layer.n_out, ld)
+    if pad and part == 0:
+        pad_bias(layer, params, <floating *> first.b, ld)
+    if next != NULL:
+        forward_part(&plan.compressed, part, plan.index + next.begin, plan.n_index - next.begin, value, index, start,
+                     W, <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
+
+
+cdef inline void sparse_blocks(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads
+) noexcept nogil:
+    """As dense_blocks, from the sums of the first layer on"""
+    cdef NetworkSpec alone = net[0]
+    cdef floating *copies = <floating *> first.copies
+    cdef Py_ssize_t r
+    if batch.n_blocks == 1:
+        batch.loss[0] = sparse_block(net, plan, batch, first, params, grads, 0)
+        return
+    alone.n_threads = 1
+    if net.n_threads == 1:
+        for r in range(batch.n_blocks):
+            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
+                                         r)
+    else:
+        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
+            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
+                                         r)
+
+
+cdef inline double sparse_block(
+    const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads, Py_ssize_t r
+) noexcept nogil:
+    """The outputs of the first layer for block r, the gradient of the others and y; returns its share in the loss"""
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef Py_ssize_t row = batch.m * r // batch.n_blocks, m = batch.m * (r + 1) // batch.n_blocks - row, ld = first.ld
+    cdef floating *t = <floating *> first.work + 2 * batch.m * net.n_units + row * net.n_out
+    cdef floating *z = <floating *> first.work + 2 * row * net.n_units
+    cdef double loss
+    gather_targets(&plan.t, plan.index + batch.begin + row, 0, t, m)
+    sum_parts(<floating *> first.a + row * ld, <floating *> first.b, z, plan.batch_size * ld, m, layer.n_out, ld)
+    activation_forward(layer.activation, layer.param, z, layer_slope(net, z, m, 0), m * layer.n_out)
+    if batch.key and layer.dropout > 0:
+        drop(z, layer.dropout, layer_key(batch.key, 0), row * layer.n_out, m * layer.n_out)
+    loss = block_gradient(net, params, grads, z, z, t, batch, row, m, 1)
+    pad_rows(layer_da(net, z, m, 0), <floating> (-batch.lr * layer.lr_scale if first.in_place else 1.0),
+             <floating *> first.y + row * ld, m, layer.n_out, ld)
+    return loss
 
 
 cdef inline Py_ssize_t train_online(

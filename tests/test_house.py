@@ -98,7 +98,9 @@ PYTHON = {
         "schedules",
         "training",
     },
-    "estimators": {"_checks", "_data", "_sparse_rows", "_threads", "layers", "lbfgs", "network", "optimizers"},
+    "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
+    "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
+    "estimators": {"_checks", "_perceptron", "network"},
     "persistence": {"_checks", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
@@ -128,6 +130,8 @@ PXD = {
     "sparse": {"rows"},
     "online": {"activation", "dense", "network"},
     "batch": {"dropout", "network", "optimizer", "rows", "vmath"},
+    "arrays": {"network", "rows", "vmath"},
+    "passes": {"activation", "loss", "network", "rows"},
     "training": {"activation", "batch", "dropout", "network", "online", "rows", "sparse", "vmath"},
     "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath"},
     "callback": set(),
