@@ -126,7 +126,8 @@ def _measure_dtype(problem: Problem, settings: Settings, reference: Outcome) -> 
         run = entry and _verified(row, entry, problem, reference)
         if run:
             # whole epochs that take about so long, one at least
-            row.steps = problem.epoch * max(1, round(settings.seconds / _seconds(row, run, problem.epoch)))
+            epochs = round(problem.job.longer * settings.seconds / _seconds(row, run, problem.epoch))
+            row.steps = problem.epoch * max(1, epochs)
             timed.append((row, run))
     for _ in range(settings.repeats):
         for row, run in timed:

@@ -81,6 +81,7 @@ JOBS = {
             sampling="replacement",
             load=_mnist,
             draw=_book_start,
+            longer=3,  # 10,000 iterations, as in the book, and more
         ),
         Job(
             name="gradcheck",

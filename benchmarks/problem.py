@@ -47,6 +47,8 @@ class Job:
         Steps after which the peers have to agree; 0 is an epoch.
     tolerance : float
         By how much they may differ then; 0 is the harness's own.
+    longer : int
+        Times the seconds of a run, where it begins with something that is done once.
     floor : bool
         Whether the table has a row with the least that any dense step costs.
     """
@@ -67,6 +69,7 @@ class Job:
     optimizer: str = "sgd"
     check: int = 0
     tolerance: float = 0.0
+    longer: int = 1
     floor: bool = False
 
 

@@ -26,45 +26,50 @@ def compress(x, double max_density):
     """The non-zeros of x (n_samples, n_features), float32, float64 or uint8; None if there are too many of them."""
     if x.shape[1] >= 2**31 or not x.size:
         return None
-    counts = np.empty(x.shape[0], np.intp)
+    bounds = equal_parts(np.count_nonzero(x[::max(1, x.shape[0] // SAMPLED_ROWS)], axis=0))
+    pieces = np.zeros(PARTS * x.shape[0] + 1, np.intp)
     if x.dtype == np.uint8:
-        count_nonzeros[cnp.uint8_t](x, counts)
+        count_nonzeros[cnp.uint8_t](x, bounds, pieces)
     elif x.dtype == np.float32:
-        count_nonzeros[float](x, counts)
+        count_nonzeros[float](x, bounds, pieces)
     else:
-        count_nonzeros[double](x, counts)
-    indptr = np.zeros(x.shape[0] + 1, np.intp)
-    np.cumsum(counts, out=indptr[1:])
-    total = indptr[x.shape[0]]
+        count_nonzeros[double](x, bounds, pieces)
+    most = int(pieces.max())
+    np.cumsum(pieces, out=pieces)
+    total = pieces[PARTS * x.shape[0]]
     if total > max_density * x.size:
         return None
     # a place more: the fill writes zeros too, where the next element overwrites them
     columns = np.empty(total + 1, np.uint16 if x.shape[1] <= 2**16 else np.int32)
     values = np.empty(total + 1, x.dtype)
     if x.dtype == np.uint8:
-        fill_rows[cnp.uint8_t](x, indptr, columns, values)
+        fill_rows[cnp.uint8_t](x, bounds, pieces, columns, values)
     elif x.dtype == np.float32:
-        fill_rows[float](x, indptr, columns, values)
+        fill_rows[float](x, bounds, pieces, columns, values)
     else:
-        fill_rows[double](x, indptr, columns, values)
-    some = x[::max(1, x.shape[0] // SAMPLED_ROWS)]
-    return cut(indptr, columns[:total], values[:total], np.count_nonzero(some, axis=0))
+        fill_rows[double](x, bounds, pieces, columns, values)
+    return CompressedRows(pieces, bounds, columns[:total], values[:total], most)
 
 
 def cut(const Py_ssize_t[::1] indptr, columns, values, counts):
     """CompressedRows of rows that have values[indptr[i]:indptr[i + 1]] in those columns, ascending
 
-    counts (n_features,): non-zeros by column, of some rows or all, by which the parts are made as large as each other.
+    counts (n_features,): non-zeros by column.
     """
-    total = np.cumsum(counts)
-    bounds = np.concatenate([[0], np.searchsorted(total, counts.sum() * np.arange(1, PARTS) / PARTS), [len(total)]])
+    bounds = equal_parts(counts)
     pieces = np.empty(PARTS * (indptr.shape[0] - 1) + 1, np.intp)
-    bounds = bounds.astype(np.intp)
     if columns.dtype == np.uint16:
         cut_rows[cnp.uint16_t](indptr, columns, bounds, pieces)
     else:
         cut_rows[int](indptr, columns, bounds, pieces)
     return CompressedRows(pieces, bounds, columns, values, int(np.diff(pieces).max()))
+
+
+def equal_parts(counts):
+    """Bounds (PARTS + 1,) of ranges of columns with about as many non-zeros each, from those by column"""
+    total = np.cumsum(counts)
+    inner = np.searchsorted(total, counts.sum() * np.arange(1, PARTS) / PARTS)
+    return np.concatenate([[0], inner, [len(total)]]).astype(np.intp)
 
 
 cdef int cut_rows(const Py_ssize_t[::1] indptr, const column_t[::1] columns, const Py_ssize_t[::1] bounds,
@@ -93,54 +98,60 @@ cdef Py_ssize_t first_at(const column_t[::1] columns, Py_ssize_t begin, Py_ssize
     return begin
 
 
-cdef int count_nonzeros(const element_t[:, ::1] x, Py_ssize_t[::1] counts) except -1:
-    cdef Py_ssize_t s, j, n
+cdef int count_nonzeros(const element_t[:, ::1] x, const Py_ssize_t[::1] bounds, Py_ssize_t[::1] counts) except -1:
+    """counts[1:] = non-zeros of each row in each part"""
+    cdef Py_ssize_t s, p, j, n
     with nogil:
         for s in range(x.shape[0]):
-            n = 0
-            for j in range(x.shape[1]):
-                n += x[s, j] != 0
-            counts[s] = n
+            for p in range(PARTS):
+                n = 0
+                for j in range(bounds[p], bounds[p + 1]):
+                    n += x[s, j] != 0
+                counts[1 + s * PARTS + p] = n
     return 0
 
 
-cdef int fill_rows(const element_t[:, ::1] x, const Py_ssize_t[::1] indptr, columns, element_t[::1] values) except -1:
+cdef int fill_rows(const element_t[:, ::1] x, const Py_ssize_t[::1] bounds, const Py_ssize_t[::1] pieces, columns,
+                   element_t[::1] values) except -1:
     cdef unsigned short[::1] narrow
     cdef int[::1] wide
-    if columns.dtype == np.uint16:
+    cdef Py_ssize_t s, p, k
+    cdef bint is_narrow = columns.dtype == np.uint16
+    if is_narrow:
         narrow = columns
-        with nogil:
-            fill(&x[0, 0], &indptr[0], x.shape[0], x.shape[1], &narrow[0], &values[0])
     else:
         wide = columns
-        with nogil:
-            fill(&x[0, 0], &indptr[0], x.shape[0], x.shape[1], &wide[0], &values[0])
+    with nogil:
+        for s in range(x.shape[0]):
+            for p in range(PARTS):
+                k = s * PARTS + p
+                if is_narrow:
+                    fill(&x[s, 0], bounds[p], bounds[p + 1], pieces[k], pieces[k + 1], &narrow[0], &values[0])
+                else:
+                    fill(&x[s, 0], bounds[p], bounds[p + 1], pieces[k], pieces[k + 1], &wide[0], &values[0])
     return 0
 
 
-cdef void fill(const element_t *x, const Py_ssize_t *indptr, Py_ssize_t n_samples, Py_ssize_t n_features,
-               column_t *columns, element_t *values) noexcept nogil:
-    """Without a branch: every element is written, and kept by moving on if it is not zero; eight bytes of 0 are skipped
+cdef inline void fill(const element_t *row, Py_ssize_t first, Py_ssize_t last, Py_ssize_t k, Py_ssize_t end,
+                      column_t *columns, element_t *values) noexcept nogil:
+    """columns[k:end] and values[k:end] = the non-zeros of row[first:last]
 
-    No row goes beyond the place that was counted for it, even if another thread writes to x meanwhile.
+    Without a branch: every element is written, and kept by moving on if it is not zero; eight bytes of 0 are skipped.
+    No piece goes beyond the place that was counted for it, even if another thread writes to the row meanwhile.
     """
-    cdef Py_ssize_t s, j, stop, k = 0, end
+    cdef Py_ssize_t j, stop = first
     cdef uint64_t eight
-    for s in range(n_samples):
-        end = indptr[s + 1]
-        stop = 0
-        while stop < n_features:
-            j, stop, eight = stop, min(stop + 8, n_features), 1
-            if sizeof(element_t) == 1 and stop - j == 8:
-                memcpy(&eight, x + j, 8)
-            if eight == 0:
-                continue
-            while j < stop:
-                columns[k] = <column_t> j
-                values[k] = x[j]
-                k += (x[j] != 0) & (k < end)
-                j += 1
-        while k < end:
-            columns[k], values[k] = 0, 0
-            k += 1
-        x += n_features
+    while stop < last:
+        j, stop, eight = stop, min(stop + 8, last), 1
+        if sizeof(element_t) == 1 and stop - j == 8:
+            memcpy(&eight, row + j, 8)
+        if eight == 0:
+            continue
+        while j < stop:
+            columns[k] = <column_t> j
+            values[k] = row[j]
+            k += (row[j] != 0) & (k < end)
+            j += 1
+    while k < end:
+        columns[k], values[k] = <column_t> first, 0
+        k += 1
