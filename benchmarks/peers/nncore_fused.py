@@ -107,13 +107,14 @@ def predict(problem: Problem, threads: int | None, *, reuse: bool) -> Run:
         if "out" not in inspect.signature(net.predict).parameters:
             raise MissingError("predict has no out")
         given["out"] = np.empty((len(pieces[0]), net.n_out), problem.dtype)
-    wanted = threads or "auto"
-    used = _threads.choices(wanted, len(pieces[0]) * net.n_params)[-1]
+    if threads:
+        given["n_threads"] = threads
+    used = _threads.choices(threads or "auto", len(pieces[0]) * net.n_params)[-1]
 
     def run(steps: int) -> Outcome:
         for _ in range(steps // len(pieces)):
             for x in pieces:
-                y = net.predict(x, n_threads=wanted, **given)
+                y = net.predict(x, **given)
         return predicted(y, used)
 
     return run

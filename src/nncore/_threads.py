@@ -139,7 +139,7 @@ def single_threaded_blas(macs: int) -> contextlib.AbstractContextManager[None]:
     Our own threads share the work already, and the bits must not depend on BLAS's number of threads. Nothing to do
     where products are our own.
     """
-    return held_blas() if network.uses_blas() and macs >= BLAS_THREADED_MACS else _NOTHING
+    return held_blas() if macs >= BLAS_THREADED_MACS and network.uses_blas() else _NOTHING
 
 
 @contextlib.contextmanager

@@ -381,7 +381,7 @@ class NeuralNetwork:
     ) -> tuple[Any, Array, bool]:
         rows, single = self._samples(x, x_name, sparse=sparse)
         targets = core_network.plain_rows(t, self.n_out)
-        if targets is None or len(targets) != len(rows) or targets.dtype == np.uint8:
+        if targets is None or len(targets) != len(rows) or targets.dtype.kind == "u":
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
         return rows, _checks.targets_for(self._loss_kind, targets, t_name), single
 
@@ -733,8 +733,7 @@ class NeuralNetwork:
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        with _threads.single_threaded_blas(self._macs(len(rows))):
-            self._update(rows, targets, lr)
+        self._update(rows, targets, lr)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -770,21 +769,30 @@ class NeuralNetwork:
             optimizer = self.optimizer or SGD()
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
         state = training.state_of(self, optimizer)
-        with _threads.single_threaded_blas(len(rows) * targets.size):
-            loss = self._update(rows, targets, optimizer.lr, optimizer._rule(), state)
+        loss = self._update(rows, targets, optimizer.lr, optimizer._rule(), state)
         if not isfinite(loss):
             raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
         return loss
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""
-        core = self.core
-        if not (core.has_dropout or core.has_batch_norm):
+        core, n = self.core, len(rows)
+        if core.has_dropout or core.has_batch_norm:
+            return self._masked_update(rows, targets, lr, *rule)
+        if n == 1:  # without products
             return core.step(rows, targets, lr, *rule)
+        with _threads.single_threaded_blas(self._macs(n)):
+            return core.step(rows, targets, lr, *rule)
+
+    def _masked_update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
+        """One update as fit makes it, with dropout and the moments of the batch; the masks go on where they ended."""
         if self._seed is None:
             self._seed = int(self.rng.integers(1 << 63))
         loss, n = np.empty(1), len(rows)
-        core.train(rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks)
+        with _threads.single_threaded_blas(self._macs(n)):
+            self.core.train(
+                rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks
+            )
         self._masks += 1
         return float(loss[0])
 

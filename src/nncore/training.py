@@ -106,10 +106,13 @@ def prepare(
 
 def state_of(net: "NeuralNetwork", optimizer: Optimizer) -> State:
     """Its state for this network: that of the fit before if it was with this very object, else a new one."""
-    _checks.instance(optimizer, "optimizer", Optimizer, "an optimizer such as SGD(lr=0.1)")
     used, before = net._optimizer
-    state = optimizer._state(net.n_params, net.dtype, before if used is optimizer else None)
-    net._optimizer = optimizer, state
+    if used is not optimizer:
+        _checks.instance(optimizer, "optimizer", Optimizer, "an optimizer such as SGD(lr=0.1)")
+        before = None
+    state = optimizer._state(net.n_params, net.dtype, before)
+    if state is not before:
+        net._optimizer = optimizer, state
     return state
 
 
