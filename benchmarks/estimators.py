@@ -69,7 +69,7 @@ CASES = {
         _digits,
         settings={"solver": "sgd", "learning_rate_init": 0.01, "early_stopping": True},
     ),
-    "mnist": Case("MNIST, 784-100-10, Adam", _mnist, epochs=2),
+    "mnist": Case("MNIST, 784-100-10, Adam", _mnist, epochs=10),
     "table": Case("100,000 × 20, 20-100-1, Adam", _table, "MLPRegressor", epochs=2),
 }  # fmt: skip
 
