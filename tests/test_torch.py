@@ -32,6 +32,10 @@ def test_parameters_are_those_of_torch(first):
         largest = np.abs(exact).max()
         error = np.abs(training.nncore(np.float64) - exact).max() / largest
         assert error <= 1e-9, (seed, error, vars(training))
+        if largest > 1000:  # one training runs away, which makes any rounding large: in float32 it is clipped
+            training.clip_norm = 0.3
+            exact = training.torch(np.float64)
+            largest = np.abs(exact).max()
         single = training.torch(np.float32)
         error = np.abs(training.nncore(np.float32) - single).max() / largest
         assert error <= max(1e-4, 10 * np.abs(single - exact).max() / largest), (seed, error, vars(training))
