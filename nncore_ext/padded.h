@@ -8,7 +8,7 @@
 #ifndef NNCORE_PADDED_H
 #define NNCORE_PADDED_H
 
-#include "product.h"
+#include "vectors.h"
 
 #if defined(__GNUC__)
 

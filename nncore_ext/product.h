@@ -13,37 +13,17 @@
 #ifndef NNCORE_PRODUCT_H
 #define NNCORE_PRODUCT_H
 
-#include <stddef.h>
+#include "vectors.h"
 
-/* Where vector code is not to be had from this file, and where BLAS has wider vectors than this build: BLAS. */
 #if defined(__AVX__) && defined(__GNUC__)
-#define NN_USES_BLAS 0
-#else
-#define NN_USES_BLAS 1
-#endif
 
-#if defined(__AVX512F__)
-#define NN_VECTOR 64
-#define NN_ROWS 8
-#elif defined(__AVX__)
-#define NN_VECTOR 32
-#define NN_ROWS 4
-#else
-#define NN_VECTOR 16
-#define NN_ROWS 4
-#endif
+#define NN_USES_BLAS 0
+/* Rows of a tile */
+#define NN_ROWS (NN_VECTOR == 64 ? 8 : 4)
 /* Rows of B multiplied at a time: 48 KiB of a strip, which stay in the cache. */
 #define NN_DEPTH 256
 /* From so many rows of C on, copying B costs less than its scattered lines. */
 #define NN_PACKED_ROWS 32
-
-#if defined(__GNUC__) /* and clang: vector types */
-
-#define NN_INLINE static inline __attribute__((always_inline))
-#define NN_UNROLL _Pragma("GCC unroll 8")
-
-#define NN_VECTOR_TYPE(REAL, S, LANES) \
-    typedef REAL nn_##S##x##LANES __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 /* LANES columns of C at a time, or two or three times as many. C starts as start, row i at start + i * start_row,
  * or as 0 where start is NULL. */
@@ -154,11 +134,6 @@
     }
 
 #define NN_DEFINE_PRODUCT(REAL, S)                                                                 \
-    NN_VECTOR_TYPE(REAL, S, 16)                                                                    \
-    NN_VECTOR_TYPE(REAL, S, 8)                                                                     \
-    NN_VECTOR_TYPE(REAL, S, 4)                                                                     \
-    NN_VECTOR_TYPE(REAL, S, 2)                                                                     \
-    typedef REAL nn_##S##x1; /* a vector of one is kept in memory: twice the time for 17 columns */ \
     NN_DEFINE_STRIP(REAL, S, 16)                                                                   \
     NN_DEFINE_STRIP(REAL, S, 8)                                                                    \
     NN_DEFINE_STRIP(REAL, S, 4)                                                                    \
@@ -194,36 +169,22 @@
 #define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 16)
 #define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 8)
 #define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 8, 3) NN_COLUMNS(REAL, f64, 8, 1)
-#elif NN_VECTOR == 32
+#else
 #define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 8, 3) NN_COLUMNS(REAL, f32, 8, 1)
 #define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 8)
 #define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 4)
 #define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 4, 3) NN_COLUMNS(REAL, f64, 4, 1)
-#else
-#define NN_WIDE_f32(REAL) NN_COLUMNS(REAL, f32, 4, 3) NN_COLUMNS(REAL, f32, 4, 1)
-#define NN_THIN_f32(REAL) NN_DEFINE_THIN(REAL, f32, 4)
-#define NN_THIN_f64(REAL) NN_DEFINE_THIN(REAL, f64, 2)
-#define NN_WIDE_f64(REAL) NN_COLUMNS(REAL, f64, 2, 3) NN_COLUMNS(REAL, f64, 2, 1)
-#endif
-
-#else /* MSVC: plain loops for what is too small for BLAS */
-
-#define NN_DEFINE_PRODUCT(REAL, S)                                                                 \
-    static void nn_product_##S(const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, \
-                               ptrdiff_t b_col, const REAL *start, ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, \
-                               ptrdiff_t m, ptrdiff_t n, ptrdiff_t k)                              \
-    {                                                                                              \
-        for (ptrdiff_t i = 0; i < m; i++) {                                                        \
-            for (ptrdiff_t j = 0; j < n; j++) C[i * c_row + j] = start ? start[i * start_row + j] : 0; \
-            for (ptrdiff_t p = 0; p < k; p++)                                                      \
-                for (ptrdiff_t j = 0; j < n; j++)                                                  \
-                    C[i * c_row + j] += A[i * a_row + p * a_col] * B[p * b_row + j * b_col];       \
-        }                                                                                          \
-    }
-
 #endif
 
 NN_DEFINE_PRODUCT(float, f32)
 NN_DEFINE_PRODUCT(double, f64)
+
+#else /* BLAS has wider vectors than this build: for every size, as the threshold of another loop would show in the bits */
+
+#define NN_USES_BLAS 1
+#define nn_product_f32(...) ((void)0)
+#define nn_product_f64(...) ((void)0)
+
+#endif
 
 #endif

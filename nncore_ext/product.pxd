@@ -16,8 +16,6 @@ cdef extern from "product.h" nogil:
         Py_ssize_t k)
 
 cdef enum:
-    # A call of BLAS costs about as much as this many multiply-adds.
-    BLAS_MIN_MACS = 6144
     # One block; waking a second thread pays from about two of them.
     BLOCK_MACS = 1 << 20
     MAX_BLOCKS = 16
@@ -63,7 +61,7 @@ cdef inline void product_block(
     cdef Py_ssize_t strips = (n + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
     cdef Py_ssize_t j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
     cdef Py_ssize_t j_stop = min(n, strips * (col_block + 1) // n_col_blocks * BLOCK_COLUMNS)
-    if NN_USES_BLAS and (i_stop - i) * (j_stop - j) * k >= BLAS_MIN_MACS:
+    if NN_USES_BLAS:
         blas_product(trans_A, trans_B, A + i * a_row, B + j * b_col, start + i * start_row + j if start else start,
                      start_row, C + i * n + j, i_stop - i, j_stop - j, k, m if trans_A else k, k if trans_B else n, n)
     elif floating is float:

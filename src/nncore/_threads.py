@@ -147,16 +147,27 @@ def held_blas() -> Iterator[None]:
     """As single_threaded_blas, for what others compute: where a core is busy, waking a thread takes milliseconds."""
     global _depth, _saved
     with _lock:
+        before = [lib.get_num_threads() for lib in _blas_libraries()]
         if _depth == 0:
-            _saved = [lib.get_num_threads() for lib in _blas_libraries()]
-            for lib in _blas_libraries():
-                lib.set_num_threads(1)
+            _saved = before
+        for lib in _blas_libraries():
+            _set_blas_threads(lib, 1)
         _depth += 1
     try:
         yield
     finally:
         with _lock:
             _depth -= 1
-            if _depth == 0:
-                for lib, n in zip(_blas_libraries(), _saved, strict=True):
-                    lib.set_num_threads(n)
+            for lib, of_thread, of_process in zip(_blas_libraries(), before, _saved, strict=True):
+                if getattr(lib, "threading_layer", "") == "openmp":  # each thread has its own number
+                    _set_blas_threads(lib, of_thread)
+                elif _depth == 0:
+                    _set_blas_threads(lib, of_process)
+
+
+def _set_blas_threads(lib: Any, n: int) -> None:
+    """From any Python thread: threadpoolctl (3.7 on) lets one of them set OpenBLAS's, until it is told to forget it."""
+    forget = getattr(lib, "clear_controlling_thread", lambda force: None)
+    forget(force=True)
+    lib.set_num_threads(n)
+    forget(force=True)
