@@ -12,9 +12,11 @@ demo: $(VENV)/.built
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
 
-# With PyTorch, ONNX and the other peers installed: nothing is skipped for want of a package.
+# With PyTorch, ONNX and the other peers installed, at each level this CPU has: nothing is skipped for want of a package.
 test-all: $(VENV)/.test $(VENV)/.bench
-	NNCORE_TEST_ALL=1 $(BIN)/python -m pytest -q
+	for level in $$($(BIN)/python -c 'from nncore import _cpu; print(*_cpu.supported_levels())'); do \
+	    NNCORE_LEVEL=$$level NNCORE_TEST_ALL=1 $(BIN)/python -m pytest -q || exit 1; \
+	done
 
 # Users have no source tree: build sdist and, from it, a wheel; test what is installed.
 test-dist:
