@@ -20,27 +20,27 @@
         const ptrdiff_t at[4] = {0, vectors == 2 ? last : LANES, vectors == 3 ? last : 2 * LANES, last}; \
         nn_##S##x##LANES sum[4][4];                                                                \
         ptrdiff_t i = 0;                                                                           \
-        NN_UNROLL for (int s = 0; s < sets; s++)                                                   \
-            NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
+        NN_EACH(s, sets, 4)                                                                        \
+            NN_EACH(v, vectors, 4)                                                                 \
                 sum[s][v] = start && s == 0 ? *(const nn_##S##x##LANES *)(start + at[v]) : (nn_##S##x##LANES){0}; \
         for (; i + sets <= n; i += sets, W += sets * ld)                                           \
-            NN_UNROLL for (int s = 0; s < sets; s++)                                               \
-                NN_UNROLL for (int v = 0; v < vectors; v++)                                        \
-                    sum[s][v] += x[i + s] * *(const nn_##S##x##LANES *)(W + s * ld + at[v]);   \
+            NN_EACH(s, sets, 4)                                                                    \
+                NN_EACH(v, vectors, 4)                                                             \
+                    sum[s][v] += x[i + s] * *(const nn_##S##x##LANES *)(W + s * ld + at[v]);       \
         for (; i < n; i++, W += ld)                                                                \
-            NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
-                sum[0][v] += x[i] * *(const nn_##S##x##LANES *)(W + at[v]);                    \
-        NN_UNROLL for (int s = 1; s < sets; s++)                                                   \
-            NN_UNROLL for (int v = 0; v < vectors; v++) sum[0][v] += sum[s][v];                    \
-        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + at[v]) = sum[0][v]; \
+            NN_EACH(v, vectors, 4)                                                                 \
+                sum[0][v] += x[i] * *(const nn_##S##x##LANES *)(W + at[v]);                        \
+        NN_UNROLL for (int s = 1; s < 4; s++) if (s < sets)                                        \
+            NN_EACH(v, vectors, 4) sum[0][v] += sum[s][v];                                         \
+        NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + at[v]) = sum[0][v];                       \
     }                                                                                              \
     NN_INLINE void nn_outer_tile_##S(const int vectors, const REAL *x, ptrdiff_t n, const REAL *y, REAL *W, \
                                      ptrdiff_t ld)                                                 \
     {                                                                                              \
         nn_##S##x##LANES row[4];                                                                   \
-        NN_UNROLL for (int v = 0; v < vectors; v++) row[v] = *(const nn_##S##x##LANES *)(y + v * LANES); \
+        NN_EACH(v, vectors, 4) row[v] = *(const nn_##S##x##LANES *)(y + v * LANES);                \
         for (ptrdiff_t i = 0; i < n; i++, W += ld)                                                 \
-            NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(W + v * LANES) += x[i] * row[v]; \
+            NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(W + v * LANES) += x[i] * row[v];          \
     }                                                                                              \
     /* a = sum over k < n of value[k] * W[index[k]] */                                             \
     NN_INLINE void nn_gather_tile_##S(const int vectors, const int sets, const REAL *value, const int *index, ptrdiff_t n, \
@@ -49,28 +49,28 @@
         nn_##S##x##LANES sum[2][8] = {{{0}}};                                                      \
         ptrdiff_t k = 0;                                                                           \
         for (; k + sets <= n; k += sets)                                                           \
-            NN_UNROLL for (int s = 0; s < sets; s++)                                               \
-                NN_UNROLL for (int v = 0; v < vectors; v++)                                        \
+            NN_EACH(s, sets, 2)                                                                    \
+                NN_EACH(v, vectors, 8)                                                             \
                     sum[s][v] += value[k + s] * *(const nn_##S##x##LANES *)(W + index[k + s] * ld + v * LANES); \
         for (; k < n; k++)                                                                         \
-            NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
+            NN_EACH(v, vectors, 8)                                                                 \
                 sum[0][v] += value[k] * *(const nn_##S##x##LANES *)(W + index[k] * ld + v * LANES); \
-        NN_UNROLL for (int s = 1; s < sets; s++)                                                   \
-            NN_UNROLL for (int v = 0; v < vectors; v++) sum[0][v] += sum[s][v];                    \
-        NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v]; \
+        NN_UNROLL for (int s = 1; s < 2; s++) if (s < sets)                                        \
+            NN_EACH(v, vectors, 8) sum[0][v] += sum[s][v];                                         \
+        NN_EACH(v, vectors, 8) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
     }                                                                                              \
     NN_INLINE void nn_scatter_tile_##S(const int vectors, const REAL *value, const int *index, ptrdiff_t n, \
                                        const REAL *y, REAL *W, ptrdiff_t ld)                       \
     {                                                                                              \
         nn_##S##x##LANES row[8];                                                                   \
-        NN_UNROLL for (int v = 0; v < vectors; v++) row[v] = *(const nn_##S##x##LANES *)(y + v * LANES); \
+        NN_EACH(v, vectors, 8) row[v] = *(const nn_##S##x##LANES *)(y + v * LANES);                \
         for (ptrdiff_t k = 0; k < n; k++) {                                                        \
             REAL *to = W + (ptrdiff_t)index[k] * ld;                                               \
             const REAL x = value[k];                                                               \
-            NN_UNROLL for (int v = 0; v < vectors; v++) *(nn_##S##x##LANES *)(to + v * LANES) += x * row[v]; \
+            NN_EACH(v, vectors, 8) *(nn_##S##x##LANES *)(to + v * LANES) += x * row[v];            \
         }                                                                                          \
     }                                                                                              \
-    static inline void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width,      \
+    static inline void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width, \
                                   const REAL *start, REAL *a)                                      \
     {                                                                                              \
         ptrdiff_t j = 0;                                                                           \
@@ -133,7 +133,7 @@ NN_DEFINE_PADDED(double, f64, 2)
 #else
 
 #define NN_DEFINE_PADDED(REAL, S)                                                                  \
-    static void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width,      \
+    static void nn_row_##S(const REAL *x, ptrdiff_t n, const REAL *W, ptrdiff_t ld, ptrdiff_t width, \
                            const REAL *start, REAL *a)                                             \
     {                                                                                              \
         for (ptrdiff_t j = 0; j < width; j++) a[j] = start ? start[j] : 0;                         \
@@ -150,13 +150,13 @@ NN_DEFINE_PADDED(double, f64, 2)
     {                                                                                              \
         for (ptrdiff_t j = 0; j < ld; j++) a[j] = 0;                                               \
         for (ptrdiff_t k = 0; k < n; k++) {                                                        \
-            for (ptrdiff_t j = 0; j < ld; j++) a[j] += value[k] * W[(ptrdiff_t)index[k] * ld + j];            \
+            for (ptrdiff_t j = 0; j < ld; j++) a[j] += value[k] * W[(ptrdiff_t)index[k] * ld + j]; \
         }                                                                                          \
     }                                                                                              \
     static void nn_scatter_##S(const REAL *value, const int *index, ptrdiff_t n, const REAL *y, REAL *W, ptrdiff_t ld) \
     {                                                                                              \
         for (ptrdiff_t k = 0; k < n; k++)                                                          \
-            for (ptrdiff_t j = 0; j < ld; j++) W[(ptrdiff_t)index[k] * ld + j] += value[k] * y[j];            \
+            for (ptrdiff_t j = 0; j < ld; j++) W[(ptrdiff_t)index[k] * ld + j] += value[k] * y[j]; \
     }
 NN_DEFINE_PADDED(float, f32)
 NN_DEFINE_PADDED(double, f64)

@@ -33,17 +33,17 @@
                                          ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t k) \
     {                                                                                              \
         nn_##S##x##LANES sum[NN_ROWS][3], b[3];                                                    \
-        NN_UNROLL for (int i = 0; i < rows; i++)                                                   \
-            NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
+        NN_EACH(i, rows, NN_ROWS)                                                                  \
+            NN_EACH(v, vectors, 3)                                                                 \
                 sum[i][v] = start ? *(const nn_##S##x##LANES *)(start + i * start_row + v * LANES) \
                                   : (nn_##S##x##LANES){0};                                         \
         for (ptrdiff_t p = 0; p < k; p++, A += a_col, B += b_row) {                                \
-            NN_UNROLL for (int v = 0; v < vectors; v++) b[v] = *(const nn_##S##x##LANES *)(B + v * LANES); \
-            NN_UNROLL for (int i = 0; i < rows; i++)                                               \
-                NN_UNROLL for (int v = 0; v < vectors; v++) sum[i][v] += A[i * a_row] * b[v];      \
+            NN_EACH(v, vectors, 3) b[v] = *(const nn_##S##x##LANES *)(B + v * LANES);              \
+            NN_EACH(i, rows, NN_ROWS)                                                              \
+                NN_EACH(v, vectors, 3) sum[i][v] += A[i * a_row] * b[v];                           \
         }                                                                                          \
-        NN_UNROLL for (int i = 0; i < rows; i++)                                                   \
-            NN_UNROLL for (int v = 0; v < vectors; v++)                                            \
+        NN_EACH(i, rows, NN_ROWS)                                                                  \
+            NN_EACH(v, vectors, 3)                                                                 \
                 *(nn_##S##x##LANES *)(C + i * c_row + v * LANES) = sum[i][v];                      \
     }                                                                                              \
     NN_INLINE void nn_strip_##S##x##LANES(const int vectors, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
@@ -91,12 +91,12 @@
         nn_##S##x##LANES sum[3] = {{0}, {0}, {0}};                                                 \
         ptrdiff_t p = 0;                                                                           \
         for (; p + LANES <= k; p += LANES)                                                         \
-            NN_UNROLL for (int j = 0; j < columns; j++)                                            \
+            NN_EACH(j, columns, 3)                                                                 \
                 sum[j] += *(const nn_##S##x##LANES *)(A + p) * *(const nn_##S##x##LANES *)(packed + j * NN_DEPTH + p); \
-        NN_UNROLL for (int j = 0; j < columns; j++) {                                              \
+        NN_EACH(j, columns, 3) {                                                                   \
             REAL total = 0;                                                                        \
             for (ptrdiff_t rest = p; rest < k; rest++) total += A[rest] * packed[j * NN_DEPTH + rest]; \
-            for (int i = 0; i < LANES; i++) total += sum[j][i];                                    \
+            NN_UNROLL for (int i = 0; i < LANES; i++) total += sum[j][i];                          \
             C[j] = (start ? start[j] : 0) + total;                                                 \
         }                                                                                          \
     }                                                                                              \
@@ -122,7 +122,7 @@
 /* VECTORS times LANES columns, while there are as many; vectors wider than the machine's are left out */
 #define NN_COLUMNS(REAL, S, LANES, VECTORS)                                                        \
     for (; LANES * sizeof(REAL) <= NN_VECTOR && n >= LANES * VECTORS; n -= LANES * VECTORS) {      \
-        for (ptrdiff_t first = 0; first == 0 || first < k; first += NN_DEPTH) {                                  \
+        for (ptrdiff_t first = 0; first == 0 || first < k; first += NN_DEPTH) {                    \
             const ptrdiff_t depth = first + NN_DEPTH < k ? NN_DEPTH : k - first;                   \
             const REAL *strip = B + first * b_row;                                                 \
             if (pack) nn_pack_##S(strip, b_row, b_col, packed, depth, LANES * VECTORS);            \

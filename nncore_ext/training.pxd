@@ -33,7 +33,7 @@ cdef inline Py_ssize_t train_steps(
     cdef Batch batch
     while begin < plan.n_index:
         set_batch(net, plan, begin, step, drops, 0, weights, &batch)
-        dense_blocks(net, plan, &batch, params, grads, copies, workspace)
+        share_blocks(net, plan, &batch, NULL, params, grads, copies, workspace)
         losses[step] = sum_blocks(net, grads, copies, 0, &batch)
         if not isfinite(losses[step]):
             return step
@@ -46,27 +46,6 @@ cdef inline Py_ssize_t train_steps(
 cdef inline Py_ssize_t dense_workspace(const NetworkSpec *net, Py_ssize_t batch_size) noexcept nogil:
     """Elements that train_steps needs"""
     return batch_size * (2 * net.n_units + net.n_in + net.n_out) + copies_size(net, 0, batch_size)
-
-
-cdef inline void dense_blocks(
-    const NetworkSpec *net, const Plan *plan, Batch *batch, const floating *params, floating *grads, floating *copies,
-    floating *workspace
-) noexcept nogil:
-    """The gradient and loss of each block. A batch that is one block shares its products instead."""
-    cdef NetworkSpec alone = net[0]
-    cdef Py_ssize_t r
-    if batch.n_blocks == 1:
-        batch.loss[0] = dense_block(net, plan, batch, params, grads, workspace, 0)
-        return
-    alone.n_threads = 1
-    if net.n_threads == 1:
-        for r in range(batch.n_blocks):
-            batch.loss[r] = dense_block(&alone, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace,
-                                        r)
-    else:
-        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
-            batch.loss[r] = dense_block(&alone, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace,
-                                        r)
 
 
 cdef inline double dense_block(
@@ -164,7 +143,7 @@ cdef inline Py_ssize_t train_sparse(
     for_parts(net, plan, &first, params, grads, NULL, True, next)
     while next != NULL:
         batch.lr = plan.lr[step]
-        sparse_blocks(net, plan, &batch, &first, params, grads)
+        share_blocks(net, plan, &batch, &first, params, grads, <floating *> first.copies, <floating *> NULL)
         losses[step] = sum_blocks(net, grads, <floating *> first.copies, 1, &batch)
         if not isfinite(losses[step]):
             break
@@ -262,28 +241,6 @@ cdef inline void do_part(
                      W, <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
 
 
-cdef inline void sparse_blocks(
-    const NetworkSpec *net, const Plan *plan, Batch *batch, const SparseMemory *first, const floating *params,
-    floating *grads
-) noexcept nogil:
-    """As dense_blocks, from the sums of the first layer on"""
-    cdef NetworkSpec alone = net[0]
-    cdef floating *copies = <floating *> first.copies
-    cdef Py_ssize_t r
-    if batch.n_blocks == 1:
-        batch.loss[0] = sparse_block(net, plan, batch, first, params, grads, 0)
-        return
-    alone.n_threads = 1
-    if net.n_threads == 1:
-        for r in range(batch.n_blocks):
-            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
-                                         r)
-    else:
-        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
-            batch.loss[r] = sparse_block(&alone, plan, batch, first, params, block_grads(net, grads, copies, 1, r),
-                                         r)
-
-
 cdef inline double sparse_block(
     const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
     floating *grads, Py_ssize_t r
@@ -303,6 +260,36 @@ cdef inline double sparse_block(
     pad_rows(layer_da(net, z, m, 0), <floating> (-batch.lr * layer.lr_scale if first.in_place else 1.0),
              <floating *> first.y + row * ld, m, layer.n_out, ld)
     return loss
+
+
+cdef inline void share_blocks(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads, floating *copies, floating *workspace
+) noexcept nogil:
+    """The gradient and loss of each block. A batch that is one block shares its products instead.
+
+    first: where sums of the first layer are, NULL: from rows; workspace is for rows.
+    """
+    cdef NetworkSpec alone = net[0]
+    cdef Py_ssize_t r
+    alone.n_threads = 1
+    if batch.n_blocks == 1:
+        batch.loss[0] = one_block(net, plan, batch, first, params, grads, copies, workspace, 0)
+    elif net.n_threads == 1:
+        for r in range(batch.n_blocks):
+            batch.loss[r] = one_block(&alone, plan, batch, first, params, grads, copies, workspace, r)
+    else:
+        for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
+            batch.loss[r] = one_block(&alone, plan, batch, first, params, grads, copies, workspace, r)
+
+
+cdef inline double one_block(
+    const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
+    floating *grads, floating *copies, floating *workspace, Py_ssize_t r
+) noexcept nogil:
+    if first == NULL:
+        return dense_block(net, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace, r)
+    return sparse_block(net, plan, batch, first, params, block_grads(net, grads, copies, 1, r), r)
 
 
 cdef inline Py_ssize_t train_online(

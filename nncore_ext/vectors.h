@@ -16,7 +16,14 @@
 #if defined(__GNUC__)
 
 #define NN_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define NN_UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define NN_UNROLL _Pragma("GCC unroll 8")
+#endif
+/* Unrolled: i = 0, ..., n - 1, where n <= most is a constant once inlined and most is one before: clang kept vectors in
+ * memory without it, 54 to 19 GFLOP/s. */
+#define NN_EACH(i, n, most) NN_UNROLL for (int i = 0; i < (most); i++) if (i < (n))
 
 #define NN_VECTOR_TYPE(REAL, S, LANES) \
     typedef REAL nn_##S##x##LANES __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
