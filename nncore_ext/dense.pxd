@@ -7,7 +7,7 @@ is bound by memory: a pass over the rows of W is as fast as a product and skips 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 from nncore_ext.product cimport product
-from nncore_ext.vmath cimport axpby, matvec, vecmat
+from nncore_ext.vmath cimport axpby, vecmat
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
@@ -15,6 +15,8 @@ cdef extern from "padded.h" nogil:
         const float *x, Py_ssize_t n, const float *W, Py_ssize_t ld, Py_ssize_t width, const float *start, float *a)
     void nn_row_f64(
         const double *x, Py_ssize_t n, const double *W, Py_ssize_t ld, Py_ssize_t width, const double *start, double *a)
+    void nn_dots_f32(const float *W, Py_ssize_t n, Py_ssize_t width, const float *y, float *a)
+    void nn_dots_f64(const double *W, Py_ssize_t n, Py_ssize_t width, const double *y, double *a)
 
 
 cdef inline void row(
@@ -26,6 +28,16 @@ cdef inline void row(
         nn_row_f32(x, n, W, ld, width, start, a)
     else:
         nn_row_f64(x, n, W, ld, width, start, a)
+
+
+cdef inline void dots(
+    const floating *W, Py_ssize_t n, Py_ssize_t width, const floating *y, floating *a
+) noexcept nogil:
+    """a = W @ y for W (n, width)"""
+    if floating is float:
+        nn_dots_f32(W, n, width, y, a)
+    else:
+        nn_dots_f64(W, n, width, y, a)
 
 
 cdef inline void dense_forward(
@@ -68,6 +80,6 @@ cdef inline void dense_backward_input(
 ) noexcept nogil:
     """dx = da @ W.T"""
     if n_samples == 1:
-        matvec(W, da, dx, n_in, n_out)
+        dots(W, n_in, n_out, da, dx)
     else:
         product(False, True, da, W, <const floating *> NULL, 0, dx, n_samples, n_in, n_out, n_threads)

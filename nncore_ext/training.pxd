@@ -12,7 +12,7 @@ from nncore_ext.batch cimport (
 )
 from nncore_ext.dropout cimport drop, layer_key
 from nncore_ext.network cimport LayerSpec, NetworkSpec, layer_da, layer_slope, network_update
-from nncore_ext.online cimport PackedNetwork, pack, packed_step, unpack
+from nncore_ext.online cimport PackedNetwork, finish_packed, pack, packed_step, packed_z, unpack
 from nncore_ext.rows cimport OVERRUN, PARTS, gather_rows, gather_targets
 from nncore_ext.sparse cimport NN_VECTOR, forward_part, pad_rows, padded, sum_parts, unpad_rows, update_part
 from nncore_ext.vmath cimport axpby
@@ -298,16 +298,20 @@ cdef inline Py_ssize_t train_online(
 ) noexcept nogil:
     """train_steps for one sample a step; workspace: packed.size elements and those of a vector, to start at one"""
     cdef floating *p = aligned(workspace)
-    cdef Py_ssize_t step, done = plan.n_index
+    cdef Py_ssize_t step
+    cdef int turn = 0
     pack(net, packed, params, p)
     for step in range(plan.n_index):
-        gather_rows(&plan.x, plan.index + step, 0, p + packed.x, 1)
-        gather_targets(&plan.t, plan.index + step, 0, p + packed.t, 1)
         losses[step] = 0
-        if plan.weights.values == NULL or plan.weights.values[plan.index[step]] > 0:
-            losses[step] = packed_step(net, packed, p, plan.lr[step])
+        if plan.weights.values != NULL and not plan.weights.values[plan.index[step]] > 0:
+            continue
+        gather_rows(&plan.x, plan.index + step, 0, packed_z(packed, p, -1, turn), 1)
+        gather_targets(&plan.t, plan.index + step, 0, p + packed.t, 1)
+        losses[step] = packed_step(net, packed, p, plan.lr[step], turn)
         if not isfinite(losses[step]):
-            done = step
-            break
+            unpack(net, packed, p, params)
+            return step
+        turn = 1 - turn
+    finish_packed(net, packed, p, turn)
     unpack(net, packed, p, params)
-    return done
+    return plan.n_index

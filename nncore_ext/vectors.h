@@ -37,5 +37,22 @@
 NN_VECTOR_TYPES(float, f32)
 NN_VECTOR_TYPES(double, f64)
 
+/* The sum of a vector's elements, by halves; by address, as vectors wider than the machine's cannot be passed */
+#define NN_DEFINE_SUM(REAL, S, LANES, HALF)                                                        \
+    NN_INLINE REAL nn_sum_##S##x##LANES(const nn_##S##x##LANES *x)                                 \
+    {                                                                                              \
+        const nn_##S##x##HALF *halves = (const nn_##S##x##HALF *)x, sum = halves[0] + halves[1];   \
+        return nn_sum_##S##x##HALF(&sum);                                                          \
+    }
+#define NN_DEFINE_SUMS(REAL, S)                                                                    \
+    NN_INLINE REAL nn_sum_##S##x1(const REAL *x) { return *x; }                                    \
+    NN_DEFINE_SUM(REAL, S, 2, 1)                                                                   \
+    NN_DEFINE_SUM(REAL, S, 4, 2)                                                                   \
+    NN_DEFINE_SUM(REAL, S, 8, 4)                                                                   \
+    NN_DEFINE_SUM(REAL, S, 16, 8)
+
+NN_DEFINE_SUMS(float, f32)
+NN_DEFINE_SUMS(double, f64)
+
 #endif
 #endif

@@ -220,25 +220,6 @@ NN_WITHIN float nn_log1_f32(float x)
             NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += x[i] * W[j];                     \
         }                                                                                          \
     }                                                                                              \
-    /* y = W @ x for W (n_rows, n_cols), four rows a pass: four independent sums hide the latency of the      \
-     * additions, and x is read a quarter as often (moons, float64: 1.36 -> 1.32 us a step) */      \
-    static inline void nn_matvec_##S(const REAL *restrict W, const REAL *restrict x,               \
-                                     REAL *restrict y, ptrdiff_t n_rows, ptrdiff_t n_cols)         \
-    {                                                                                              \
-        ptrdiff_t i = 0;                                                                           \
-        for (; i + 4 <= n_rows; i += 4, W += 4 * n_cols) {                                         \
-            const REAL *W1 = W + n_cols, *W2 = W1 + n_cols, *W3 = W2 + n_cols;                     \
-            REAL y0 = 0, y1 = 0, y2 = 0, y3 = 0;                                                   \
-            _Pragma("omp simd reduction(+ : y0, y1, y2, y3)") for (ptrdiff_t j = 0; j < n_cols; j++) { \
-                y0 += W[j] * x[j];                                                                 \
-                y1 += W1[j] * x[j];                                                                \
-                y2 += W2[j] * x[j];                                                                \
-                y3 += W3[j] * x[j];                                                                \
-            }                                                                                      \
-            y[i] = y0, y[i + 1] = y1, y[i + 2] = y2, y[i + 3] = y3;                                \
-        }                                                                                          \
-        for (; i < n_rows; i++, W += n_cols) y[i] = nn_dot_##S(W, x, n_cols);                      \
-    }                                                                                              \
     /* y = beta * y + alpha * x, beta 0 or 1 */                                                    \
     static inline void nn_axpby_##S(REAL alpha, const REAL *restrict x, int beta,                  \
                                     REAL *restrict y, ptrdiff_t n)                                 \

@@ -25,8 +25,6 @@ cdef extern from "vmath.h" nogil:
     double nn_max_f64(const double *x, Py_ssize_t n)
     void nn_vecmat_f32(const float *x, const float *W, float *a, Py_ssize_t n_in, Py_ssize_t n_out)
     void nn_vecmat_f64(const double *x, const double *W, double *a, Py_ssize_t n_in, Py_ssize_t n_out)
-    void nn_matvec_f32(const float *W, const float *x, float *y, Py_ssize_t n_rows, Py_ssize_t n_cols)
-    void nn_matvec_f64(const double *W, const double *x, double *y, Py_ssize_t n_rows, Py_ssize_t n_cols)
     void nn_axpby_f32(float alpha, const float *x, bint beta, float *y, Py_ssize_t n)
     void nn_axpby_f64(double alpha, const double *x, bint beta, double *y, Py_ssize_t n)
 
@@ -125,16 +123,6 @@ cdef inline void vecmat(
         nn_vecmat_f32(x, W, a, n_in, n_out)
     else:
         nn_vecmat_f64(x, W, a, n_in, n_out)
-
-
-cdef inline void matvec(
-    const floating *W, const floating *x, floating *y, Py_ssize_t n_rows, Py_ssize_t n_cols
-) noexcept nogil:
-    """y = W @ x for W (n_rows, n_cols)"""
-    if floating is float:
-        nn_matvec_f32(W, x, y, n_rows, n_cols)
-    else:
-        nn_matvec_f64(W, x, y, n_rows, n_cols)
 
 
 cdef inline void axpby(

@@ -768,8 +768,7 @@ class NeuralNetwork:
         if optimizer is None:
             optimizer = self.optimizer or SGD()
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        state = training.state_of(self, optimizer)
-        loss = self._update(rows, targets, optimizer.lr, optimizer._rule(), state)
+        loss = self._update(rows, targets, optimizer.lr, *training.rule_and_state(self, optimizer))
         if not isfinite(loss):
             raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
         return loss

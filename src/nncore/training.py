@@ -12,10 +12,11 @@ from nncore import _checks, _mapped, _threads
 from nncore import metrics as measures
 from nncore import schedules as rates
 from nncore._data import Data
+from nncore._dispatch import optimizer as core_optimizer
 from nncore._dispatch import sparse
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
-from nncore.optimizers import LBFGS, Optimizer, State
+from nncore.optimizers import LBFGS, Optimizer, Rule, State
 
 if TYPE_CHECKING:
     from nncore.checkpoint import Checkpoint
@@ -104,16 +105,17 @@ def prepare(
     return _Run(net, data, plan, optimizer, total, threads, follow, clip, after)
 
 
-def state_of(net: "NeuralNetwork", optimizer: Optimizer) -> State:
-    """Its state for this network: that of the fit before if it was with this very object, else a new one."""
-    used, before = net._optimizer
+def rule_and_state(net: "NeuralNetwork", optimizer: Optimizer) -> tuple[Rule, State]:
+    """Its settings, and its state for this network: that of before if it was with this very object, else a new one."""
+    used, state = net._optimizer
     if used is not optimizer:
         _checks.instance(optimizer, "optimizer", Optimizer, "an optimizer such as SGD(lr=0.1)")
-        before = None
-    state = optimizer._state(net.n_params, net.dtype, before)
-    if state is not before:
+        state = None
+    rule = optimizer._rule()
+    if state is None or len(state.vectors) != core_optimizer.STATE_VECTORS[rule[0]]:
+        state = optimizer._state(net.n_params, net.dtype)
         net._optimizer = optimizer, state
-    return state
+    return rule, state
 
 
 class _Plan:
@@ -218,7 +220,7 @@ class _Run:
     def _start(self) -> int:
         """Begin, or go on from a checkpoint; returns at which iteration the epoch at hand began."""
         if self.resumed is None:
-            self.state = state_of(self.net, self.optimizer)
+            self.state = rule_and_state(self.net, self.optimizer)[1]
             if self.net.core.has_dropout:
                 self.seed = int(self.plan.rng.integers(1 << 63))
         else:
