@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nncore
-from nncore import _cpu
+from nncore import _cpu, _threads
 
 PACKAGE = Path(nncore.__file__).parent
 CORE = Path(__file__).parents[1] / "nncore_ext"
@@ -216,6 +216,35 @@ def test_number_of_threads_from_the_environment():
     assert python(code, NNCORE_NUM_THREADS="3").stdout in ("(1, 3) (1,)\n", "(1,) (1,)\n")
     assert python(code, NNCORE_NUM_THREADS="1").stdout == "(1,) (1,)\n"
     assert "NNCORE_NUM_THREADS is 'x', expected a whole number" in python(code, NNCORE_NUM_THREADS="x").stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, _threads.MAX_THREADS),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, _threads.MAX_THREADS),
+        ({"cpu.max": "?"}, _threads.MAX_THREADS),
+        ({}, _threads.MAX_THREADS),
+    ],
+)
+def test_limits_of_containers(files, cpus, tmp_path):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert _threads._quota(tmp_path) == cpus
+
+
+def test_waiting_threads_soon_sleep():
+    """Unless the user has chosen, and without a trace in the environment that other libraries and processes see."""
+    code = "import os, nncore._dispatch; print([name for name in os.environ if name[:5] in ('GOMP_', 'OMP_W')])"
+    done = python(code, OMP_DISPLAY_ENV="verbose")
+    assert done.stdout == "[]\n"
+    if "GOMP_SPINCOUNT" in done.stderr:  # GNU's OpenMP says what it has read
+        assert "GOMP_SPINCOUNT = '2000'" in done.stderr
+        assert "GOMP_SPINCOUNT = '7'" in python(code, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="7").stderr
+    assert python(code, OMP_WAIT_POLICY="active").stdout == "['OMP_WAIT_POLICY']\n"
 
 
 @pytest.mark.parametrize("how", [*multiprocessing.get_all_start_methods(), "loky", "threads"])

@@ -187,6 +187,12 @@ def test_threads_are_chosen_by_what_calls_took():
     for _ in range(100):
         call({1: 1e-4, 2: 6e-5})
     assert pace.fastest == 2
+    looks = []
+    for _ in range(100):
+        n_threads, steps = pace.next()
+        pace.took(n_threads, steps, steps * {1: 1e-4, 2: 4e-2}[n_threads])
+        looks += [steps] * (n_threads == 2)
+    assert looks[-1] == 1  # where steps are known to be slow it takes one
 
 
 def test_sample_weights(rng):

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nncore import _checks
@@ -46,15 +47,26 @@ def available() -> int:
 
 
 def cpus() -> int:
-    """NNCORE_NUM_THREADS, or the CPUs this process is allowed on."""
+    """NNCORE_NUM_THREADS, or the CPUs this process is allowed on and, in a container, given the time of."""
     forced = os.environ.get("NNCORE_NUM_THREADS", "")
     if forced:
         if not forced.isdigit() or int(forced) < 1:
             raise ValueError(f"NNCORE_NUM_THREADS is {forced!r}, expected a whole number of 1 or more")
         return min(int(forced), MAX_THREADS)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _quota(Path("/sys/fs/cgroup")))
+
+
+@cache
+def _quota(cgroup: Path) -> int:
+    """CPUs whose time a control group may use at most, rounded up: docker run --cpus, limits of Kubernetes."""
+    files = [cgroup / "cpu.max"], [cgroup / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+    for texts in files:  # versions 2 and 1
+        with contextlib.suppress(OSError, ValueError):
+            microseconds, period = map(int, " ".join(path.read_text() for path in texts).split())
+            if microseconds > 0:
+                return -(-microseconds // period)
+    return MAX_THREADS
 
 
 def choices(n_threads: int | str, macs: int, per_thread: int = MACS_PER_THREAD) -> tuple[int, ...]:
@@ -89,13 +101,14 @@ class Pace:
     def next(self) -> tuple[int, int]:
         """Threads and steps of the next call: what was fastest, and now and then a short look at the other choice.
 
-        A look takes a few steps at most and the more looks there were the rarer they become, as where a core is busy
-        a shared step can take 20 times as long.
+        A look takes a 16th of a call, by what a step took there, and the more looks there were the rarer they become,
+        as where a core is busy a shared step can take 20 times as long.
         """
         others = [n for n in self.seconds_per_step if n != self.fastest]
         if others and self.calls >= self.next_look:
             self.next_look = self.calls + min(2 + self.calls, 64)
-            return others[0], max(1, self.steps // 16)
+            known = max(self.seconds_per_step[others[0]], self.seconds / self.steps)
+            return others[0], max(1, int(self.seconds / (16 * known)))
         return self.fastest, self.steps
 
     def took(self, n_threads: int, steps: int, seconds: float) -> None:

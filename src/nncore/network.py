@@ -768,7 +768,8 @@ class NeuralNetwork:
         if optimizer is None:
             optimizer = self.optimizer or SGD()
         rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        loss = self._update(rows, targets, optimizer.lr, *training.rule_and_state(self, optimizer))
+        rule, state = training.rule_and_state(self, optimizer)
+        loss = self._update(rows, targets, optimizer.lr, rule, state)
         if not isfinite(loss):
             raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
         return loss
@@ -954,7 +955,10 @@ class NeuralNetwork:
         progress : bool or "auto"
             A progress bar; "auto" shows it on a terminal.
         n_threads : int or "auto"
-            The result does not depend on it, to the bit.
+            "auto" tries one thread and all of them where steps are large enough to share, and goes by what is faster at
+            the time. All are NNCORE_NUM_THREADS, or the CPUs that this process is allowed on and its container has
+            time of; one in a process forked from one that has used threads. The result does not depend on it, to
+            the bit.
         rng : int or numpy.random.Generator, optional
             For sampling; by default the network's.
 
