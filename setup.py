@@ -48,7 +48,11 @@ def level_extensions(level: str) -> list[Extension]:
 
 
 class build_levels(build_ext):
-    """Adds each level's flags, which need to know the compiler, and OpenMP where it is there."""
+    """Adds each level's flags, which need to know the compiler, and OpenMP where it is there; compiles side by side."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "msvc":

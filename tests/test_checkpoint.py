@@ -130,7 +130,7 @@ def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends
         seed = interruption if settings["checkpoint"].exists() else 0
         net = classifier(dtype, seed, **layer)
         with contextlib.suppress(Killed):
-            history = fit(net, data, optimizer=optimizer(), rng=1 + seed, **settings)
+            history = fit(net, data, optimizer=optimizer(), rng=np.random.default_rng(1 + seed), **settings)
         ends(None, None)
         fit(classifier(rng=99), data, iterations=7, callbacks=[lambda history: None])
     np.testing.assert_array_equal(outcome(net, history), expected)
@@ -377,6 +377,7 @@ OTHER = {
         lambda d: (d, {"rng": np.random.Generator(np.random.MT19937(1))}),
         "rng is MT19937, the checkpoint's PCG64",
     ),
+    "seed": (lambda d: (d, {"rng": 7}), "rng's seed is 7, the checkpoint's 1"),
     "activation": (
         lambda d: (d, {"net": NeuralNetwork([Layer(4, 6), Layer(6, 3)], loss="softmax_cross_entropy")}),
         "layer 1's activation is identity, the checkpoint's tanh",
@@ -422,6 +423,40 @@ def test_an_optimizer_state_of_the_wrong_shape(data, tmp_path):
         ValueError, match=r"optimizer as float64 of shape \(1, 51\), expected float64 of shape \(2, 51\)"
     ):
         resumed(data, tmp_path / "c", optimizer=Adam())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, state: tensors.pop("params"), "has no params, expected what fit writes"),
+        (lambda tensors, state: state.pop("epoch"), "has no epoch, expected what fit writes"),
+        (lambda tensors, state: tensors.update(loss=np.zeros(9)), "has 9 losses, expected at most 8"),
+    ],
+)
+def test_what_is_missing_or_too_much(data, tmp_path, change, message):
+    written(data, tmp_path / "c")
+    forge(tmp_path / "c", change)
+    net = classifier()
+    before = net.core.params.copy()
+    with pytest.raises(ValueError, match=message):
+        resumed(data, tmp_path / "c", net)
+    np.testing.assert_array_equal(net.core.params, before)
+
+
+def test_functions_are_the_same_in_the_next_process(data, tmp_path):
+    """Where a function lies in memory does not make it another one."""
+
+    def settings():
+        def worst(y, t):
+            return float(np.abs(y - t).max())
+
+        stopping = EarlyStopping(worst, 9, mode="min")
+        follower = ReduceOnPlateau(metric=worst, mode="min")
+        return {"validation_data": samples, "early_stopping": stopping, "schedule": follower, "metrics": [worst]}
+
+    net, samples = NeuralNetwork([Layer(4, 3)], rng=0), (data[0], np.eye(3)[data[1]])
+    fit(net, samples, checkpoint=tmp_path / "c", **settings())
+    fit(net, samples, checkpoint=tmp_path / "c", resume=True, **settings())
 
 
 def test_a_newer_format_and_other_files(data, tmp_path, monkeypatch):

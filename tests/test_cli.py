@@ -416,7 +416,7 @@ ERRORS = {
     "threads": (["train", "moons", "--threads", "many"], "n_threads is 'many', expected"),
     "sampling": (["train", "moons", "--sampling", "x"], "sampling is 'x', expected one of 'shuffle'"),
     "dtype": (["train", "moons", "--dtype", "int8"], "dtype is 'int8', expected float32 or float64"),
-    "hidden": (["train", "moons", "--hidden", "-3"], "n_neurons is -3, expected 1 or more"),
+    "hidden": (["train", "moons", "--hidden", "-3"], "--hidden is -3, expected 1 or more"),
     "diverges": (["train", "moons", "--activation", "relu", "--lr", "1e30"], "learning rate"),
     "model": (["predict", "nothing.safetensors", "moons"], "nothing.safetensors"),
     "dropout": (["train", "moons", "--dropout", "1"], "dropout is 1.0, expected a number from 0 to below 1"),
@@ -427,7 +427,11 @@ ERRORS = {
     "class weight": (["train", "moons", "--class-weight", "x"], "--class-weight is 'x', expected one of 'balanced'"),
     "clip": (["train", "moons", "--clip-norm", "0"], "clip_norm is 0.0, expected a finite number above 0"),
     "every": (["train", "moons", "--checkpoint-every", "often"], "checkpoint_every is 'often', expected a time"),
-    "config": (["train", "--config", "nothing.toml"], "nothing.toml"),
+    "config": (["train", "--config", "nothing.toml"], "--config is nothing.toml, but there is no such file"),
+    "warm-up": (["train", "moons", "--warm-up", "0"], "--warm-up is 0, expected 1 or more"),
+    "seed": (["train", "moons", "--seed", "-1"], "--seed is -1, expected"),
+    "task": (["train", "moons", "--task", "numbers"], "expected them for files only: moons has its own"),
+    "label": (["train", "digits", "--label", "y"], "expected them for files only: digits has its own"),
     "both lengths": (["train", "moons", "--epochs", "1", "--iterations", "1"], "not allowed with"),
     "no command": ([], "required: COMMAND"),
 }
@@ -444,6 +448,17 @@ def test_errors_are_one_line(name, tmp_path, capsys, monkeypatch):
     assert "Traceback" not in err
     if "usage" not in err:
         assert re.fullmatch(r"nncore: error: .+\n", err)
+
+
+def test_the_folder_of_results(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    code, _, err = run(capsys, "train", "moons", "--out", "file")
+    assert code == 1
+    assert err == "nncore: error: --out is file, which is a file, expected a folder to write to\n"
+    args = "train", "moons", "--iterations", "5", "--out", "o", "--resume"
+    assert run(capsys, *args)[2] == "nncore: no checkpoint in o: training from the start\n"
+    assert run(capsys, *args)[2] == ""
 
 
 BROKEN = {

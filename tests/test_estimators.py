@@ -514,6 +514,10 @@ def test_partial_fit_knows_its_classes():
     with pytest.raises(ValueError, match=r"classes is \['a', 'b'\], expected \['a' 'b' 'c'\] as in the first call"):
         classifier.partial_fit(X_IRIS[:1], ["a"], classes=["a", "b"])
     classifier.partial_fit(X_IRIS[:1], ["b"])
+    several = MLPClassifier(random_state=0).partial_fit(X_IRIS, np.eye(3, dtype=int)[Y_IRIS])
+    with pytest.raises(ValueError, match="y is a column of classes, expected 3 labels a sample as in the fit before"):
+        several.partial_fit(X_IRIS, Y_IRIS)
+    assert several.out_activation_ == "logistic"
     assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
     assert classifier.t_ == 3
 
@@ -537,6 +541,7 @@ REFUSED = {
     "dtype": ("int8", "dtype is 'int8', expected float32 or float64"),
     "n_threads": (0, "n_threads is 0, expected 1 or more"),
     "validation_fraction": (1.0, "validation_fraction is 1.0, expected a number from 0 to below 1"),
+    "scoring": ("best", "scoring"),
 }  # fmt: skip
 
 
@@ -548,6 +553,34 @@ def test_refused_parameters(Estimator, name):
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         estimator.fit(X_IRIS, Y_IRIS)
     assert not hasattr(estimator, "coefs_")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"validation_data": 5},
+        {"validation_data": (X_IRIS[:2], [7, 0])},
+        {"early_stopping": True, "validation_fraction": 0.001},
+        {"class_weight": {0: -1.0}},
+        {"validation_data": (X_IRIS, Y_IRIS), "solver": "lbfgs"},
+    ],
+    ids=str,
+)
+def test_a_refusal_leaves_the_estimator_as_it_was(settings):
+    for fitted in (True, False):
+        classifier = MLPClassifier(5, max_iter=20, random_state=0)
+        if fitted:
+            with pytest.warns(ConvergenceWarning):
+                classifier.fit(X_IRIS, Y_IRIS)
+        data = {name: settings[name] for name in settings if name == "validation_data"}
+        classifier.set_params(**{name: settings[name] for name in settings if name not in data})
+        before = {name: copy.copy(value) for name, value in vars(classifier).items()}
+        with pytest.raises((TypeError, ValueError)):
+            classifier.fit(X_IRIS, Y_IRIS, **data)
+        assert vars(classifier).keys() == before.keys()
+        assert not fitted or (classifier.n_iter_, classifier.loss_curve_) == (20, before["loss_curve_"])
+        for a, b in zip(before.get("coefs_", []), getattr(classifier, "coefs_", []), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_refused_data():

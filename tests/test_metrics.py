@@ -246,11 +246,13 @@ def test_balanced_is_scikit_learns():
     assert weights[[1, 4]].tolist() == [0, 0]
 
 
-def test_class_weights_of_one_output(data):
-    x, t = data[0], (data[1] > 0).astype(float)
-    weighted, same = (NeuralNetwork([Layer(4, 1)], loss="sigmoid_cross_entropy", rng=0) for _ in range(2))
+@pytest.mark.parametrize(("loss", "negative"), [("sigmoid_cross_entropy", 0), ("hinge", -1)])
+def test_class_weights_of_one_output(data, loss, negative):
+    x, positive = data[0], data[1] > 0
+    t = np.where(positive, 1.0, negative)
+    weighted, same = (NeuralNetwork([Layer(4, 1)], loss=loss, rng=0) for _ in range(2))
     fit(weighted, (x, t), class_weight={1: 3.0})
-    fit(same, (x, t), sample_weight=1 + 2 * t)
+    fit(same, (x, t), sample_weight=1.0 + 2 * positive)
     np.testing.assert_array_equal(weighted.core.params, same.core.params)
 
 

@@ -71,6 +71,7 @@ def test_seed_makes_weights():
     [
         (None, (1 / 300) ** 0.5),
         ("normal", 0.01),
+        ("uniform", 0.01),
         ("lecun", 0.05),
         ("xavier", (2 / 700) ** 0.5),
         ("he", (2 / 400) ** 0.5),
@@ -87,7 +88,7 @@ def test_initial_weights(init, std):
         assert 0 <= layer.bias.min() < layer.bias.max() <= 0.1
     else:
         assert not layer.bias.any()
-    if init == "he_uniform":
+    if init in ("uniform", "he_uniform"):
         assert np.abs(layer.weights).max() <= std * 3**0.5
 
 

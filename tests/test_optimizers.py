@@ -337,7 +337,24 @@ def updating(params, grads):
     return lambda: SGD().update(params, grads)
 
 
+def updating_again(params):
+    """An update with other params than in the one before."""
+    optimizer = SGD(0.1, 0.9)
+    optimizer.update({"W1": np.ones(3)}, {"W1": np.ones(3)})
+    return lambda: optimizer.update(params, params)
+
+
+def updating_by(lr):
+    optimizer = SGD()
+    optimizer.lr = lr
+    return lambda: optimizer.update({"W1": np.ones(3)}, {"W1": np.ones(3)})
+
+
 BAD = {
+    "other size": (updating_again({"W1": np.ones(4)}), "params['W1'] has 4 elements, expected 3 as in the update"),
+    "lr nan": (updating_by(np.nan), "lr is nan, expected a finite number above 0"),
+    "gradient": (updating({"W1": np.ones(2)}, {"W1": np.array([1, np.nan])}), "grads['W1'][1] is nan, expected finite"),
+    "nesterov text": (lambda: SGD(0.1, 0.9, "no"), "nesterov is 'no', expected True or False"),
     "lr": (lambda: Adam(0), "lr is 0, expected a finite number above 0"),
     "momentum": (lambda: SGD(0.1, 1.0), "momentum is 1.0, expected a number from 0 to below 1"),
     "momentum text": (lambda: Momentum(0.1, "x"), "momentum is 'x', expected a number from 0 to below 1"),

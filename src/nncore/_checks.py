@@ -235,6 +235,13 @@ def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
     return array
 
 
+def switch(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}, expected True or False")
+    return bool(value)
+
+
 def generator(rng: Any) -> np.random.Generator:
     """A NumPy generator from a seed, a generator or None."""
     if isinstance(rng, np.random.Generator):
@@ -264,7 +271,7 @@ def updatable(param: Any, grad: Any, key: str) -> tuple[Array, Array]:
         raise TypeError(f"{name} is an array of dtype {param.dtype}, expected float32 or float64")
     if not param.flags.writeable:
         raise TypeError(f"{name} is read-only, expected an array to change in place")
-    gradient = numbers(grad, f"grads[{key!r}]")
+    gradient = finite(numbers(grad, f"grads[{key!r}]"), f"grads[{key!r}]")
     if gradient.shape != param.shape:
         raise ValueError(f"grads[{key!r}] has shape {gradient.shape}, expected {param.shape} to match {name}")
     flat = np.asarray(param, dtype, order="C").reshape(-1)

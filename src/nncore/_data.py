@@ -49,7 +49,8 @@ class Data:
 
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:
         """Weigh samples by their class, as torch.nn.CrossEntropyLoss(weight=...) does; soft targets by element."""
-        labels, spread = _labels(self.t), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
+        targets = (self.t + 1) / 2 if net._loss_kind == "hinge" and self.t.ndim == 2 else self.t  # -1 or 1
+        labels, spread = _labels(targets), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
         if self.weights is not None and self.weights.ndim == 2:
             raise ValueError(f"sample_weight has shape {self.weights.shape}, expected one a sample with class_weight")
         if labels is None and net._loss_kind != "softmax_cross_entropy":

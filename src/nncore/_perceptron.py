@@ -4,7 +4,8 @@ import copy
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
 from typing import Any
@@ -67,9 +68,16 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
 FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 
 
-def _switch(value: Any, name: str) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}, expected True or False")
+@contextmanager
+def _unchanged_if_refused(estimator: "Perceptron") -> Iterator[None]:
+    """What raises within leaves the estimator as it was, fitted or not."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except Exception:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
 
 
 def _by_layer(value: Any, name: str, n_layers: int) -> list[Any]:
@@ -144,7 +152,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
             if check(getattr(self, name), name) != getattr(self, name):
                 raise TypeError(f"{name} is {getattr(self, name)!r}, expected a number")
         for name in FLAGS:
-            _switch(getattr(self, name), name)
+            _checks.switch(getattr(self, name), name)
         _checks.choice(self.solver, "solver", SOLVERS)
         _checks.choice(self.learning_rate, "learning_rate", SCHEDULES)
         for name, other in (("batch_size", "auto"), ("n_iter_no_change", math.inf), ("n_threads", "auto")):
@@ -153,6 +161,8 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         if not self._follows_dtype():
             _checks.float_type(self.dtype)
         _checks.callables(self.callbacks, "callbacks")
+        if self.scoring is not None:
+            check_scoring(self, scoring=self.scoring)
         if self.solver == "lbfgs" and any(rate for *_, rate in self._hidden()):
             raise ValueError(f"dropout is {self.dropout}, expected 0 with solver='lbfgs', whose loss must not change")
 
@@ -235,25 +245,32 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         self._check_settings()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it makes one pass, expected False")
+        if validation_data is not None and self.solver == "lbfgs":
+            raise ValueError("validation_data is given, expected None with solver='lbfgs', which ends by its gradient")
         anew = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        rows, y_rows = self._samples(X, y, reset=anew)
-        t, fitted = self._encode(y_rows, classes, keep=not anew)
-        given, weights = _checks.sample_weights(sample_weight, len(y_rows), 1), self._weights(y_rows, sample_weight)
-        rng = check_random_state(self.random_state)
-        if not anew and [len(b) for b in self.intercepts_] != [*(n for n, *_ in self._hidden()), fitted["n_outputs_"]]:
-            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
-        self.__dict__.update(fitted)
-        if anew:
-            self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
-        net = self._network()
-        data = Data(net, rows, t, None, weights)
-        self._regularise(net, data)
-        tasks = None if incremental else Tasks(self, X, y, sample_weight)
-        if self.solver == "lbfgs":
+        epochs = None
+        with _unchanged_if_refused(self):
+            rows, y_rows = self._samples(X, y, reset=anew)
+            t, fitted = self._encode(y_rows, classes, keep=not anew)
+            given, weights = _checks.sample_weights(sample_weight, len(y_rows), 1), self._weights(y_rows, sample_weight)
+            rng = check_random_state(self.random_state)
+            sizes = [*(n for n, *_ in self._hidden()), fitted["n_outputs_"]]
+            if not anew and [len(b) for b in self.intercepts_] != sizes:
+                raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
+            self.__dict__.update(fitted)
+            if anew:
+                self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
+            net = self._network()
+            data = Data(net, rows, t, None, weights)
+            self._regularise(net, data)
+            tasks = None if incremental else Tasks(self, X, y, sample_weight)
+            if self.solver != "lbfgs":
+                train, validation = self._split(rows, y_rows, t, given, validation_data, rng)
+                epochs = Epochs(self, net, data, train, validation, rng, tasks)
+        if epochs is None:
             self._minimise(net, data, tasks)
         else:
-            train, validation = self._split(rows, y_rows, t, given, validation_data, rng)
-            Epochs(self, net, data, train, validation, rng, tasks).train()
+            epochs.train()
         if not np.isfinite(net.core.params).all():
             raise ValueError(
                 "a parameter is not finite after training, expected finite ones: scale X, or lower the rate"

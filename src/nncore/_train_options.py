@@ -99,6 +99,8 @@ def complete(args: argparse.Namespace) -> argparse.Namespace:
 
 def _read(path: Path) -> dict[str, Any]:
     """The options in a TOML file, by their names in the namespace."""
+    if not path.is_file():
+        raise FileNotFoundError(f"--config is {path}, but there is no such file")
     try:
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

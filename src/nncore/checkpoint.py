@@ -38,6 +38,8 @@ RECORDED = (
     "epoch_ends", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "metrics", "best_epoch", "seconds",
     "train_seconds",
 )  # fmt: skip
+# What captured notes beside the arrays.
+STATE = ("epoch", "seed", "n_steps", "layers", "schedule", "early_stopping", "history")
 
 
 def interval(every: Any) -> tuple[float, int]:
@@ -128,8 +130,8 @@ class Checkpoint:
             except ValueError as error:
                 problem = problem or str(error)
             else:
-                _compare(path, state["run"], run.fingerprint)
-                _check_shapes(path, tensors, run)
+                _compare(path, state.get("run", {}), run.fingerprint)
+                _check_content(path, tensors, state, run)
                 self.own = path == self.path
                 if not self.own:
                     warnings.warn(f"{problem}: going on from {path}", stacklevel=5)
@@ -176,14 +178,22 @@ def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> N
         raise ValueError(f"{path} is of another run: {'; '.join(different[:3])}{more}")
 
 
-def _check_shapes(path: Path, tensors: Mapping[str, Array], run: "_Run") -> None:
+def _check_content(path: Path, tensors: Mapping[str, Array], state: Mapping[str, Any], run: "_Run") -> None:
     core, dtype = run.net.core, run.net.dtype
-    state = run.optimizer._state(core.params.size, dtype)
-    expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": state.vectors.shape}
+    vectors, n = run.optimizer._state(core.params.size, dtype).vectors, tensors.get("loss", np.empty(0)).size
+    expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": vectors.shape, "loss": (n,)}
+    if run.rates is not None:
+        expected["lr"] = (n,)
+    missing = [name for name in (*expected, *STATE) if name not in (*tensors, *state)]
+    if missing:
+        raise ValueError(f"{path} has no {', no '.join(missing)}, expected what fit writes")
+    if n > run.total:
+        raise ValueError(f"{path} has {n} losses, expected at most {run.total}")
     for name, shape in expected.items():
-        if tensors[name].shape != shape or tensors[name].dtype != dtype:
+        kind = np.dtype(np.float64) if name in ("loss", "lr") else dtype
+        if tensors[name].shape != shape or tensors[name].dtype != kind:
             got = f"{tensors[name].dtype} of shape {tensors[name].shape}"
-            raise ValueError(f"{path} has {name} as {got}, expected {dtype} of shape {shape}")
+            raise ValueError(f"{path} has {name} as {got}, expected {kind} of shape {shape}")
 
 
 def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
@@ -208,19 +218,25 @@ def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
         "sample_weight with class_weight": checksum(data.weights),
         "validation X": data.test and checksum(data.test[0]),
         "validation y": data.test and checksum(data.test[1]),
-        "optimizer": repr(run.optimizer),
+        "optimizer": _description(run.optimizer),
         "iterations": run.total,
         "batch_size": plan.batch_size,
         "sampling": plan.sampling,
         "rng": type(plan.rng.bit_generator).__name__,
-        "schedule": repr(run.schedule),
+        "rng's seed": plan.seed,
+        "schedule": _description(run.schedule),
         "clip_norm": run.clip_norm,
         "clip_value": run.clip_value,
         "metrics": list(after.evaluation.metrics),
-        "early_stopping": repr(after.stopping),
+        "early_stopping": _description(after.stopping),
     }
     fixed: dict[str, Any] = json.loads(json.dumps(result))
     return fixed
+
+
+def _description(settings: Any) -> str:
+    """Its repr, without the addresses of functions, which are others in the next process."""
+    return re.sub(" at 0x[0-9a-fA-F]+", "", repr(settings))
 
 
 def checksum(data: Any) -> str | None:

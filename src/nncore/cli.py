@@ -124,10 +124,11 @@ def _add_export(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nncore import persistence, sources
+    from nncore import _checks, persistence, sources
 
     started = time.perf_counter()
     args = _train_options.complete(args)
+    _checks.non_negative_int(args.seed, "--seed")
     optimizer = _optimizer(args)
     source = sources.load(args.dataset, test_size=args.test_size, label=args.label, task=args.task, seed=args.seed)
     train, validation = _validation_split(args, source)
@@ -137,6 +138,8 @@ def _train(args: argparse.Namespace) -> int:
     net, out = _network(args, source), Path(args.out)
     settings = _fit_settings(args, out)
     _make_writable(out)
+    if args.resume and not args.quiet and not list(out.glob("run.ckpt*")):
+        print(f"nncore: no checkpoint in {out}: training from the start", file=sys.stderr)
 
     def write_config(history: "History | None" = None) -> None:
         if history is None or history.epochs == 1:  # once a killed run could need it
@@ -201,7 +204,7 @@ def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     if schedule is not None:
         _checks.choice(schedule, "--schedule", schedules.SCHEDULES)
     if args.warm_up is not None:
-        schedule = schedules.WarmUp(args.warm_up, schedule or "constant")
+        schedule = schedules.WarmUp(_checks.positive_int(args.warm_up, "--warm-up"), schedule or "constant")
     if args.class_weight is not None:
         _checks.choice(args.class_weight, "--class-weight", ["balanced"])
     every = args.checkpoint_every or "30s"
@@ -226,7 +229,7 @@ def _network(args: argparse.Namespace, source: "Source") -> "NeuralNetwork":
     from nncore.layers import ACTIVATION_PARAMS, ACTIVATIONS, Layer
     from nncore.network import NeuralNetwork
 
-    hidden = [n for n in args.hidden if n != 0]
+    hidden = [_checks.positive_int(n, "--hidden") for n in args.hidden if n != 0]
     known = [name for name in ACTIVATIONS if name != "softmax"]
     name, _ = _checks.named(args.activation, "--activation", known, ACTIVATION_PARAMS)
     loss = args.loss = args.loss or ("softmax_cross_entropy" if source.classes else "squared_error")
@@ -244,6 +247,8 @@ def _network(args: argparse.Namespace, source: "Source") -> "NeuralNetwork":
 
 def _make_writable(folder: Path) -> None:
     """Find out before the training whether its results can be written."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--out is {folder}, which is a file, expected a folder to write to")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"--out is {folder}, which is not writable, expected a folder to write to")

@@ -14,7 +14,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from nncore import _checks
 from nncore._perceptron import Perceptron
@@ -122,7 +122,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     loss_, best_loss_ : float
         The last of them, and the lowest; best_loss_ is None with early_stopping.
     validation_scores_, best_validation_score_ : list of float, float
-        None without early_stopping and validation_data.
+        Of each epoch, None without early_stopping and validation_data; the highest, None without early_stopping.
     n_iter_, t_ : int
         Epochs or iterations of the last fit; samples trained on so far.
     n_layers_, n_outputs_, n_features_in_ : int
@@ -170,6 +170,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             if keep and not (self._multilabel and self.n_outputs_ == n):
                 raise ValueError(f"y has {n} labels, expected classes or labels as in the fit before")
             return self._signs(y > 0), self._described(np.arange(n), n, multilabel=True)
+        if keep and self._multilabel:
+            raise ValueError(
+                f"y is a column of classes, expected {self.n_outputs_} labels a sample as in the fit before"
+            )
         known = np.unique(y if classes is None else classes)
         if keep and classes is None and not np.array_equal(known, self.classes_):
             raise ValueError(f"y has classes {known}, expected {self.classes_} as in the fit before with warm_start")
@@ -260,7 +264,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             As fit; if classes are missing or not those of the first call; if y has others.
         """
         known = getattr(self, "classes_", None)
-        if known is None and classes is None:
+        if known is None and classes is None and type_of_target(y) != "multilabel-indicator":
             raise ValueError("classes is None, expected all classes in the first call of partial_fit")
         if known is not None and classes is not None and not np.array_equal(np.unique(classes), known):
             raise ValueError(f"classes is {classes}, expected {known} as in the first call of partial_fit")

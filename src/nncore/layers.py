@@ -22,7 +22,7 @@ ACTIVATIONS = core_activation.ACTIVATIONS
 # Those with a parameter in parentheses: its default, and the check that says what it may be.
 ACTIVATION_PARAMS = {"leaky_relu": (0.01, _checks.non_negative_float), "elu": (1.0, _checks.positive_float)}
 
-# Standard deviation of the weights from n_in and n_out; the *_uniform forms draw from +-sqrt(3) of it instead.
+# Standard deviation of the weights from n_in and n_out; UNIFORM draws from +-sqrt(3) of it instead.
 # LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
 INITS: dict[str, Callable[[int, int], float]] = {
     "normal": lambda n_in, n_out: 0.01,
@@ -30,6 +30,7 @@ INITS: dict[str, Callable[[int, int], float]] = {
     "xavier": lambda n_in, n_out: (2 / (n_in + n_out)) ** 0.5,
     "he": lambda n_in, n_out: (2 / n_in) ** 0.5,
 }
+UNIFORM = {"uniform": "normal", **{f"{name}_uniform": name for name in INITS if name != "normal"}}
 
 
 class _Setting(Generic[T]):
@@ -77,9 +78,10 @@ class Layer:
         False: no bias at all.
     trainable_bias : bool
         False: training leaves the bias as it is, like the article's published loop.
-    init : {None, "normal", "lecun", "xavier", "he"} or any but None with "_uniform", "orthogonal", or float
+    init : {None, "normal", "uniform", "lecun", "xavier", "he", "lecun_uniform", "xavier_uniform", "he_uniform", \
+            "orthogonal"} or float
         None is the article's: weights N(0, 1) * sqrt(1 / n_neurons), bias U(0, 1) * 0.1. Named ones have zero bias;
-        a number is the standard deviation of normal weights.
+        a number is the standard deviation of normal weights, 0.01 that of "normal" and of "uniform".
     rng : int or numpy.random.Generator, optional
         For the weights; by default the network's.
     batch_norm : bool
@@ -127,7 +129,7 @@ class Layer:
     array([36.])
     """
 
-    trainable_bias = _Setting(lambda value, name: bool(value))
+    trainable_bias = _Setting(_checks.switch)
     dropout = _Setting(_checks.fraction)
     l1 = _Setting(_checks.non_negative_float)
     l2 = _Setting(_checks.non_negative_float)
@@ -164,14 +166,14 @@ class Layer:
                 "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
             )
         self.activation = activation
-        self.use_bias = bool(use_bias)
-        self.batch_norm = bool(batch_norm)
+        self.use_bias = _checks.switch(use_bias, "use_bias")
+        self.batch_norm = _checks.switch(batch_norm, "batch_norm")
         if self.batch_norm and not self.use_bias:
             raise ValueError("use_bias is False, expected True with batch_norm, whose shift it is")
         self.trainable_bias = trainable_bias
         self.dropout, self.l1, self.l2, self.max_norm, self.lr_scale = dropout, l1, l2, max_norm, lr_scale
         if isinstance(init, str):
-            _checks.choice(init, "init", [*INITS, *(f"{name}_uniform" for name in INITS), "orthogonal"])
+            _checks.choice(init, "init", [*INITS, *UNIFORM, "orthogonal"])
         elif init is not None:
             init = _checks.positive_float(init, "init")
         self.init = init
@@ -239,11 +241,12 @@ class Layer:
             elif self.init == "orthogonal":
                 self._weights = _orthogonal(rng, *self.shape)
             else:
-                std = INITS[self.init.removesuffix("_uniform")](*self.shape)
+                std = INITS[UNIFORM.get(self.init, self.init)](*self.shape)
                 bound = std * 3**0.5
-                uniform = self.init.endswith("_uniform")
                 self._weights = (
-                    rng.uniform(-bound, bound, self.shape) if uniform else rng.standard_normal(self.shape) * std
+                    rng.uniform(-bound, bound, self.shape)
+                    if self.init in UNIFORM
+                    else rng.standard_normal(self.shape) * std
                 )
         if self._bias is None and self.use_bias:
             self._bias = rng.random(self.n_neurons) * 0.1 if self.init is None else np.zeros(self.n_neurons)

@@ -77,7 +77,7 @@ class EarlyStopping:
         self.metric = metric
         self.patience = _checks.positive_int(patience, "patience")
         self.min_delta = _checks.non_negative_float(min_delta, "min_delta")
-        self.restore_best = bool(restore_best)
+        self.restore_best = _checks.switch(restore_best, "restore_best")
         self.mode = _checks.choice(mode, "mode", MODES)
 
     def __repr__(self) -> str:

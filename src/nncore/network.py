@@ -159,6 +159,8 @@ class NeuralNetwork:
         self.label_smoothing = _checks.fraction(label_smoothing, "label_smoothing")
         if self.label_smoothing and self._loss_kind != "softmax_cross_entropy":
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
+        if self.delta and self._loss_kind != "softmax_cross_entropy":
+            raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
         self.input_scale = _checks.positive_float(input_scale, "input_scale")
         self._layers: list[Layer] = []
         self._core: core_network.Network | None = None

@@ -63,13 +63,14 @@ class Optimizer(ABC):
         Parameters
         ----------
         params, grads : mapping of str to ndarray
-            Arrays of float32 or float64, by the same names and of the same shapes. The state of each is kept by its
-            name; an array of another size begins anew.
+            Arrays of float32 or float64, by the same names and of the same shapes; finite gradients. The state of each
+            is kept by its name.
 
         Raises
         ------
         TypeError, ValueError
-            If an array is missing or does not fit; nothing has changed then.
+            If an array is missing or does not fit, or is of another size than in the update before; nothing has
+            changed then.
 
         Notes
         -----
@@ -91,6 +92,14 @@ class Optimizer(ABC):
         if missing:
             raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
         arrays = {key: _checks.updatable(params[key], grads[key], key) for key in params}
+        _checks.positive_float(self.lr, "lr")
+        for key, (flat, _) in arrays.items():
+            known = self._states[key].vectors.shape[1] if key in self._states else flat.size
+            if known != flat.size:
+                raise ValueError(
+                    f"params[{key!r}] has {flat.size} elements, expected {known} as in the update before: "
+                    "another network needs an optimizer of its own"
+                )
         rule = self._rule()
         for key, (flat, grad) in arrays.items():
             state = self._states[key] = self._state(flat.size, flat.dtype, self._states.get(key))
@@ -139,7 +148,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay)
         self.momentum = _checks.fraction(momentum, "momentum")
-        self.nesterov = bool(nesterov)
+        self.nesterov = _checks.switch(nesterov, "nesterov")
         if self.nesterov and not self.momentum:
             raise ValueError(f"momentum is {momentum}, expected a number above 0 with nesterov=True")
 

@@ -69,6 +69,8 @@ def load(name: str, *, test_size: float = 0.2, label: str | None = None, task: s
     ValueError
         If the name is unknown, or a file does not hold what it should.
     """
+    if name in NAMES and (test_size, label, task) != (0.2, None, "auto"):
+        raise ValueError(f"--test-size, --label and --task are given, expected them for files only: {name} has its own")
     if name in ("mnist", "fashion-mnist"):
         loader = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
         (x, t), (x_test, t_test) = loader(normalize=False)

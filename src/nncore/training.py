@@ -87,9 +87,11 @@ def prepare(
     _checks.choice(sampling, "sampling", SAMPLINGS)
     callbacks = _checks.callables(callbacks, "callbacks")
     _checks.instance(optimizer, "optimizer", Optimizer, "an optimizer such as SGD(lr=0.1)")
+    _checks.positive_float(optimizer.lr, "the optimizer's lr")
     large = _mapped.is_large(data.x)
     windows = _mapped.Windows(data.x, data.t, data.weights, batch_size) if large else None
     plan = _Plan(n, batch_size, sampling, net.rng if rng is None else _checks.generator(rng), windows)
+    plan.seed = int(rng) if isinstance(rng, (int, np.integer)) else None  # what a run that goes on must have
     if iterations is None:
         total = plan.steps * _checks.positive_int(10 if epochs is None else epochs, "epochs")
     else:
@@ -130,6 +132,7 @@ class _Plan:
         windows: _mapped.Windows | None = None,
     ) -> None:
         self.n, self.batch_size, self.sampling, self.rng, self.windows = n, batch_size, sampling, rng, windows
+        self.seed: int | None = None
         # updates and samples of one epoch
         self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
         self.size = self.steps * batch_size if sampling == "replacement" else n
