@@ -41,6 +41,7 @@ cdef inline int element_type(cnp.ndarray x, str name) except -1:
 
 
 cdef inline int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_features, double scale) except -1:
+    """rows = x, contiguous (n, n_features); bytes are to be multiplied by scale"""
     if x is None or cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
         shape = () if x is None else (<object> x).shape
         raise TypeError(f"{name} is an array of shape {shape}, expected contiguous rows of {n_features}")

@@ -48,7 +48,7 @@ cdef struct Batch:
     double whole  # total_weight of them
     uint64_t key  # of the masks, 0 without any
     double lr
-    double loss[4]  # of each block, MAX_BLOCKS
+    double[MAX_BLOCKS] loss  # of each block
 
 
 cdef inline bint has_dropout(const NetworkSpec *net) noexcept nogil:
@@ -151,8 +151,8 @@ cdef inline double block_gradient(
 cdef inline double finish_step(
     const NetworkSpec *net, const Plan *plan, floating *params, floating *grads, double whole, double lr
 ) noexcept nogil:
-    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty"""
-    cdef double penalty = network_penalty(net, params, grads, whole)
+    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty as reported"""
+    cdef double penalty = net.penalty_share * network_penalty(net, params, grads, whole)
     if plan.clip_norm > 0 or plan.clip_value > 0:
         clip_gradient(net, grads, plan.clip_value, plan.clip_norm)
     plan.rule.lr = lr

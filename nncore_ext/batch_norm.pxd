@@ -26,7 +26,7 @@ cdef inline void norm_forward(
     const floating *gamma, const floating *beta, floating *a, floating *x_hat, floating *vectors, bint training,
     Py_ssize_t m, Py_ssize_t n
 ) noexcept nogil:
-    """a = gamma * x_hat + beta, beta NULL: 0; vectors: NORM_VECTORS, changed in training only"""
+    """a = gamma * x_hat + beta, vectors: NORM_VECTORS, changed in training only"""
     cdef const floating *mean = vectors
     cdef const floating *var = vectors + n
     cdef Py_ssize_t s, j
@@ -43,7 +43,7 @@ cdef inline void norm_forward(
             for j in range(n):
                 row[j] = (a[s * n + j] - mean[j]) / square_root(var[j] + <floating> NN_NORM_EPS)
         for j in range(n):
-            a[s * n + j] = gamma[j] * row[j] + (beta[j] if beta != NULL else 0)
+            a[s * n + j] = gamma[j] * row[j] + beta[j]
 
 
 cdef inline void batch_moments(const floating *a, floating *vectors, Py_ssize_t m, Py_ssize_t n) noexcept nogil:

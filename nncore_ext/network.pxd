@@ -58,6 +58,7 @@ cdef struct NetworkSpec:
     double loss_param
     double delta
     bint penalty_by_samples  # penalties are divided by the weight of the batch
+    double penalty_share  # by how much they count in the losses that training reports
     int n_threads
 
 # The weights of m samples: one a sample, or one a sample and output.

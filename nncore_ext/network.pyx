@@ -20,7 +20,7 @@ from nncore_ext.dropout cimport drop, layer_key, step_key
 from nncore_ext.loss cimport HINGE
 from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
 from nncore_ext.numdiff cimport (
-    Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
+    MAX_PAIRS, Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, optimizer_spec, state_vectors
@@ -50,8 +50,7 @@ cdef extern from *:
 
 cdef enum:
     ALIGNMENT = 64
-    # Perturbations evaluated at a time, at most, and the elements of a layer's columns that stay in the cache.
-    MAX_PAIRS = 16
+    # Elements of a layer's columns that stay in the cache.
     PAIR_ELEMENTS = 1 << 15
     # An activation costs as much as so many multiply-adds; those of one call, at most: 40 ms or less.
     UNIT_WORK = 20
@@ -157,6 +156,7 @@ cdef class Network:
             n_moments += NORM_VECTORS * n_out if normalised else 0
             self.spec.n_params += size + (n_out if use_bias else 0)
             self.spec.n_units += (1 + keeps_slope(activation) + normalised) * n_out
+        self.spec.penalty_share = 1
         self.spec.n_in = layers[0][0]
         self.spec.n_out = layers[len(layers) - 1][1]
         dtype = np.dtype(dtype)
@@ -200,6 +200,15 @@ cdef class Network:
     @penalty_by_samples.setter
     def penalty_by_samples(self, bint value):
         self.spec.penalty_by_samples = value
+
+    @property
+    def penalty_share(self):
+        """By how much penalties count in the losses that train reports, 1 if not set."""
+        return self.spec.penalty_share
+
+    @penalty_share.setter
+    def penalty_share(self, double value):
+        self.spec.penalty_share = value
 
     def configure(self, Py_ssize_t layer, *, double param=0, bint trainable_bias=True, double dropout=0, double l1=0,
                   double l2=0, double max_norm=0, double lr_scale=1):

@@ -27,6 +27,8 @@ from nncore_ext.vmath cimport axpby, square_root, vcrosses, vdot, vexp, vlog
 cdef enum:
     # About this many inputs of a unit are also differenced with half the step, to see the truncation error.
     TRUNCATION_INPUTS = 32
+    # Perturbations evaluated at a time, at most.
+    MAX_PAIRS = 16
     # Multiply-adds between two looks for Ctrl-C: 10 ms or less.
     WATCH_WORK = 1 << 27
 
@@ -432,10 +434,10 @@ cdef inline void probe_unit(
     """Add this block's part to what is found of all parameters into unit j of layer k"""
     cdef LayerSpec *layer = &net.layers[k]
     cdef Py_ssize_t m = probe.m, n_inputs = n_inputs_of(layer), i, n, q, r, s, p
-    cdef Py_ssize_t[64] inputs
-    cdef double[64] slopes
-    cdef double[64] halved
-    cdef unsigned char[64] kinks
+    cdef Py_ssize_t[MAX_PAIRS] inputs
+    cdef double[MAX_PAIRS] slopes
+    cdef double[MAX_PAIRS] halved
+    cdef unsigned char[MAX_PAIRS] kinks
     cdef double factor = 0, scale, step, excess
     cdef Py_ssize_t n_wanted = 0, wanted = 0
     cdef floating *t_W = scratch + scratch_size(net, m, probe.n_pairs) - m

@@ -12,7 +12,8 @@
 
 #if defined(__GNUC__)
 
-/* a = start + x @ W in `vectors` vectors of columns, of which the last begins at `last`; `sets` sums side by side hide the latency of an addition */
+/* a = start + x @ W in `vectors` vectors of columns, of which the last begins at `last`; `sets` sums side by side hide the
+ * latency of an addition */
 #define NN_DEFINE_PADDED(REAL, S, LANES)                                                           \
     NN_INLINE void nn_row_tile_##S(const int vectors, const ptrdiff_t last, const int sets, const REAL *x, ptrdiff_t n,\
                                    const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a)        \
@@ -30,8 +31,8 @@
         for (; i < n; i++, W += ld)                                                                \
             NN_EACH(v, vectors, 4)                                                                 \
                 sum[0][v] += x[i] * *(const nn_##S##x##LANES *)(W + at[v]);                        \
-        NN_UNROLL for (int s = 1; s < 4; s++) if (s < sets)                                        \
-            NN_EACH(v, vectors, 4) sum[0][v] += sum[s][v];                                         \
+        NN_EACH(s, sets - 1, 3)                                                                    \
+            NN_EACH(v, vectors, 4) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + at[v]) = sum[0][v];                       \
     }                                                                                              \
     /* W += outer(old_x, old_y), then a = start + x @ W */                                         \
@@ -51,8 +52,8 @@
         for (; i < n; i++, W += ld)                                                                \
             NN_EACH(v, vectors, 4)                                                                 \
                 sum[0][v] += x[i] * (*(nn_##S##x##LANES *)(W + v * LANES) += old_x[i] * y[v]);     \
-        NN_UNROLL for (int s = 1; s < 4; s++) if (s < sets)                                        \
-            NN_EACH(v, vectors, 4) sum[0][v] += sum[s][v];                                         \
+        NN_EACH(s, sets - 1, 3)                                                                    \
+            NN_EACH(v, vectors, 4) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
     }                                                                                              \
     /* a = sum over k < n of value[k] * W[index[k]] */                                             \
@@ -68,8 +69,8 @@
         for (; k < n; k++)                                                                         \
             NN_EACH(v, vectors, 8)                                                                 \
                 sum[0][v] += value[k] * *(const nn_##S##x##LANES *)(W + index[k] * ld + v * LANES);\
-        NN_UNROLL for (int s = 1; s < 2; s++) if (s < sets)                                        \
-            NN_EACH(v, vectors, 8) sum[0][v] += sum[s][v];                                         \
+        NN_EACH(s, sets - 1, 1)                                                                    \
+            NN_EACH(v, vectors, 8) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 8) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
     }                                                                                              \
     NN_INLINE void nn_scatter_tile_##S(const int vectors, const REAL *value, const int *index, ptrdiff_t n,\

@@ -94,6 +94,7 @@ cdef inline double gradient_kept(
 cdef inline void forward_kept(
     const NetworkSpec *net, const floating *params, const Rows *rows, floating *y, Py_ssize_t m, floating *workspace
 ) noexcept nogil:
+    """y = outputs of the m rows; workspace: z, da, x, kept for backward_kept"""
     cdef floating *x = workspace + 2 * m * net.n_units
     gather_rows(rows, NULL, 0, x, m)
     network_forward(net, params, x, workspace, m, 0, False, 0, 0)
@@ -106,6 +107,7 @@ cdef inline void backward_kept(
     const NetworkSpec *net, const floating *params, const floating *dy, floating *grads, floating *dx, Py_ssize_t m,
     floating *workspace
 ) noexcept nogil:
+    """grads and dx from dy (m, n_out), after forward_kept"""
     cdef floating *x = workspace + 2 * m * net.n_units
     network_output_backward(net, workspace, dy, m)
     network_backward(net, params, grads, x, workspace, m, 0, dx, <floating *> NULL, False, 0, 0)

@@ -81,7 +81,7 @@ cdef struct SparseMemory:
 cdef inline SparseMemory sparse_memory(
     const NetworkSpec *net, const Plan *plan, floating *workspace, int *columns
 ) noexcept nogil:
-    """Where what lies in sparse_workspace and sparse_columns elements"""
+    """The parts of workspace (sparse_workspace elements) and of columns (sparse_columns)"""
     cdef SparseMemory first
     cdef Py_ssize_t ld = padded(net.layers[0].n_out, sizeof(floating))
     first.ld = ld
@@ -153,6 +153,7 @@ cdef inline Py_ssize_t train_sparse(
         next = &batch if begin < plan.n_index else NULL
         if next != NULL:
             set_batch(net, plan, begin, step, drops, 1, weights, &batch)
+        # the update of the batch done and the sums of the next are one pass over W, unless all of W must move between
         if first.in_place:
             plan.rule.lr = done.lr
             network_update(net, params, grads, plan.rule, 1)
@@ -287,6 +288,7 @@ cdef inline double one_block(
     const NetworkSpec *net, const Plan *plan, const Batch *batch, const SparseMemory *first, const floating *params,
     floating *grads, floating *copies, floating *workspace, Py_ssize_t r
 ) noexcept nogil:
+    """dense_block or sparse_block; returns its share in the loss"""
     if first == NULL:
         return dense_block(net, plan, batch, params, block_grads(net, grads, copies, 0, r), workspace, r)
     return sparse_block(net, plan, batch, first, params, block_grads(net, grads, copies, 1, r), r)

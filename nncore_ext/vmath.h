@@ -1,4 +1,4 @@
-/* exp, sigmoid and tanh over arrays, branch-free so that the compiler turns each loop into vector code,
+/* exp, log, sigmoid and tanh over arrays, branch-free so that the compiler turns each loop into vector code,
  * and the reductions that plain C would keep scalar. Every function may work in place (y == x).
  *
  * Error against a correctly rounded result, measured by tests/test_kernels.py:
@@ -9,26 +9,15 @@
 #define NNCORE_VMATH_H
 
 #include <math.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-/* "omp simd" promises that the iterations are independent: true for x == y as well, where the
- * compiler's own alias test would fall back to scalar code. */
-#define NN_SIMD _Pragma("omp simd")
-
-/* A call that the compiler does not inline, as the function around it has grown, keeps a loop from becoming vector code:
- * gelu in float64 took 18 times as long. */
-#if defined(__GNUC__)
-#define NN_WITHIN static inline __attribute__((always_inline))
-#else
-#define NN_WITHIN static inline
-#endif
+#include "vectors.h"
 
 /* x = n ln2 + r with |r| <= ln2 / 2. Returns e^r - 1 by its Taylor series (truncation below 2^-56, 2^-27) and
  * sets half_scale = 2^(n-1): the halved scale keeps n = 1024 (128) in range, and makes the lowest n flush to 0.
  * Adding 1.5 * 2^52 (2^23) rounds to an integer and leaves it in the low bits, ready to become an exponent. */
-NN_WITHIN double nn_reduced_expm1_f64(double x, double *half_scale)
+NN_INLINE double nn_reduced_expm1_f64(double x, double *half_scale)
 {
     const double magic = 0x1.8p52;
     x = x < -708.7 ? -708.7 : x;
@@ -55,7 +44,7 @@ NN_WITHIN double nn_reduced_expm1_f64(double x, double *half_scale)
     return p * r * r + r;
 }
 
-NN_WITHIN float nn_reduced_expm1_f32(float x, float *half_scale)
+NN_INLINE float nn_reduced_expm1_f32(float x, float *half_scale)
 {
     const float magic = 0x1.8p23f;
     x = x < -87.68f ? -87.68f : x;
@@ -78,7 +67,7 @@ NN_WITHIN float nn_reduced_expm1_f32(float x, float *half_scale)
 
 /* log x for positive normal x, inf and NaN give NaN: x = 2^e m with sqrt(1/2) <= m < sqrt(2), and
  * log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.1716, by its series (truncation below 2^-56, 2^-27). */
-NN_WITHIN double nn_log1_f64(double x)
+NN_INLINE double nn_log1_f64(double x)
 {
     uint64_t bits, mantissa, exponent;
     double e, m;
@@ -103,7 +92,7 @@ NN_WITHIN double nn_log1_f64(double x)
     return e * 0x1.62e42fefa3800p-1 + (2 * s + (s * (p * q) + e * 0x1.ef35793c76730p-45)) + (x - x);
 }
 
-NN_WITHIN float nn_log1_f32(float x)
+NN_INLINE float nn_log1_f32(float x)
 {
     uint32_t bits, mantissa, exponent;
     float e, m;
@@ -124,31 +113,31 @@ NN_WITHIN float nn_log1_f32(float x)
 
 /* The rest is the same text for both types: REAL is float or double, S its suffix. */
 #define NN_DEFINE_VMATH(REAL, S, COPYSIGN, FABS)                                                   \
-    NN_WITHIN REAL nn_exp1_##S(REAL x)                                                         \
+    NN_INLINE REAL nn_exp1_##S(REAL x)                                                             \
     {                                                                                              \
         REAL half_scale;                                                                           \
         const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
         return (half_scale + half_scale * p) * 2;                                                  \
     }                                                                                              \
     /* exact to rounding near 0: there the scale is 1 */                                           \
-    NN_WITHIN REAL nn_expm11_##S(REAL x)                                                       \
+    NN_INLINE REAL nn_expm11_##S(REAL x)                                                           \
     {                                                                                              \
         REAL half_scale;                                                                           \
         const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
         return 2 * (half_scale * p + (half_scale - (REAL)0.5));                                    \
     }                                                                                              \
-    /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */ \
-    NN_WITHIN REAL nn_log1p1_##S(REAL x)                                                       \
+    /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */\
+    NN_INLINE REAL nn_log1p1_##S(REAL x)                                                           \
     {                                                                                              \
         const REAL u = 1 + x;                                                                      \
         return nn_log1_##S(u) + (x - (u - 1)) / u;                                                 \
     }                                                                                              \
-    NN_WITHIN REAL nn_sigmoid1_##S(REAL x)                                                     \
+    NN_INLINE REAL nn_sigmoid1_##S(REAL x)                                                         \
     {                                                                                              \
         return 1 / (1 + nn_exp1_##S(-x));                                                          \
     }                                                                                              \
     /* tanh|x| = -m / (m + 2), m = expm1(-2|x|): no overflow, and exact to rounding near 0 */      \
-    NN_WITHIN REAL nn_tanh1_##S(REAL x)                                                        \
+    NN_INLINE REAL nn_tanh1_##S(REAL x)                                                            \
     {                                                                                              \
         REAL half_scale;                                                                           \
         const REAL p = nn_reduced_expm1_##S(-2 * FABS(x), &half_scale);                            \
@@ -175,7 +164,7 @@ NN_WITHIN float nn_log1_f32(float x)
     static inline REAL nn_dot_##S(const REAL *x, const REAL *y, ptrdiff_t n)                       \
     {                                                                                              \
         REAL sum = 0;                                                                              \
-        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i]; \
+        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i];\
         return sum;                                                                                \
     }                                                                                              \
     static inline REAL nn_sum_##S(const REAL *x, ptrdiff_t n)                                      \
@@ -191,7 +180,7 @@ NN_WITHIN float nn_log1_f32(float x)
         _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * 0;  \
         return sum;                                                                                \
     }                                                                                              \
-    /* how many elements of x and y lie on different sides of 0 (0 itself with the negative ones) */ \
+    /* how many elements of x and y lie on different sides of 0 (0 itself with the negative ones) */\
     static inline REAL nn_crossings_##S(const REAL *x, const REAL *y, ptrdiff_t n)                 \
     {                                                                                              \
         REAL count = 0;                                                                            \
@@ -202,10 +191,10 @@ NN_WITHIN float nn_log1_f32(float x)
     static inline REAL nn_max_##S(const REAL *x, ptrdiff_t n)                                      \
     {                                                                                              \
         REAL top = x[0];                                                                           \
-        _Pragma("omp simd reduction(max : top)") for (ptrdiff_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top; \
+        _Pragma("omp simd reduction(max : top)") for (ptrdiff_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;\
         return top;                                                                                \
     }                                                                                              \
-    /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */ \
+    /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */\
     static inline void nn_vecmat_##S(const REAL *restrict x, const REAL *restrict W,               \
                                      REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)            \
     {                                                                                              \

@@ -1,4 +1,4 @@
-"""The vector loops of vmath.h for both float types: the only place that knows their suffixes."""
+"""The vector loops of vmath.h for both float types."""
 
 from cython cimport floating
 from libc.float cimport DBL_MIN, FLT_MIN

@@ -220,7 +220,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         """Penalty and dropout as they are now; L-BFGS sums means over blocks of samples, so it divides by all."""
         by_batch = self.solver != "lbfgs"
         total = 1 if by_batch else len(data.x) if data.weights is None else data.weights.sum()
-        net.core.penalty_by_samples = by_batch
+        net.core.penalty_by_samples, net.core.penalty_share = by_batch, self._divisor()
         for layer, rate in zip(net.layers, [*(rate for *_, rate in self._hidden()), 0.0], strict=True):
             layer.l2, layer.dropout = self.alpha / total, rate
 
@@ -373,6 +373,10 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
     def _reported(self, loss: float) -> float:
         """scikit-learn's loss from the engine's."""
         return loss
+
+    def _divisor(self) -> int:
+        """What scikit-learn divides the loss by, without penalty, where it reports it."""
+        return 1
 
     def _least_loss(self, t: Array, weights: Array | None) -> float:
         """What scikit-learn takes off the engine's loss: that of perfect predictions."""

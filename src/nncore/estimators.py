@@ -326,8 +326,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     Notes
     -----
     scikit-learn divides the squared error of several outputs by their number where it reports a loss, and not in the
-    gradient. Losses are reported so here too, but with the penalty divided as well, and lbfgs gets a loss and a
-    gradient that belong together.
+    gradient. Losses are reported so here too; lbfgs gets a loss and a gradient that belong together, and reports the
+    penalty divided as well.
 
     Examples
     --------
@@ -357,7 +357,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return t, {"n_outputs_": t.shape[1], "out_activation_": "exp" if self.loss == "poisson" else "identity"}
 
     def _reported(self, loss: float) -> float:
-        return (loss - self._least) / (self.n_outputs_ if self.loss == "squared_error" else 1)
+        return (loss - self._least) / self._divisor()
+
+    def _divisor(self) -> int:
+        return self.n_outputs_ if self.loss == "squared_error" else 1
 
     def _least_loss(self, t: Array, weights: Array | None) -> float:
         if self.loss != "poisson":

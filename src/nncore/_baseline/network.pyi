@@ -17,6 +17,7 @@ class Network:
     input_scale: float
     n_threads: int
     penalty_by_samples: bool
+    penalty_share: float
     steps_done: int
     @property
     def has_dropout(self) -> bool: ...
