@@ -90,7 +90,8 @@ def _add_train(commands: Any) -> None:
         "train",
         help="train a network and write model, history and pictures",
         description="Train a network on DATASET. Without options: one hidden layer of 50, batch 100, "
-        "plain gradient descent with learning rate 0.1, 10,000 iterations - the book's job, for mnist. "
+        "plain gradient descent with learning rate 0.1, 10,000 iterations: the book's job for mnist, which draws its "
+        "batches with --sampling replacement. "
         "All options are written beside the model, as config.toml.",
     )
     _train_options.add(train)
@@ -317,7 +318,7 @@ def _training(args: argparse.Namespace, history: "History") -> str:
 
 def _times(history: "History", seconds: float) -> str:
     per_iteration = 1e6 * history.train_seconds / max(history.iterations, 1)
-    return f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s in all"
+    return f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s this command"
 
 
 def _results(net: "NeuralNetwork", source: "Source", history: "History", *, validated: bool) -> dict[str, str]:

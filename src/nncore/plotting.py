@@ -688,6 +688,8 @@ def _log_errors(report: GradientReport, name: str) -> Array:
 
 def _plot_errors(report: GradientReport, name: str, errors: Array, ax: "Axes", limits: tuple[float, float]) -> Any:
     """The heat map of one parameter, with what is not right marked."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = limits
     shown = ax.imshow(errors, cmap="viridis", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     ax.set_facecolor("#999999")
@@ -701,6 +703,8 @@ def _plot_errors(report: GradientReport, name: str, errors: Array, ax: "Axes", l
     n_wrong = np.count_nonzero(verdict == "mismatch")
     ax.set_title(f"{name}: {n_wrong:,} mismatch" if n_wrong else name, fontsize="medium")
     ax.tick_params(labelsize="small")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     if errors.shape[0] == 1:
         ax.set_yticks([])
     return shown
