@@ -1,11 +1,11 @@
 """Plain gradient descent one sample a step, for networks so small that their parameters stay in the cache.
 
 For the duration of a call the parameters are packed: every row padded to whole vectors, and the weights of all layers
-but the first kept twice, W and its transpose, so that forward, backward and both updates run along the vectors. The
-padding is 0 and stays 0. The weights move when the next step reads them, one pass instead of two: until then z and da
-of the step before are kept, those of the other turn. Measured for 2-25-50-25-2 with AVX-512: packing took float from
-0.98 to 0.35 us and double from 1.11 to 0.60 us a step on a Zen 5 core, one pass from 0.67 to 0.58 us and from 1.19 to
-0.95 us on a Zen 4, which stores half as many vectors a cycle.
+but the first kept twice, W and its transpose, so that forward, backward and both updates run along the vectors. What is
+in the padding never reaches the other lanes. The weights move when the next step reads them, one pass instead of two:
+until then z and da of the step before are kept, those of the other turn. Measured for 2-25-50-25-2 with AVX-512:
+packing took float from 0.98 to 0.35 us and double from 1.11 to 0.60 us a step on a Zen 5 core, one pass from 0.67 to
+0.57 us and from 1.19 to 0.95 us on a Zen 4, which stores half as many vectors a cycle.
 """
 
 from cython cimport floating
@@ -157,8 +157,6 @@ cdef inline double packed_step(
         layer, at, z = &net.layers[k], &packed.layers[k], packed_z(packed, p, k, turn)
         move_and_multiply(net, packed, p, k, turn)
         activation_forward(layer.activation, layer.param, z, <floating *> NULL, at.out_pad)
-        for j in range(layer.n_out, at.out_pad):
-            z[j] = 0
     z, da = packed_z(packed, p, last, turn), packed_da(packed, p, last, turn)
     loss = sample_loss(net, z, p + packed.t, NULL, da)
     if not isfinite(loss):

@@ -45,13 +45,17 @@
         NN_EACH(s, sets, 4)                                                                        \
             NN_EACH(v, vectors, 4)                                                                 \
                 sum[s][v] = start && s == 0 ? *(const nn_##S##x##LANES *)(start + v * LANES) : (nn_##S##x##LANES){0};\
+        /* each number of x is read before anything is stored, which might change it as far as compilers know */\
         for (; i + sets <= n; i += sets, W += sets * ld)                                           \
-            NN_EACH(s, sets, 4)                                                                    \
+            NN_EACH(s, sets, 4) {                                                                  \
+                const REAL was = old_x[i + s], is = x[i + s];                                      \
                 NN_EACH(v, vectors, 4)                                                             \
-                    sum[s][v] += x[i + s] * (*(nn_##S##x##LANES *)(W + s * ld + v * LANES) += old_x[i + s] * y[v]);\
-        for (; i < n; i++, W += ld)                                                                \
-            NN_EACH(v, vectors, 4)                                                                 \
-                sum[0][v] += x[i] * (*(nn_##S##x##LANES *)(W + v * LANES) += old_x[i] * y[v]);     \
+                    sum[s][v] += is * (*(nn_##S##x##LANES *)(W + s * ld + v * LANES) += was * y[v]);\
+            }                                                                                      \
+        for (; i < n; i++, W += ld) {                                                              \
+            const REAL was = old_x[i], is = x[i];                                                  \
+            NN_EACH(v, vectors, 4) sum[0][v] += is * (*(nn_##S##x##LANES *)(W + v * LANES) += was * y[v]);\
+        }                                                                                          \
         NN_EACH(s, sets - 1, 3)                                                                    \
             NN_EACH(v, vectors, 4) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
