@@ -121,12 +121,9 @@ def predict(problem: Problem, threads: int | None, *, reuse: bool) -> Run:
 
 
 def online(problem: Problem, threads: int | None) -> Run:
-    """partial_fit, or the article's call where there is none."""
-    net, lr = network(problem), problem.job.lr
-    if hasattr(net, "partial_fit"):
-        update = partial(net.partial_fit, optimizer=nncore.SGD(lr))
-    else:
-        update = partial(net.backpropagation, learning_rate=lr)
+    """partial_fit."""
+    net = network(problem)
+    update = partial(net.partial_fit, optimizer=nncore.SGD(problem.job.lr))
     rows = list(zip(problem.x, problem.targets, strict=True))
 
     def run(steps: int) -> Outcome:
