@@ -35,12 +35,12 @@ static inline uint64_t nn_key(uint64_t key, uint64_t part)
 }
 
 #define NN_DEFINE_DROPOUT(REAL, S)                                                                 \
-    static inline void nn_drop_##S(REAL *z, uint32_t below, REAL scale, uint64_t key, ptrdiff_t first, ptrdiff_t n)\
+    static inline void nn_drop_##S(REAL *z, uint32_t below, REAL scale, uint64_t key, ptrdiff_t first, ptrdiff_t n) \
     {                                                                                              \
         NN_SIMD for (ptrdiff_t i = 0; i < n; i++)                                                  \
             z[i] = nn_random_bits(key, (uint32_t)(first + i)) < below ? 0 : z[i] * scale;          \
     }                                                                                              \
-    static inline void nn_drop_backward_##S(REAL *restrict z, REAL *restrict da, uint32_t below, REAL scale,\
+    static inline void nn_drop_backward_##S(REAL *restrict z, REAL *restrict da, uint32_t below, REAL scale, \
                                             uint64_t key, ptrdiff_t first, ptrdiff_t n)            \
     {                                                                                              \
         NN_SIMD for (ptrdiff_t i = 0; i < n; i++) {                                                \

@@ -30,9 +30,9 @@
 /* LANES columns of C at a time, or two or three times as many. C starts as start, row i at start + i * start_row,
  * or as 0 where start is NULL. */
 #define NN_DEFINE_STRIP(REAL, S, LANES)                                                            \
-    NN_INLINE void nn_tile_##S##x##LANES(const int rows, const int vectors, const REAL *A, ptrdiff_t a_row,\
-                                         ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, const REAL *start,\
-                                         ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t k)\
+    NN_INLINE void nn_tile_##S##x##LANES(const int rows, const int vectors, const REAL *A, ptrdiff_t a_row, \
+                                         ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, const REAL *start, \
+                                         ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t k) \
     {                                                                                              \
         nn_##S##x##LANES sum[NN_ROWS][3], b[3];                                                    \
         NN_EACH(i, rows, NN_ROWS)                                                                  \
@@ -48,38 +48,38 @@
             NN_EACH(v, vectors, 3)                                                                 \
                 *(nn_##S##x##LANES *)(C + i * c_row + v * LANES) = sum[i][v];                      \
     }                                                                                              \
-    NN_INLINE void nn_strip_##S##x##LANES(const int vectors, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,\
+    NN_INLINE void nn_strip_##S##x##LANES(const int vectors, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
                                           const REAL *B, ptrdiff_t b_row, const REAL *start,       \
-                                          ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t k)\
+                                          ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t k) \
     {                                                                                              \
         ptrdiff_t i = 0;                                                                           \
         for (; i + NN_ROWS <= m; i += NN_ROWS)                                                     \
             nn_tile_##S##x##LANES(NN_ROWS, vectors, A + i * a_row, a_row, a_col, B, b_row,         \
-                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k);\
+                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         for (; i + 4 <= m; i += 4)                                                                 \
             nn_tile_##S##x##LANES(4, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
-                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k);\
+                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         for (; i + 2 <= m; i += 2)                                                                 \
             nn_tile_##S##x##LANES(2, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
-                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k);\
+                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         if (i < m)                                                                                 \
             nn_tile_##S##x##LANES(1, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
-                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k);\
+                                  start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
     }
 
 /* A strip of B (k, width) row by row; 16 rows at a time, so that the lines of either layout stay in the cache */
 #define NN_DEFINE_PACK(REAL, S)                                                                    \
-    static void nn_pack_##S(const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *packed, ptrdiff_t k,\
+    static void nn_pack_##S(const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *packed, ptrdiff_t k, \
                             ptrdiff_t width)                                                       \
     {                                                                                              \
         for (ptrdiff_t first = 0; first < k; first += 16) {                                        \
             const ptrdiff_t stop = first + 16 < k ? first + 16 : k;                                \
             if (b_col == 1) {                                                                      \
                 for (ptrdiff_t p = first; p < stop; p++)                                           \
-                    for (ptrdiff_t j = 0; j < width; j++) packed[p * width + j] = B[p * b_row + j];\
+                    for (ptrdiff_t j = 0; j < width; j++) packed[p * width + j] = B[p * b_row + j]; \
             } else {                                                                               \
                 for (ptrdiff_t j = 0; j < width; j++)                                              \
-                    for (ptrdiff_t p = first; p < stop; p++) packed[p * width + j] = B[p * b_row + j * b_col];\
+                    for (ptrdiff_t p = first; p < stop; p++) packed[p * width + j] = B[p * b_row + j * b_col]; \
             }                                                                                      \
         }                                                                                          \
     }
@@ -87,23 +87,23 @@
 /* The last one to three columns over a long p: their sums run along vectors of p, as a vector of columns would be
  * nearly empty. Needs rows of A in one piece. packed: NN_DEPTH numbers a column. */
 #define NN_DEFINE_THIN(REAL, S, LANES)                                                             \
-    NN_INLINE void nn_thin_row_##S(const int columns, const REAL *A, const REAL *packed, const REAL *start, REAL *C,\
+    NN_INLINE void nn_thin_row_##S(const int columns, const REAL *A, const REAL *packed, const REAL *start, REAL *C, \
                                    ptrdiff_t k)                                                    \
     {                                                                                              \
         nn_##S##x##LANES sum[3] = {{0}, {0}, {0}};                                                 \
         ptrdiff_t p = 0;                                                                           \
         for (; p + LANES <= k; p += LANES)                                                         \
             NN_EACH(j, columns, 3)                                                                 \
-                sum[j] += *(const nn_##S##x##LANES *)(A + p) * *(const nn_##S##x##LANES *)(packed + j * NN_DEPTH + p);\
+                sum[j] += *(const nn_##S##x##LANES *)(A + p) * *(const nn_##S##x##LANES *)(packed + j * NN_DEPTH + p); \
         NN_EACH(j, columns, 3) {                                                                   \
             REAL total = 0;                                                                        \
-            for (ptrdiff_t rest = p; rest < k; rest++) total += A[rest] * packed[j * NN_DEPTH + rest];\
+            for (ptrdiff_t rest = p; rest < k; rest++) total += A[rest] * packed[j * NN_DEPTH + rest]; \
             NN_UNROLL for (int i = 0; i < LANES; i++) total += sum[j][i];                          \
             C[j] = (start ? start[j] : 0) + total;                                                 \
         }                                                                                          \
     }                                                                                              \
-    static void nn_thin_##S(const REAL *A, ptrdiff_t a_row, const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col,\
-                            const REAL *start, ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m,\
+    static void nn_thin_##S(const REAL *A, ptrdiff_t a_row, const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, \
+                            const REAL *start, ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m, \
                             ptrdiff_t n, ptrdiff_t k, REAL *packed)                                \
     {                                                                                              \
         for (ptrdiff_t first = 0; first < k; first += NN_DEPTH) {                                  \
@@ -128,30 +128,26 @@
             const ptrdiff_t depth = first + NN_DEPTH < k ? NN_DEPTH : k - first;                   \
             const REAL *strip = B + first * b_row;                                                 \
             if (pack) nn_pack_##S(strip, b_row, b_col, packed, depth, LANES * VECTORS);            \
-            nn_strip_##S##x##LANES(VECTORS, A + first * a_col, a_row, a_col, pack ? packed : strip,\
-                                   pack ? LANES * VECTORS : b_row, first ? C : start, first ? c_row : start_row,\
+            nn_strip_##S##x##LANES(VECTORS, A + first * a_col, a_row, a_col, pack ? packed : strip, \
+                                   pack ? LANES * VECTORS : b_row, first ? C : start, first ? c_row : start_row, \
                                    C, c_row, m, depth);                                            \
         }                                                                                          \
-        B += LANES * VECTORS * b_col, C += LANES * VECTORS, start = start ? start + LANES * VECTORS : start;\
+        B += LANES * VECTORS * b_col, C += LANES * VECTORS, start = start ? start + LANES * VECTORS : start; \
     }
 
 #define NN_DEFINE_PRODUCT(REAL, S)                                                                 \
-    NN_DEFINE_STRIP(REAL, S, 16)                                                                   \
-    NN_DEFINE_STRIP(REAL, S, 8)                                                                    \
-    NN_DEFINE_STRIP(REAL, S, 4)                                                                    \
-    NN_DEFINE_STRIP(REAL, S, 2)                                                                    \
-    NN_DEFINE_STRIP(REAL, S, 1)                                                                    \
+    NN_ALL_WIDTHS(NN_DEFINE_STRIP, REAL, S)                                                        \
     NN_DEFINE_PACK(REAL, S)                                                                        \
     NN_THIN_##S(REAL)                                                                              \
-    static inline void nn_product_##S(const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *B,\
-                                      ptrdiff_t b_row, ptrdiff_t b_col, const REAL *start, ptrdiff_t start_row,\
-                                      REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k)\
+    static inline void nn_product_##S(const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *B, \
+                                      ptrdiff_t b_row, ptrdiff_t b_col, const REAL *start, ptrdiff_t start_row, \
+                                      REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) \
     {                                                                                              \
         REAL packed[NN_DEPTH * 3 * NN_VECTOR / sizeof(REAL)] __attribute__((aligned(NN_VECTOR)));  \
         const int pack = b_col != 1 || m >= NN_PACKED_ROWS;                                        \
         const ptrdiff_t lanes = NN_VECTOR / sizeof(REAL), columns = n;                             \
         NN_WIDE_##S(REAL)                                                                          \
-        /* The rest as a whole vector that begins within the columns before: they come out the same again, unless C\
+        /* The rest as a whole vector that begins within the columns before: they come out the same again, unless C \
          * is also start. A quarter of a vector and less goes faster by narrow ones. */            \
         if (n > lanes / 4 && columns >= lanes && start != C) {                                     \
             const ptrdiff_t back = lanes - n;                                                      \
@@ -182,7 +178,7 @@
 NN_DEFINE_PRODUCT(float, f32)
 NN_DEFINE_PRODUCT(double, f64)
 
-#else /* BLAS has wider vectors than this build: for every size, as the threshold of another loop would show in the bits */
+#else /* BLAS has wider vectors than this build: for every size, as the threshold of another loop would be in the bits */
 
 #define NN_USES_BLAS 1
 #define nn_product_f32(...) ((void)0)

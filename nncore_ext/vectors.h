@@ -37,7 +37,7 @@
  * memory without it, 54 to 19 GFLOP/s. */
 #define NN_EACH(i, n, most) NN_UNROLL for (int i = 0; i < (most); i++) if (i < (n))
 
-#define NN_VECTOR_TYPE(REAL, S, LANES) \
+#define NN_VECTOR_TYPE(REAL, S, LANES)                                                             \
     typedef REAL nn_##S##x##LANES __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 #define NN_VECTOR_TYPES(REAL, S)                                                                   \
     NN_VECTOR_TYPE(REAL, S, 16)                                                                    \
@@ -48,6 +48,14 @@
 
 NN_VECTOR_TYPES(float, f32)
 NN_VECTOR_TYPES(double, f64)
+
+/* DEFINE for every width, down to plain numbers */
+#define NN_ALL_WIDTHS(DEFINE, REAL, S)                                                             \
+    DEFINE(REAL, S, 16)                                                                            \
+    DEFINE(REAL, S, 8)                                                                             \
+    DEFINE(REAL, S, 4)                                                                             \
+    DEFINE(REAL, S, 2)                                                                             \
+    DEFINE(REAL, S, 1)
 
 /* The sum of a vector's elements, by halves; by address, as vectors wider than the machine's cannot be passed */
 #define NN_DEFINE_SUM(REAL, S, LANES, HALF)                                                        \

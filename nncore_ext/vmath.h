@@ -126,7 +126,7 @@ NN_INLINE float nn_log1_f32(float x)
         const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
         return 2 * (half_scale * p + (half_scale - (REAL)0.5));                                    \
     }                                                                                              \
-    /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */\
+    /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */ \
     NN_INLINE REAL nn_log1p1_##S(REAL x)                                                           \
     {                                                                                              \
         const REAL u = 1 + x;                                                                      \
@@ -164,7 +164,7 @@ NN_INLINE float nn_log1_f32(float x)
     static inline REAL nn_dot_##S(const REAL *x, const REAL *y, ptrdiff_t n)                       \
     {                                                                                              \
         REAL sum = 0;                                                                              \
-        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i];\
+        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i]; \
         return sum;                                                                                \
     }                                                                                              \
     static inline REAL nn_sum_##S(const REAL *x, ptrdiff_t n)                                      \
@@ -180,7 +180,7 @@ NN_INLINE float nn_log1_f32(float x)
         _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * 0;  \
         return sum;                                                                                \
     }                                                                                              \
-    /* how many elements of x and y lie on different sides of 0 (0 itself with the negative ones) */\
+    /* how many elements of x and y lie on different sides of 0 (0 itself with the negative ones) */ \
     static inline REAL nn_crossings_##S(const REAL *x, const REAL *y, ptrdiff_t n)                 \
     {                                                                                              \
         REAL count = 0;                                                                            \
@@ -191,10 +191,10 @@ NN_INLINE float nn_log1_f32(float x)
     static inline REAL nn_max_##S(const REAL *x, ptrdiff_t n)                                      \
     {                                                                                              \
         REAL top = x[0];                                                                           \
-        _Pragma("omp simd reduction(max : top)") for (ptrdiff_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;\
+        _Pragma("omp simd reduction(max : top)") for (ptrdiff_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top; \
         return top;                                                                                \
     }                                                                                              \
-    /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */\
+    /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */ \
     static inline void nn_vecmat_##S(const REAL *restrict x, const REAL *restrict W,               \
                                      REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)            \
     {                                                                                              \

@@ -429,6 +429,8 @@ def test_an_optimizer_state_of_the_wrong_shape(data, tmp_path):
     ("change", "message"),
     [
         (lambda tensors, state: tensors.pop("params"), "has no params, expected what fit writes"),
+        (lambda tensors, state: tensors.pop("optimizer"), "has no optimizer, expected what fit writes"),
+        (lambda tensors, state: state.pop("optimizer"), "has no optimizer, expected what fit writes"),
         (lambda tensors, state: state.pop("epoch"), "has no epoch, expected what fit writes"),
         (lambda tensors, state: tensors.update(loss=np.zeros(9)), "has 9 losses, expected at most 8"),
     ],

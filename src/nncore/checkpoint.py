@@ -39,7 +39,7 @@ RECORDED = (
     "train_seconds",
 )  # fmt: skip
 # What captured notes beside the arrays.
-STATE = ("epoch", "seed", "n_steps", "layers", "schedule", "early_stopping", "history")
+STATE = ("epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")
 
 
 def interval(every: Any) -> tuple[float, int]:
@@ -184,7 +184,7 @@ def _check_content(path: Path, tensors: Mapping[str, Array], state: Mapping[str,
     expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": vectors.shape, "loss": (n,)}
     if run.rates is not None:
         expected["lr"] = (n,)
-    missing = [name for name in (*expected, *STATE) if name not in (*tensors, *state)]
+    missing = [name for name in expected if name not in tensors] + [name for name in STATE if name not in state]
     if missing:
         raise ValueError(f"{path} has no {', no '.join(missing)}, expected what fit writes")
     if n > run.total:
