@@ -1,12 +1,16 @@
-"""What training steps need; a batch of it, cut into blocks of samples that threads share."""
+"""What training steps need; a batch of it, which threads share twice a step.
+
+First come blocks of samples, each with a gradient of its own, then parts of the parameter vector: the sum of those
+gradients, the penalty, the update. Cut by sizes alone, not by the number of threads: the same bits for any.
+"""
 
 from cython cimport floating
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from nncore_ext.dropout cimport step_key
 from nncore_ext.network cimport (
-    NetworkSpec, Weights, clip_gradient, network_backward, network_forward, network_loss, network_penalty,
-    network_update, total_weight,
+    NetworkSpec, Weights, clip_gradient, has_max_norm, limit_norms, network_backward, network_forward, network_loss,
+    network_penalty, network_update, total_weight,
 )
 from nncore_ext.optimizer cimport OptimizerSpec, is_plain
 from nncore_ext.rows cimport CompressedRows, Rows, Targets
@@ -33,22 +37,34 @@ cdef struct Plan:
 
 
 cdef enum:
-    # A batch goes through a small network in blocks of at least so many rows, which threads share: each block has a
-    # gradient of its own, of so many elements at most, that they stay in the second-level cache.
+    # A batch goes through a small network in blocks of at least so many rows, which have gradients of so many elements
+    # at most: they stay in the second-level cache. A line of it that another core reads takes 7 ns to write, so that
+    # two blocks of 100 rows are faster on two threads than four of 50.
     BLOCK_ROWS = 48
-    MAX_BLOCKS = 4
+    MAX_BLOCKS = 2
     MAX_BLOCK_PARAMS = 1 << 14
+    # A part has at least so many parameters, and begins at a multiple of a cache line.
+    PART_PARAMS = 1 << 10
+    MAX_PARTS = 16
+    PART_ALIGNMENT = 16
 
 # A step's samples: m from index[begin] on.
 cdef struct Batch:
     Py_ssize_t begin
     Py_ssize_t m
     Py_ssize_t n_blocks
+    Py_ssize_t n_parts
     Weights weights
     double whole  # total_weight of them
     uint64_t key  # of the masks, 0 without any
     double lr
     double[MAX_BLOCKS] loss  # of each block
+    double[MAX_PARTS] penalty  # of each part
+
+
+cdef inline bint moves_at_once(const NetworkSpec *net, const Plan *plan) noexcept nogil:
+    """Whether no parameter may move before all gradients are known, or none is as it will be before all have moved"""
+    return plan.clip_norm > 0 or plan.clip_value > 0 or has_max_norm(net)
 
 
 cdef inline bint has_dropout(const NetworkSpec *net) noexcept nogil:
@@ -64,9 +80,9 @@ cdef inline bint moves_by_gradient_alone(const NetworkSpec *net, const Plan *pla
     """Whether a step is p -= lr * lr_scale * g with g of the loss, element by element"""
     cdef Py_ssize_t k
     for k in range(net.n_layers):
-        if net.layers[k].l1 != 0 or net.layers[k].l2 != 0 or net.layers[k].max_norm > 0:
+        if net.layers[k].l1 != 0 or net.layers[k].l2 != 0:
             return False
-    return is_plain(plan.rule) and plan.clip_norm == 0 and plan.clip_value == 0
+    return is_plain(plan.rule) and not moves_at_once(net, plan)
 
 
 cdef inline void set_batch(
@@ -79,6 +95,8 @@ cdef inline void set_batch(
     batch.begin = begin
     batch.m = min(plan.batch_size, plan.n_index - begin, plan.epoch_size - (plan.position + begin) % plan.epoch_size)
     batch.n_blocks = count_blocks(net, first, batch.m)
+    batch.n_parts = count_parts(net, first)
+    memset(batch.penalty, 0, sizeof(batch.penalty))
     batch.weights.values, batch.weights.by_output = NULL, plan.weights.by_output
     if plan.weights.values != NULL:
         batch.weights.values = weights
@@ -94,7 +112,7 @@ cdef inline Py_ssize_t first_param(const NetworkSpec *net, Py_ssize_t k) noexcep
 
 
 cdef inline Py_ssize_t count_blocks(const NetworkSpec *net, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
-    """Blocks that m samples take through the layers from first on: by sizes alone, not by the number of threads"""
+    """Blocks that m samples take through the layers from first on"""
     cdef Py_ssize_t k, n = 1
     if net.n_params - first_param(net, first) > MAX_BLOCK_PARAMS:
         return 1
@@ -104,6 +122,24 @@ cdef inline Py_ssize_t count_blocks(const NetworkSpec *net, Py_ssize_t first, Py
     while n < MAX_BLOCKS and m >= 2 * n * BLOCK_ROWS:
         n *= 2
     return n
+
+
+cdef inline Py_ssize_t count_parts(const NetworkSpec *net, Py_ssize_t first) noexcept nogil:
+    """Parts of the parameters of the layers from first on: a power of two, so that 2, 4, 8 threads share evenly"""
+    cdef Py_ssize_t n = 1
+    while n < MAX_PARTS and net.n_params - first_param(net, first) >= 2 * n * PART_PARAMS:
+        n *= 2
+    return n
+
+
+cdef inline Py_ssize_t part_begin(
+    const NetworkSpec *net, Py_ssize_t first, Py_ssize_t part, Py_ssize_t n_parts
+) noexcept nogil:
+    """Where one of n_parts of the parameters of the layers from first on begins"""
+    cdef Py_ssize_t begin = first_param(net, first)
+    if part == 0 or part == n_parts:
+        return begin if part == 0 else net.n_params
+    return begin + (net.n_params - begin) * part // n_parts // PART_ALIGNMENT * PART_ALIGNMENT
 
 
 cdef inline Py_ssize_t copies_size(const NetworkSpec *net, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
@@ -119,16 +155,12 @@ cdef inline floating *block_grads(
     return grads if r == 0 else copies + (r - 1) * (net.n_params - begin) - begin
 
 
-cdef inline double sum_blocks(
-    const NetworkSpec *net, floating *grads, floating *copies, Py_ssize_t first, const Batch *batch
-) noexcept nogil:
-    """The gradients of all blocks added to that of the first; returns the sum of their losses"""
-    cdef Py_ssize_t r, begin = first_param(net, first)
-    cdef double loss = batch.loss[0]
-    for r in range(1, batch.n_blocks):
+cdef inline double total_loss(const Batch *batch) noexcept nogil:
+    """Of all blocks"""
+    cdef double loss = 0
+    cdef Py_ssize_t r
+    for r in range(batch.n_blocks):
         loss += batch.loss[r]
-        axpby(<floating> 1, block_grads(net, grads, copies, first, r) + begin, True, grads + begin,
-              net.n_params - begin)
     return loss
 
 
@@ -148,13 +180,38 @@ cdef inline double block_gradient(
     return loss
 
 
-cdef inline double finish_step(
-    const NetworkSpec *net, const Plan *plan, floating *params, floating *grads, double whole, double lr
+cdef inline void finish_part(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, floating *params, floating *grads, floating *copies,
+    Py_ssize_t first, Py_ssize_t part, Py_ssize_t n_parts
 ) noexcept nogil:
-    """Penalties, clipping and the update, from the gradient of the loss; returns the penalty as reported"""
-    cdef double penalty = net.penalty_share * network_penalty(net, params, grads, whole)
+    """One part of the layers from first on: the gradient of all blocks and its penalty's, and the update"""
+    cdef Py_ssize_t begin = part_begin(net, first, part, n_parts), end = part_begin(net, first, part + 1, n_parts), r
+    for r in range(1, batch.n_blocks):
+        axpby(<floating> 1, block_grads(net, grads, copies, first, r) + begin, True, grads + begin, end - begin)
+    move_part(net, plan, batch, params, grads, begin, end, part)
+
+
+cdef inline void move_part(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, floating *params, floating *grads, Py_ssize_t begin,
+    Py_ssize_t end, Py_ssize_t part
+) noexcept nogil:
+    """The penalty of the parameters from begin to end, which counts as one of this part, and their update"""
+    batch.penalty[part] += network_penalty(net, params, grads, batch.whole, begin, end)
+    if not moves_at_once(net, plan):
+        network_update(net, params, grads, plan.rule, begin, end)
+
+
+cdef inline double finish_step(
+    const NetworkSpec *net, const Plan *plan, const Batch *batch, floating *params, floating *grads
+) noexcept nogil:
+    """After all parts: the update if moves_at_once; returns the penalty as reported"""
+    cdef double penalty = 0
+    cdef Py_ssize_t part
+    for part in range(MAX_PARTS):
+        penalty += batch.penalty[part]
     if plan.clip_norm > 0 or plan.clip_value > 0:
         clip_gradient(net, grads, plan.clip_value, plan.clip_norm)
-    plan.rule.lr = lr
-    network_update(net, params, grads, plan.rule, 0)
-    return penalty
+    if moves_at_once(net, plan):
+        network_update(net, params, grads, plan.rule, 0, net.n_params)
+        limit_norms(net, params)
+    return net.penalty_share * penalty

@@ -23,7 +23,7 @@ from nncore_ext.numdiff cimport (
     MAX_PAIRS, Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
 from nncore_ext.online cimport NN_VECTOR, PackedNetwork, plan_packed
-from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, optimizer_spec, state_vectors
+from nncore_ext.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, begin_step, optimizer_spec, state_vectors
 from nncore_ext.passes cimport (
     BLOCK, backward_kept, forward_blocks, forward_kept, gradient_kept, loss_blocks,
 )
@@ -417,8 +417,8 @@ cdef class Network:
         if grads is not None:
             g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
         if self.single:
-            return kernel.network_penalty(&self.spec, <const float *> params, <float *> g, whole)
-        return kernel.network_penalty(&self.spec, <const double *> params, <double *> g, whole)
+            return kernel.network_penalty(&self.spec, <const float *> params, <float *> g, whole, 0, self.spec.n_params)
+        return kernel.network_penalty(&self.spec, <const double *> params, <double *> g, whole, 0, self.spec.n_params)
 
     def normalise(self, Py_ssize_t layer, cnp.ndarray a, cnp.ndarray x_hat, bint training):
         """a (n_samples, n_out) of a normalised layer becomes gamma * x_hat + b, x_hat what batch_norm.pxd says"""
@@ -721,7 +721,9 @@ cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, O
                     double clip_norm) noexcept:
     if clip_norm > 0 or clip_value > 0:
         kernel.clip_gradient(net, grads, clip_value, clip_norm)
-    kernel.network_update(net, params, grads, rule, 0)
+    begin_step(rule, rule.lr)
+    kernel.network_update(net, params, grads, rule, 0, net.n_params)
+    kernel.limit_norms(net, params)
 
 
 cdef void normalise_by(const NetworkSpec *net, const LayerSpec *layer, const floating *params, floating *a,

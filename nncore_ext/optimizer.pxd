@@ -55,8 +55,9 @@ cdef inline bint is_plain(const OptimizerSpec *rule) noexcept nogil:
     return rule.kind == SGD and rule.weight_decay == 0
 
 
-cdef inline void begin_step(OptimizerSpec *rule) noexcept nogil:
+cdef inline void begin_step(OptimizerSpec *rule, double lr) noexcept nogil:
     """Before the updates of a step: counts it and corrects the bias of means that began at 0"""
+    rule.lr = lr
     rule.n_steps += 1
     if rule.kind >= <int> ADAM:
         rule.correction1 = 1 - pow(rule.beta1, <double> rule.n_steps)

@@ -40,5 +40,5 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
     cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, lr, weight_decay, beta1, beta2, eps, n_steps,
                                                            vectors, n)
     with nogil:
-        kernel.begin_step(&spec)
+        kernel.begin_step(&spec, spec.lr)
         kernel.optimizer_update(&spec, &params[0], &grads[0], 0, n, n_threads)

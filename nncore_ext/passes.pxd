@@ -68,7 +68,7 @@ cdef inline double loss_blocks(
         total += weight * network_loss(net, buffer, t, &part, m, weight)
         whole += weight
         start += m
-    return (total / whole if whole > 0 else 0.0) + network_penalty(net, params, <floating *> NULL, whole)
+    return (total / whole if whole > 0 else 0.0) + network_penalty(net, params, <floating *> NULL, whole, 0, net.n_params)
 
 
 cdef inline double gradient_kept(
@@ -84,7 +84,7 @@ cdef inline double gradient_kept(
     network_forward(net, params, x, workspace, m, 0, False, 0, 0)
     loss = network_loss(net, workspace, t, weights, m, whole)
     network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0, 0)
-    loss += network_penalty(net, params, grads, whole)
+    loss += network_penalty(net, params, grads, whole, 0, net.n_params)
     if net.loss == SOFTMAX_CROSS_ENTROPY or net.layers[net.n_layers - 1].activation == LOGISTIC:
         # the logits of a fused layer become what it yields; with another loss they already are
         network_output(net, workspace, layer_z(net, workspace, m, net.n_layers - 1), m)

@@ -7,12 +7,13 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport activation_forward
 from nncore_ext.batch cimport (
-    Batch, Plan, block_gradient, block_grads, copies_size, finish_step, has_dropout, moves_by_gradient_alone,
-    set_batch, sum_blocks,
+    Batch, Plan, block_gradient, block_grads, copies_size, finish_part, finish_step, first_param, has_dropout,
+    move_part, moves_at_once, moves_by_gradient_alone, set_batch, total_loss,
 )
 from nncore_ext.dropout cimport drop, layer_key
-from nncore_ext.network cimport LayerSpec, NetworkSpec, layer_da, layer_slope, network_update
+from nncore_ext.network cimport LayerSpec, NetworkSpec, layer_da, layer_slope
 from nncore_ext.online cimport PackedNetwork, finish_packed, pack, packed_step, packed_z, unpack
+from nncore_ext.optimizer cimport begin_step
 from nncore_ext.rows cimport OVERRUN, PARTS, gather_rows, gather_targets
 from nncore_ext.sparse cimport NN_VECTOR, forward_part, pad_rows, padded, sum_parts, unpad_rows, update_part
 from nncore_ext.vmath cimport axpby
@@ -34,10 +35,12 @@ cdef inline Py_ssize_t train_steps(
     while begin < plan.n_index:
         set_batch(net, plan, begin, step, drops, 0, weights, &batch)
         share_blocks(net, plan, &batch, NULL, params, grads, copies, workspace)
-        losses[step] = sum_blocks(net, grads, copies, 0, &batch)
+        losses[step] = total_loss(&batch)
         if not isfinite(losses[step]):
             return step
-        losses[step] += finish_step(net, plan, params, grads, batch.whole, plan.lr[step])
+        begin_step(plan.rule, plan.lr[step])
+        share_parts(net, plan, &batch, params, grads, copies)
+        losses[step] += finish_step(net, plan, &batch, params, grads)
         begin += batch.m
         step += 1
     return step
@@ -134,36 +137,32 @@ cdef inline Py_ssize_t train_sparse(
     workspace: sparse_workspace elements, columns: sparse_columns.
     """
     cdef SparseMemory first = sparse_memory(net, plan, workspace, columns)
+    cdef floating *copies = <floating *> first.copies
     cdef Py_ssize_t begin = 0, step = 0
-    cdef bint drops = has_dropout(net)
+    cdef bint drops = has_dropout(net), at_once = moves_at_once(net, plan)
     cdef Batch batch, done
-    cdef const Batch *next = &batch if plan.n_index > 0 else NULL
+    cdef Batch *next = &batch if plan.n_index > 0 else NULL
     if next != NULL:
         set_batch(net, plan, 0, 0, drops, 1, weights, &batch)
     for_parts(net, plan, &first, params, grads, NULL, True, next)
     while next != NULL:
         batch.lr = plan.lr[step]
-        share_blocks(net, plan, &batch, &first, params, grads, <floating *> first.copies, <floating *> NULL)
-        losses[step] = sum_blocks(net, grads, <floating *> first.copies, 1, &batch)
+        share_blocks(net, plan, &batch, &first, params, grads, copies, <floating *> NULL)
+        losses[step] = total_loss(&batch)
         if not isfinite(losses[step]):
             break
         done = batch
         begin += batch.m
-        step += 1
         next = &batch if begin < plan.n_index else NULL
         if next != NULL:
-            set_batch(net, plan, begin, step, drops, 1, weights, &batch)
+            set_batch(net, plan, begin, step + 1, drops, 1, weights, &batch)
+        begin_step(plan.rule, done.lr)
         # the update of the batch done and the sums of the next are one pass over W, unless all of W must move between
-        if first.in_place:
-            plan.rule.lr = done.lr
-            network_update(net, params, grads, plan.rule, 1)
-            for_parts(net, plan, &first, params, grads, &done, False, next)
-            sum_bias(net, &first, grads, done.m)
-        else:
-            for_parts(net, plan, &first, params, grads, &done, False, NULL)
-            sum_bias(net, &first, grads, done.m)
-            losses[step - 1] += finish_step(net, plan, params, grads, done.whole, done.lr)
+        for_parts(net, plan, &first, params, grads, &done, not (first.in_place or at_once), NULL if at_once else next)
+        losses[step] += finish_step(net, plan, &done, params, grads)
+        if at_once:
             for_parts(net, plan, &first, params, grads, NULL, True, next)
+        step += 1
     if first.in_place:
         unpad_layer(&net.layers[0], &first, params)
     return step
@@ -201,45 +200,63 @@ cdef inline void sum_bias(
 
 cdef inline void for_parts(
     const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
-    const Batch *done, bint pad, const Batch *next
+    Batch *done, bint pad, const Batch *next
 ) noexcept nogil:
     """do_part for each part of the columns; update and forward at one go leave W in the cache and threads together"""
+    cdef NetworkSpec alone = net[0]
     cdef Py_ssize_t part
+    alone.n_threads = 1
     if net.n_threads == 1:
         for part in range(PARTS):
-            do_part(net, plan, first, params, grads, done, pad, next, part)
+            do_part(&alone, plan, first, params, grads, done, pad, next, part)
     else:
         for part in prange(PARTS, num_threads=net.n_threads, schedule="static"):
-            do_part(net, plan, first, params, grads, done, pad, next, part)
+            do_part(&alone, plan, first, params, grads, done, pad, next, part)
 
 
 cdef inline void do_part(
     const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
-    const Batch *done, bint pad, const Batch *next, Py_ssize_t part
+    Batch *done, bint pad, const Batch *next, Py_ssize_t part
 ) noexcept nogil:
-    """After the batch done: W moves, or grads are set; pad: W and b from params; before the batch next: its sums
-
-    NULL: no such batch.
+    """After the batch done: rows of W move, a part of the other layers too; pad: W and b from params; before the batch
+    next: its sums. NULL: no such batch. The last part has b.
     """
     cdef LayerSpec *layer = &net.layers[0]
-    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], n = plan.compressed.bounds[part + 1] - at
-    cdef floating *W = <floating *> first.W
-    cdef floating *value = <floating *> first.value + part * first.capacity
-    cdef int *index = first.index + part * first.capacity
-    cdef int *start = first.start + part * (plan.batch_size + 1)
-    if done != NULL and not first.in_place:
-        memset(W + at * ld, 0, n * ld * sizeof(floating))
+    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
+    cdef floating *W = <floating *> first.W + at * ld
     if done != NULL:
-        update_part(value, index, start, <floating *> first.y, W, done.m, ld)
-    if done != NULL and not first.in_place:
-        unpad_rows(W + at * ld, grads + layer.W + at * layer.n_out, n, layer.n_out, ld)
+        finish_columns(net, plan, first, params, grads, done, part)
+        finish_part(net, plan, done, params, grads, <floating *> first.copies, 1, part, PARTS)
     if pad:
-        pad_rows(params + layer.W + at * layer.n_out, <floating> 1, W + at * ld, n, layer.n_out, ld)
-    if pad and part == 0:
+        pad_rows(params + layer.W + at * layer.n_out, <floating> 1, W, stop - at, layer.n_out, ld)
+    if pad and part == PARTS - 1:
         pad_bias(layer, params, <floating *> first.b, ld)
     if next != NULL:
-        forward_part(&plan.compressed, part, plan.index + next.begin, plan.n_index - next.begin, value, index, start,
-                     W, <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
+        forward_part(&plan.compressed, part, plan.index + next.begin, plan.n_index - next.begin,
+                     <floating *> first.value + part * first.capacity, first.index + part * first.capacity,
+                     first.start + part * (plan.batch_size + 1), <floating *> first.W,
+                     <floating *> first.a + part * plan.batch_size * ld, next.m, ld)
+
+
+cdef inline void finish_columns(
+    const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
+    Batch *done, Py_ssize_t part
+) noexcept nogil:
+    """What finish_part does, for the rows of the first layer's W that belong to a part of the columns"""
+    cdef LayerSpec *layer = &net.layers[0]
+    cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
+    cdef Py_ssize_t begin = layer.W + at * layer.n_out
+    cdef floating *W = <floating *> first.W
+    if not first.in_place:
+        memset(W + at * ld, 0, (stop - at) * ld * sizeof(floating))
+    update_part(<floating *> first.value + part * first.capacity, first.index + part * first.capacity,
+                first.start + part * (plan.batch_size + 1), <floating *> first.y, W, done.m, ld)
+    if part == PARTS - 1:
+        sum_bias(net, first, grads, done.m)
+    if not first.in_place:
+        unpad_rows(W + at * ld, grads + begin, stop - at, layer.n_out, ld)
+        move_part(net, plan, done, params, grads, begin,
+                  first_param(net, 1) if part == PARTS - 1 else layer.W + stop * layer.n_out, part)
 
 
 cdef inline double sparse_block(
@@ -282,6 +299,21 @@ cdef inline void share_blocks(
     else:
         for r in prange(batch.n_blocks, num_threads=net.n_threads, schedule="static"):
             batch.loss[r] = one_block(&alone, plan, batch, first, params, grads, copies, workspace, r)
+
+
+cdef inline void share_parts(
+    const NetworkSpec *net, const Plan *plan, Batch *batch, floating *params, floating *grads, floating *copies
+) noexcept nogil:
+    """finish_part for each part of all layers"""
+    cdef NetworkSpec alone = net[0]
+    cdef Py_ssize_t part
+    alone.n_threads = 1
+    if net.n_threads == 1 or batch.n_parts == 1:
+        for part in range(batch.n_parts):
+            finish_part(&alone, plan, batch, params, grads, copies, 0, part, batch.n_parts)
+    else:
+        for part in prange(batch.n_parts, num_threads=net.n_threads, schedule="static"):
+            finish_part(&alone, plan, batch, params, grads, copies, 0, part, batch.n_parts)
 
 
 cdef inline double one_block(

@@ -132,7 +132,7 @@ PXD = {
     "batch": {"dropout", "network", "optimizer", "rows", "vmath"},
     "arrays": {"network", "rows", "vmath"},
     "passes": {"activation", "loss", "network", "rows"},
-    "training": {"activation", "batch", "dropout", "network", "online", "rows", "sparse", "vmath"},
+    "training": {"activation", "batch", "dropout", "network", "online", "optimizer", "rows", "sparse", "vmath"},
     "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath"},
     "callback": set(),
 }
