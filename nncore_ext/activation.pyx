@@ -56,14 +56,13 @@ def differentiate(int kind, const floating[::1] z, floating[::1] da, const float
 
 def softmax(floating[:, ::1] y, double[::1] log_sums):
     """Each row y becomes softmax(y); log_sums (n_rows,) = log(sum(exp(row)))"""
-    cdef Py_ssize_t s, n = y.shape[1]
+    cdef Py_ssize_t n = y.shape[1]
     if log_sums.shape[0] != y.shape[0]:
         raise ValueError(f"log_sums has {log_sums.shape[0]} elements, expected {y.shape[0]} to match y")
     if y.shape[0] == 0 or n == 0:
         return
     with nogil:
-        for s in range(y.shape[0]):
-            log_sums[s] = kernel.softmax_row(&y[s, 0], &y[s, 0], n)
+        kernel.softmax_rows(&y[0, 0], &y[0, 0], &log_sums[0], y.shape[0], n)
 
 
 def softmax_backward(const floating[:, ::1] y, floating[:, ::1] da):

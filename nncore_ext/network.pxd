@@ -8,7 +8,7 @@ last may) leaves its logits in z: loss and output turn them into probabilities.
 """
 
 from cython cimport floating
-from libc.math cimport fabs, log, sqrt
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport (
@@ -23,11 +23,13 @@ from nncore_ext.loss cimport (
     terms_row,
 )
 from nncore_ext.optimizer cimport OptimizerSpec, optimizer_update
-from nncore_ext.vmath cimport axpby, vdot, vmax, vsigmoid
+from nncore_ext.vmath cimport axpby, vdot, vsigmoid
 
 cdef enum:
     # Weights whose squares are summed at a time: few enough for float32.
     PENALTY_BLOCK = 1 << 10
+    # Samples whose softmax is computed at a time.
+    LOG_SUMS = 64
 
 cdef struct LayerSpec:
     Py_ssize_t n_in
@@ -139,7 +141,7 @@ cdef inline void network_output(const NetworkSpec *net, floating *workspace, flo
     cdef const floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef Py_ssize_t n_out = net.n_out
     if net.layers[net.n_layers - 1].activation == SOFTMAX:
-        softmax_rows(z, y, m, n_out)
+        softmax_rows(z, y, <double *> NULL, m, n_out)
     elif net.layers[net.n_layers - 1].activation == LOGISTIC:
         vsigmoid(z, y, m * n_out)
     else:
@@ -192,14 +194,13 @@ cdef inline double network_loss(
     cdef LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
-    cdef double total = 0, weight, log_sum
+    cdef double[LOG_SUMS] log_sums
+    cdef double total = 0, weight
     cdef const double *w = NULL
     cdef Py_ssize_t s, k, n_out = net.n_out
-    if net.loss == SOFTMAX_CROSS_ENTROPY:
-        softmax_rows(z, da, m, n_out)
-        if weights.by_output:
-            for k in range(m * n_out):
-                t[k] *= <floating> weights.values[k]
+    if net.loss == SOFTMAX_CROSS_ENTROPY and weights.by_output:
+        for k in range(m * n_out):
+            t[k] *= <floating> weights.values[k]
     for s in range(m):
         weight = 1 / whole if whole > 0 else 0.0
         if weights.by_output:
@@ -207,10 +208,10 @@ cdef inline double network_loss(
         elif weights.values != NULL:
             weight *= weights.values[s]
         if net.loss == SOFTMAX_CROSS_ENTROPY:
-            # the largest probability is 1 / sum(exp(z - max(z)))
-            log_sum = vmax(&z[s * n_out], n_out) - log(<double> vmax(&da[s * n_out], n_out))
-            total += weight * cross_entropy_of_softmax(&z[s * n_out], log_sum, &t[s * n_out], &da[s * n_out],
-                                                       net.delta, n_out)
+            if s % LOG_SUMS == 0:
+                softmax_rows(&z[s * n_out], &da[s * n_out], log_sums, min(m - s, <Py_ssize_t> LOG_SUMS), n_out)
+            total += weight * cross_entropy_of_softmax(&z[s * n_out], log_sums[s % LOG_SUMS], &t[s * n_out],
+                                                       &da[s * n_out], net.delta, n_out)
         else:
             total += weight * sample_loss(net, &z[s * n_out], &t[s * n_out], w, &da[s * n_out])
         for k in range(s * n_out, (s + 1) * n_out):

@@ -23,6 +23,8 @@ cdef enum:
     PARTS = 4
     # What gather_compressed may write beyond the end.
     OVERRUN = 16
+    # How many rows ahead the next one is fetched.
+    PREFETCHED = 4
 
 # The same for rows with many zeros: of part p row i has values[pieces[k]:pieces[k + 1]] in those columns, k =
 # PARTS * i + p, and the part ends before column bounds[p + 1].
@@ -75,6 +77,8 @@ cdef inline void gather_rows(
     """out (m, n_features) = rows[index] * scale; index NULL: the m rows from first on"""
     cdef Py_ssize_t s, n = rows.n_features, size = n * element_size(rows.element)
     for s in range(m):
+        if index != NULL and s + PREFETCHED < m:
+            nn_prefetch(<const char *> rows.data + size * index[s + PREFETCHED], size)
         convert(<const char *> rows.data + size * (first + s if index == NULL else index[s]), rows.element, rows.scale,
                 out + s * n, n)
 

@@ -21,6 +21,8 @@ MAX_THREADS = 64
 BLAS_THREADED_MACS = 1 << 18
 # Python gets control back about this often: progress, Ctrl-C.
 CALL_SECONDS = 0.05
+# A shorter call that was slow may have been interrupted by another program.
+HICCUP_SECONDS = 0.02
 
 _NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
@@ -91,7 +93,7 @@ class Pace:
 
     def __init__(self, choices: tuple[int, ...], seconds: float = CALL_SECONDS) -> None:
         self.seconds_per_step, self.seconds = dict.fromkeys(choices, 0.0), seconds
-        self.calls, self.next_look, self.steps = 0, 0, 1
+        self.steps, self.elapsed, self.next_look, self.phase = 1, 0.0, 0.0, "run"
 
     @property
     def fastest(self) -> int:
@@ -101,21 +103,29 @@ class Pace:
     def next(self) -> tuple[int, int]:
         """Threads and steps of the next call: what was fastest, and now and then a short look at the other choice.
 
-        A look takes a 16th of a call, by what a step took there, and the more looks there were the rarer they become,
-        as where a core is busy a shared step can take 20 times as long.
+        A look takes a 64th of a call, by what a step took there, as where a core is busy a shared step can take 20
+        times as long; and no more than a 16th of the time goes by with looks, less and less. Before it one step wakes
+        the threads, which can take longer than the look itself.
         """
         others = [n for n in self.seconds_per_step if n != self.fastest]
-        if others and self.calls >= self.next_look:
-            self.next_look = self.calls + min(2 + self.calls, 64)
-            known = max(self.seconds_per_step[others[0]], self.seconds / self.steps)
-            return others[0], max(1, int(self.seconds / (16 * known)))
-        return self.fastest, self.steps
+        if not others or self.elapsed < self.next_look:
+            self.phase = "run"
+            return self.fastest, self.steps
+        self.phase = "look" if self.phase == "wake" else "wake"
+        known = max(self.seconds_per_step[others[0]], self.seconds / self.steps)
+        return others[0], max(1, int(self.seconds / (64 * known))) if self.phase == "look" else 1
 
     def took(self, n_threads: int, steps: int, seconds: float) -> None:
         """What a call of so many steps took; the next has 8 times as many at most, as short ones are measured badly."""
-        self.calls += 1
+        self.elapsed += seconds
+        if self.phase == "wake":
+            return
+        if self.phase == "look":
+            self.next_look = self.elapsed + max(16 * seconds, min(self.elapsed, 64 * self.seconds))
         new, before = seconds / steps, self.seconds_per_step[n_threads]
-        # a hiccup of the system, or the first call, which starts the threads, does not decide until the next look
+        if seconds < HICCUP_SECONDS and before:
+            new = min(new, 2 * before)
+        # one slow call does not decide
         self.seconds_per_step[n_threads] = new if new < before or not before else 0.75 * before + 0.25 * new
         per_step = max(min(filter(None, self.seconds_per_step.values()), default=0.0), 1e-9)
         self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
