@@ -7,7 +7,7 @@ is bound by memory: a pass over the rows of W is as fast as a product and skips 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 from nncore_ext.product cimport product
-from nncore_ext.vmath cimport axpby, vecmat
+from nncore_ext.vmath cimport add_rows, axpby, vecmat
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
@@ -62,7 +62,7 @@ cdef inline void dense_backward_params(
     Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads
 ) noexcept nogil:
     """dW = x.T @ da,  db = sum(da, axis=0); db may be NULL"""
-    cdef Py_ssize_t s, i
+    cdef Py_ssize_t i
     if n_samples == 1:
         for i in range(n_in):
             axpby(x[i], da, False, &dW[i * n_out], n_out)
@@ -70,8 +70,7 @@ cdef inline void dense_backward_params(
         product(True, False, x, da, <const floating *> NULL, 0, dW, n_in, n_out, n_samples, n_threads)
     if db != NULL:
         memset(db, 0, n_out * sizeof(floating))
-        for s in range(n_samples):
-            axpby(<floating> 1, &da[s * n_out], True, db, n_out)
+        add_rows(da, db, n_samples, n_out)
 
 
 cdef inline void dense_backward_input(

@@ -68,7 +68,8 @@ cdef inline double loss_blocks(
         total += weight * network_loss(net, buffer, t, &part, m, weight)
         whole += weight
         start += m
-    return (total / whole if whole > 0 else 0.0) + network_penalty(net, params, <floating *> NULL, whole, 0, net.n_params)
+    total = total / whole if whole > 0 else 0.0
+    return total + network_penalty(net, params, <floating *> NULL, whole, 0, net.n_params)
 
 
 cdef inline double gradient_kept(

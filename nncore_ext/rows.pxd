@@ -71,16 +71,19 @@ cdef inline void convert(const void *data, int element, double scale, floating *
         nn_convert_f64(data, element, scale, out, n)
 
 
+cdef inline Py_ssize_t sample_at(const Py_ssize_t *index, Py_ssize_t first, Py_ssize_t s) noexcept nogil:
+    """Row s of those wanted: index[s], or without an index first + s"""
+    return first + s if index == NULL else index[s]
+
+
 cdef inline void gather_rows(
     const Rows *rows, const Py_ssize_t *index, Py_ssize_t first, floating *out, Py_ssize_t m
 ) noexcept nogil:
     """out (m, n_features) = rows[index] * scale; index NULL: the m rows from first on"""
     cdef Py_ssize_t s, n = rows.n_features, size = n * element_size(rows.element)
     for s in range(m):
-        if index != NULL and s + PREFETCHED < m:
-            nn_prefetch(<const char *> rows.data + size * index[s + PREFETCHED], size)
-        convert(<const char *> rows.data + size * (first + s if index == NULL else index[s]), rows.element, rows.scale,
-                out + s * n, n)
+        nn_prefetch(<const char *> rows.data + size * sample_at(index, first, min(s + PREFETCHED, m - 1)), size)
+        convert(<const char *> rows.data + size * sample_at(index, first, s), rows.element, rows.scale, out + s * n, n)
 
 
 cdef inline void gather_targets(
@@ -101,7 +104,7 @@ cdef inline void gather_targets(
     for k in range(m * n):
         out[k] = off
     for s in range(m):
-        label = t.labels[first + s if index == NULL else index[s]]
+        label = t.labels[sample_at(index, first, s)]
         if 0 <= label < n:
             out[s * n + label] = on
 

@@ -16,7 +16,7 @@ from nncore_ext.online cimport PackedNetwork, finish_packed, pack, packed_step, 
 from nncore_ext.optimizer cimport begin_step
 from nncore_ext.rows cimport OVERRUN, PARTS, gather_rows, gather_targets
 from nncore_ext.sparse cimport NN_VECTOR, forward_part, pad_rows, padded, sum_parts, unpad_rows, update_part
-from nncore_ext.vmath cimport axpby
+from nncore_ext.vmath cimport add_rows
 
 
 cdef inline Py_ssize_t train_steps(
@@ -188,12 +188,10 @@ cdef inline void sum_bias(
     """The sum of y's m rows moves b, or is its gradient"""
     cdef LayerSpec *layer = &net.layers[0]
     cdef floating *b = <floating *> first.b
-    cdef Py_ssize_t s
     if not first.in_place:
         memset(b, 0, first.ld * sizeof(floating))
     if layer.b >= 0 and layer.trainable_bias:
-        for s in range(m):
-            axpby(<floating> 1, <floating *> first.y + s * first.ld, True, b, first.ld)
+        add_rows(<floating *> first.y, b, m, first.ld)
     if layer.b >= 0 and not first.in_place:
         memcpy(grads + layer.b, b, layer.n_out * sizeof(floating))
 

@@ -209,6 +209,17 @@ NN_INLINE float nn_log1_f32(float x)
             NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += x[i] * W[j];                     \
         }                                                                                          \
     }                                                                                              \
+    /* y += the sum of n_rows rows of x, four a pass as above */                                   \
+    static inline void nn_add_rows_##S(const REAL *restrict x, REAL *restrict y, ptrdiff_t n_rows, ptrdiff_t n) \
+    {                                                                                              \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + 4 <= n_rows; i += 4, x += 4 * n) {                                              \
+            NN_SIMD for (ptrdiff_t j = 0; j < n; j++) y[j] += (x[j] + x[n + j]) + (x[2 * n + j] + x[3 * n + j]); \
+        }                                                                                          \
+        for (; i < n_rows; i++, x += n) {                                                          \
+            NN_SIMD for (ptrdiff_t j = 0; j < n; j++) y[j] += x[j];                                \
+        }                                                                                          \
+    }                                                                                              \
     /* y = beta * y + alpha * x, beta 0 or 1 */                                                    \
     static inline void nn_axpby_##S(REAL alpha, const REAL *restrict x, int beta,                  \
                                     REAL *restrict y, ptrdiff_t n)                                 \

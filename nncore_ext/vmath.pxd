@@ -25,6 +25,8 @@ cdef extern from "vmath.h" nogil:
     double nn_max_f64(const double *x, Py_ssize_t n)
     void nn_vecmat_f32(const float *x, const float *W, float *a, Py_ssize_t n_in, Py_ssize_t n_out)
     void nn_vecmat_f64(const double *x, const double *W, double *a, Py_ssize_t n_in, Py_ssize_t n_out)
+    void nn_add_rows_f32(const float *x, float *y, Py_ssize_t n_rows, Py_ssize_t n)
+    void nn_add_rows_f64(const double *x, double *y, Py_ssize_t n_rows, Py_ssize_t n)
     void nn_axpby_f32(float alpha, const float *x, bint beta, float *y, Py_ssize_t n)
     void nn_axpby_f64(double alpha, const double *x, bint beta, double *y, Py_ssize_t n)
 
@@ -123,6 +125,14 @@ cdef inline void vecmat(
         nn_vecmat_f32(x, W, a, n_in, n_out)
     else:
         nn_vecmat_f64(x, W, a, n_in, n_out)
+
+
+cdef inline void add_rows(const floating *x, floating *y, Py_ssize_t n_rows, Py_ssize_t n) noexcept nogil:
+    """y (n,) += sum(x, axis=0), x (n_rows, n)"""
+    if floating is float:
+        nn_add_rows_f32(x, y, n_rows, n)
+    else:
+        nn_add_rows_f64(x, y, n_rows, n)
 
 
 cdef inline void axpby(

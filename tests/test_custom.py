@@ -113,6 +113,54 @@ def test_optimizers_with_everything_else(optimizer):
     assert_same_fit(built_in, custom, *data(), optimizer=OPTIMIZERS[optimizer])
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"l1": 0.01, "l2": 0.1},
+        {"max_norm": 0.9},
+        {"lr_scale": 0.5},
+        {"lr_scale": 0.0},
+        {"trainable_bias": False},
+        {"use_bias": False},
+        {"dropout": 0.3, "l2": 0.1},
+        {"batch_norm": True},
+        {"clip_norm": 0.3},
+        {"clip_value": 0.01, "l2": 0.1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("rows", ["dense", "sparse"])
+@pytest.mark.parametrize("n_hidden", [20, 90])
+def test_what_threads_share(settings, optimizer, rows, n_hidden, rng):
+    """Blocks of samples and parts of the parameters; with 90 units the layers after the first are in parts as well."""
+    x, t = rng.normal(size=(450, 40)), rng.random((450, 3))
+    if rows == "sparse":
+        x = scipy.sparse.csr_matrix(x * (rng.random(x.shape) < 0.1))
+    clips = {name: value for name, value in settings.items() if name.startswith("clip")}
+    batch_norm = settings.get("batch_norm", False)  # a first layer that is normalised takes dense rows only
+    settings = {name: value for name, value in settings.items() if name not in {*clips, "batch_norm"}}
+
+    def trained(activation, n_threads):
+        layers = [
+            Layer(40, n_hidden, activation, batch_norm=batch_norm and rows == "dense", **settings),
+            Layer(n_hidden, n_hidden, activation, batch_norm=batch_norm),
+            Layer(n_hidden, 3, l2=0.01),
+        ]
+        net = NeuralNetwork(layers, rng=0)
+        history = net.fit(
+            x, t, optimizer=OPTIMIZERS[optimizer](), batch_size=200, epochs=3, rng=2, progress=False,
+            n_threads=n_threads, **clips,
+        )  # fmt: skip
+        return np.append(net.core.params, history.loss)
+
+    found = trained("tanh", 1)
+    np.testing.assert_allclose(found, trained(ACTIVATIONS["tanh"], 1), rtol=1e-9, atol=1e-11)
+    for n_threads in (2, 3, 7):
+        np.testing.assert_array_equal(trained("tanh", n_threads), found)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_batch_normalisation(dtype):
     """With a last batch of two samples; running moments too, of which predictions and losses are made."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference as ref
+import scipy.special
 from cases import CASES, NETWORKS, flat, make_batch, make_network
 
 DTYPES = (np.float32, np.float64)
@@ -200,6 +201,28 @@ def test_exp_error_in_ulp(core, dtype, rng):
     exact = exact / (1 + exact)
     ulps = np.abs(y[:, 0] - exact) / np.spacing(exact.astype(dtype))
     assert ulps.max() <= ULPS["exp"] + 2  # the sum and the division round too
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 10, 32, 33, 100])
+@pytest.mark.parametrize("m", [1, 3, 4, 15, 16, 17, 50])
+def test_softmax(core, dtype, m, n, rng):
+    """Few columns or many, few rows or many; what is not finite stays in its row."""
+    a = rng.normal(scale=5, size=(m, n)).astype(dtype)
+    a[m // 2] += 1000
+    y, log_sums = a.copy(), np.empty(m)
+    core.activation.softmax(y, log_sums)
+    rtol = 1e-14 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(log_sums, scipy.special.logsumexp(a.astype(float), axis=1), rtol=rtol / 10, atol=rtol)
+    np.testing.assert_allclose(y, scipy.special.softmax(a.astype(float), axis=1), rtol=5 * rtol, atol=1e-30)
+    for bad in (np.nan, np.inf):
+        worse, found = a.copy(), np.empty(m)
+        worse[0, n // 2] = bad
+        core.activation.softmax(worse, found)
+        assert np.isnan(worse[0]).all()
+        assert np.isnan(found[0])
+        np.testing.assert_array_equal(worse[1:], y[1:])
+        np.testing.assert_array_equal(found[1:], log_sums[1:])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -42,7 +42,7 @@ else:
     # job on two threads and two busy cores; on idle ones it is the same.
     chosen = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}.isdisjoint(os.environ)
     if not chosen:
-        os.environ["GOMP_SPINCOUNT"] = "2000"
+        os.environ["GOMP_SPINCOUNT"] = "5000"
     activation = importlib.import_module(f"nncore._{level}.activation")
     dense = importlib.import_module(f"nncore._{level}.dense")
     loss = importlib.import_module(f"nncore._{level}.loss")
