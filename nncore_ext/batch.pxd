@@ -41,7 +41,7 @@ cdef enum:
     # at most: they stay in the second-level cache. A line of it that another core reads takes 7 ns to write, so that
     # two blocks of 100 rows are faster on two threads than four of 50.
     BLOCK_ROWS = 48
-    MAX_BLOCKS = 2
+    MAX_BLOCKS = 4
     MAX_BLOCK_PARAMS = 1 << 14
     # A part has at least so many parameters, and begins at a multiple of a cache line.
     PART_PARAMS = 1 << 10
