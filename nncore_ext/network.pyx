@@ -173,7 +173,7 @@ cdef class Network:
 
     @property
     def n_threads(self):
-        """Threads the products of large batches are shared by; the bits do not depend on it."""
+        """Threads that share products, blocks of samples and parts of updates; the bits do not depend on it."""
         return self.spec.n_threads
 
     @n_threads.setter
@@ -399,7 +399,8 @@ cdef class Network:
 
         Counted here, where Ctrl-C cannot come between.
         """
-        cdef OptimizerSpec optimizer = self.optimizer(rule, lr, state)
+        cdef OptimizerSpec optimizer = self.optimizer(rule, state)
+        begin_step(&optimizer, lr)
         if self.single:
             update_by(&self.spec, <float *> cnp.PyArray_DATA(self.params), <float *> cnp.PyArray_DATA(self.grads),
                       &optimizer, clip_value, clip_norm)
@@ -526,7 +527,7 @@ cdef class Network:
         """
         cdef Plan plan
         cdef PackedNetwork packed
-        cdef OptimizerSpec optimizer = self.optimizer(rule, 0, state)
+        cdef OptimizerSpec optimizer = self.optimizer(rule, state)
         cdef Py_ssize_t n = n_rows(t, "t"), steps, size
         cdef double *w = NULL
         cdef cnp.ndarray rates
@@ -605,7 +606,7 @@ cdef class Network:
         finally:
             self.busy = False
 
-    cdef OptimizerSpec optimizer(self, tuple rule, double lr, state) except *:
+    cdef OptimizerSpec optimizer(self, tuple rule, state) except *:
         """From settings as train takes them"""
         cdef int kind
         cdef double weight_decay, beta1, beta2, eps
@@ -617,7 +618,7 @@ cdef class Network:
         if state_vectors(kind):
             vectors = data_of(None if state is None else state.vectors, "state", self.type_number,
                               state_vectors(kind) * n_params, True)
-        return optimizer_spec(kind, lr, weight_decay, beta1, beta2, eps, 0 if state is None else state.n_steps,
+        return optimizer_spec(kind, weight_decay, beta1, beta2, eps, 0 if state is None else state.n_steps,
                               vectors, n_params)
 
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
@@ -717,11 +718,10 @@ cdef Py_ssize_t batches_before(Py_ssize_t position, Py_ssize_t epoch_size, Py_ss
             + (position % epoch_size + batch_size - 1) // batch_size)
 
 
-cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, OptimizerSpec *rule, double clip_value,
-                    double clip_norm) noexcept:
+cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, const OptimizerSpec *rule,
+                    double clip_value, double clip_norm) noexcept:
     if clip_norm > 0 or clip_value > 0:
         kernel.clip_gradient(net, grads, clip_value, clip_norm)
-    begin_step(rule, rule.lr)
     kernel.network_update(net, params, grads, rule, 0, net.n_params)
     kernel.limit_norms(net, params)
 

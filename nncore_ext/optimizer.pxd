@@ -38,12 +38,12 @@ cdef inline int state_vectors(int kind) noexcept nogil:
 
 
 cdef inline OptimizerSpec optimizer_spec(
-    int kind, double lr, double weight_decay, double beta1, double beta2, double eps, Py_ssize_t n_steps, void *state,
+    int kind, double weight_decay, double beta1, double beta2, double eps, Py_ssize_t n_steps, void *state,
     Py_ssize_t n_params
 ) noexcept nogil:
-    """A rule after n_steps steps; settings that its kind does not have are not read"""
+    """A rule after n_steps steps, before begin_step; settings that its kind does not have are not read"""
     cdef OptimizerSpec rule
-    rule.kind, rule.lr, rule.weight_decay = kind, lr, weight_decay
+    rule.kind, rule.lr, rule.weight_decay = kind, 0, weight_decay
     rule.beta1, rule.beta2, rule.eps = beta1, beta2, eps
     rule.n_steps, rule.correction1, rule.correction2 = n_steps, 1, 1
     rule.state, rule.n_params = state, n_params
@@ -56,7 +56,7 @@ cdef inline bint is_plain(const OptimizerSpec *rule) noexcept nogil:
 
 
 cdef inline void begin_step(OptimizerSpec *rule, double lr) noexcept nogil:
-    """Before the updates of a step: counts it and corrects the bias of means that began at 0"""
+    """Before the updates of a step: sets its rate, counts it, corrects the bias of means that began at 0"""
     rule.lr = lr
     rule.n_steps += 1
     if rule.kind >= <int> ADAM:

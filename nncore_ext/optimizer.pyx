@@ -37,8 +37,8 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
     if n == 0:
         return
     cdef void *vectors = <void *> &state[0, 0] if state.shape[0] else NULL
-    cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, lr, weight_decay, beta1, beta2, eps, n_steps,
+    cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, weight_decay, beta1, beta2, eps, n_steps,
                                                            vectors, n)
     with nogil:
-        kernel.begin_step(&spec, spec.lr)
+        kernel.begin_step(&spec, lr)
         kernel.optimizer_update(&spec, &params[0], &grads[0], 0, n, n_threads)

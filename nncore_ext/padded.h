@@ -168,7 +168,7 @@
     NN_ALL_WIDTHS(NN_DEFINE_DOTS, REAL, S)                                                         \
     static inline void nn_dots_##S(const REAL *W, ptrdiff_t n, ptrdiff_t width, const REAL *y, REAL *a) \
     {                                                                                              \
-        const ptrdiff_t lanes = NN_VECTOR / sizeof(REAL) < width ? NN_VECTOR / sizeof(REAL) : width; \
+        const ptrdiff_t most = NN_VECTOR / sizeof(REAL), lanes = most < width ? most : width;       \
         if (lanes >= 16) nn_dots_##S##x16(W, n, width, y, a);                                      \
         else if (lanes >= 8) nn_dots_##S##x8(W, n, width, y, a);                                   \
         else if (lanes >= 4) nn_dots_##S##x4(W, n, width, y, a);                                   \

@@ -3,8 +3,8 @@
  *
  * Element (i, p) of A is A[i * a_row + p * a_col], the same for B: either may be a transpose. C (m, n) lies row by
  * row. A tile of C stays in registers while p runs: NN_ROWS rows of three vectors, 24 of the 32 registers of AVX-512,
- * 12 of 16 elsewhere. B is copied strip by strip, as wide as a tile, so that a strip lies in one piece and the same
- * loop serves both layouts. The scheme is that of Goto and van de Geijn, Anatomy of high-performance matrix
+ * 12 of 16 elsewhere. B, if it is a transpose or C has many rows, is copied strip by strip, as wide as a tile, so that
+ * a strip lies in one piece and the same loop serves both layouts. The scheme is that of Goto and van de Geijn, Anatomy of high-performance matrix
  * multiplication (2008), without the copy of A, which tiles of so few rows do not need.
  *
  * Measured on a Zen 5 core in GFLOP/s, this (AVX-512) and OpenBLAS 0.3.30, which takes its AVX2 kernel there:

@@ -19,7 +19,7 @@ cdef enum:
     # One block; waking a second thread pays from about two of them.
     BLOCK_MACS = 1 << 20
     MAX_BLOCKS = 16
-    # A block has at least so many rows or columns: fewer would each copy the whole other matrix.
+    # A block has at least so many rows or columns: fewer would each read, or copy, the whole other matrix.
     BLOCK_ROWS = 32
     BLOCK_COLUMNS = 48
 
@@ -34,7 +34,7 @@ cdef inline void product(
     and each block is computed by one thread: the same bits for any n_threads. Sizes below 2^31 (Network checks them).
     """
     cdef Py_ssize_t most = min(m * n * k // BLOCK_MACS, MAX_BLOCKS), n_rows = 1, n_cols = 1, block
-    # powers of two, so that 2, 4, 8 threads share evenly; columns first: each strip of B is then copied once
+    # powers of two, so that 2, 4, 8 threads share evenly; columns first: each strip of B is then read or copied once
     while 2 * n_cols * n_rows <= most and n // (2 * n_cols) >= BLOCK_COLUMNS:
         n_cols *= 2
     while 2 * n_cols * n_rows <= most and m // (2 * n_rows) >= BLOCK_ROWS:

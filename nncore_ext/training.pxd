@@ -7,8 +7,8 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport activation_forward
 from nncore_ext.batch cimport (
-    Batch, Plan, block_gradient, block_grads, copies_size, finish_part, finish_step, first_param, has_dropout,
-    move_part, moves_at_once, moves_by_gradient_alone, set_batch, total_loss,
+    Batch, Plan, block_gradient, block_grads, copies_size, count_parts, finish_part, finish_step, first_param,
+    has_dropout, move_part, moves_at_once, moves_by_gradient_alone, set_batch, total_loss,
 )
 from nncore_ext.dropout cimport drop, layer_key
 from nncore_ext.network cimport LayerSpec, NetworkSpec, layer_da, layer_slope
@@ -216,8 +216,8 @@ cdef inline void do_part(
     const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
     Batch *done, bint pad, const Batch *next, Py_ssize_t part
 ) noexcept nogil:
-    """After the batch done: rows of W move, a part of the other layers too; pad: W and b from params; before the batch
-    next: its sums. NULL: no such batch. The last part has b.
+    """After the batch done: rows of W and a part of the other layers move, or only have their gradient; pad: W and b
+    from params; before the batch next: its sums. NULL: no such batch. The last part has b.
     """
     cdef LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
@@ -304,14 +304,14 @@ cdef inline void share_parts(
 ) noexcept nogil:
     """finish_part for each part of all layers"""
     cdef NetworkSpec alone = net[0]
-    cdef Py_ssize_t part
+    cdef Py_ssize_t n_parts = count_parts(net), part
     alone.n_threads = 1
-    if net.n_threads == 1 or batch.n_parts == 1:
-        for part in range(batch.n_parts):
-            finish_part(&alone, plan, batch, params, grads, copies, 0, part, batch.n_parts)
+    if net.n_threads == 1 or n_parts == 1:
+        for part in range(n_parts):
+            finish_part(&alone, plan, batch, params, grads, copies, 0, part, n_parts)
     else:
-        for part in prange(batch.n_parts, num_threads=net.n_threads, schedule="static"):
-            finish_part(&alone, plan, batch, params, grads, copies, 0, part, batch.n_parts)
+        for part in prange(n_parts, num_threads=net.n_threads, schedule="static"):
+            finish_part(&alone, plan, batch, params, grads, copies, 0, part, n_parts)
 
 
 cdef inline double one_block(

@@ -215,6 +215,11 @@ def test_softmax(core, dtype, m, n, rng):
     rtol = 1e-14 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(log_sums, scipy.special.logsumexp(a.astype(float), axis=1), rtol=rtol / 10, atol=rtol)
     np.testing.assert_allclose(y, scipy.special.softmax(a.astype(float), axis=1), rtol=5 * rtol, atol=1e-30)
+    lowest, found = a.copy(), np.empty(m)
+    lowest[:, 0] = -np.inf
+    core.activation.softmax(lowest, found)
+    assert (lowest[:, 0] == 0).all() if n > 1 else np.isnan(lowest).all()
+    assert np.isfinite(found).all() == (n > 1)
     for bad in (np.nan, np.inf):
         worse, found = a.copy(), np.empty(m)
         worse[0, n // 2] = bad

@@ -175,6 +175,7 @@ def test_threads_are_chosen_by_what_calls_took():
         calls.append((n_threads, steps))
 
     call({1: 1e-4, 2: 6e-5}, waking=0.5)  # two threads, which are started: that does not count
+    assert pace.found == 2
     call({1: 1e-4, 2: 6e-5})
     call({1: 1e-4, 2: 6e-5})
     assert calls == [(2, 1), (2, 1), (1, 8)]
@@ -193,6 +194,17 @@ def test_threads_are_chosen_by_what_calls_took():
     for _ in range(100):
         call({1: 1e-4, 2: 4e-2})
     assert [steps for n_threads, steps in calls if n_threads == 2][-1] == 1  # one where steps are known to be slow
+
+
+@pytest.mark.parametrize("shared", [0.01, 0.2, 2.0])
+def test_looks_take_little_time_where_steps_are_long(shared):
+    """One step wakes the threads and one is the look."""
+    pace, spent = _threads.Pace((1, 2)), {1: 0.0, 2: 0.0}
+    for _ in range(2000):
+        n_threads, steps = pace.next()
+        spent[n_threads] += (seconds := steps * {1: shared / 2, 2: shared}[n_threads])
+        pace.took(n_threads, steps, seconds)
+    assert spent[2] < 0.07 * spent[1]
 
 
 def test_a_hiccup_of_milliseconds_in_a_short_call_does_not_decide():

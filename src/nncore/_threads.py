@@ -94,26 +94,32 @@ class Pace:
     def __init__(self, choices: tuple[int, ...], seconds: float = CALL_SECONDS) -> None:
         self.seconds_per_step, self.seconds = dict.fromkeys(choices, 0.0), seconds
         self.steps, self.elapsed, self.next_look, self.phase = 1, 0.0, 0.0, "run"
+        self.used = choices[0]
 
     @property
     def fastest(self) -> int:
         """Threads; a choice not yet measured comes first."""
         return min(self.seconds_per_step, key=lambda n: self.seconds_per_step[n])
 
+    @property
+    def found(self) -> int:
+        """Threads for the history: the fastest, and until all choices are measured those of the last call."""
+        return self.fastest if all(self.seconds_per_step.values()) else self.used
+
     def next(self) -> tuple[int, int]:
         """Threads and steps of the next call: what was fastest, and now and then a short look at the other choice.
 
         A look takes a 64th of a call, by what a step took there, as where a core is busy a shared step can take 20
-        times as long; and no more than a 16th of the time goes by with looks, less and less. Before it one step wakes
-        the threads, which can take longer than the look itself.
+        times as long. Before it one step wakes the threads, which can take longer than the look itself. Steps of looks
+        take no more than a 16th of the time, less and less; what waking takes is not counted.
         """
         others = [n for n in self.seconds_per_step if n != self.fastest]
         if not others or self.elapsed < self.next_look:
-            self.phase = "run"
-            return self.fastest, self.steps
-        self.phase = "look" if self.phase == "wake" else "wake"
-        known = max(self.seconds_per_step[others[0]], self.seconds / self.steps)
-        return others[0], max(1, int(self.seconds / (64 * known))) if self.phase == "look" else 1
+            self.phase, self.used = "run", self.fastest
+            return self.used, self.steps
+        self.phase, self.used = "look" if self.phase == "wake" else "wake", others[0]
+        known = max(self.seconds_per_step[self.used], self.seconds / self.steps)
+        return self.used, max(1, int(self.seconds / (64 * known))) if self.phase == "look" else 1
 
     def took(self, n_threads: int, steps: int, seconds: float) -> None:
         """What a call of so many steps took; the next has 8 times as many at most, as short ones are measured badly."""
@@ -121,7 +127,8 @@ class Pace:
         if self.phase == "wake":
             return
         if self.phase == "look":
-            self.next_look = self.elapsed + max(16 * seconds, min(self.elapsed, 64 * self.seconds))
+            with_waking = seconds + seconds / steps
+            self.next_look = self.elapsed + max(16 * with_waking, min(self.elapsed, 64 * self.seconds))
         new, before = seconds / steps, self.seconds_per_step[n_threads]
         if seconds < HICCUP_SECONDS and before:
             new = min(new, 2 * before)

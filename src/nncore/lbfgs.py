@@ -138,7 +138,7 @@ class _Minimization:
         before = time.perf_counter()
         loss, gradient = self.objective(x)
         self.history.train_seconds += time.perf_counter() - before
-        self.history.n_threads = self.objective.pace.fastest
+        self.history.n_threads = self.objective.pace.found
         if not np.isfinite(loss) and not self.history.iterations:
             raise FloatingPointError(f"the loss is {loss} at the start, expected a finite loss")
         return loss, gradient

@@ -267,7 +267,7 @@ class _Run:
         """The updates first to last of these epochs, chunk by chunk."""
         while first < last:
             threads, chunk = self.pace.next()
-            self.history.n_threads = self.pace.fastest
+            self.history.n_threads = self.pace.found
             if self.checkpoint:
                 chunk = min(chunk, self.checkpoint.steps_left(self.history.iterations))
             end = min(first + chunk, last)
