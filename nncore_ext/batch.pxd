@@ -8,12 +8,10 @@ from cython cimport floating
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 from nncore_ext.dropout cimport step_key
-from nncore_ext.network cimport (
-    NetworkSpec, Weights, clip_gradient, has_max_norm, limit_norms, network_backward, network_forward, network_loss,
-    network_penalty, network_update, total_weight,
-)
+from nncore_ext.network cimport NetworkSpec, Weights, network_backward, network_forward, network_loss, total_weight
 from nncore_ext.optimizer cimport OptimizerSpec, is_plain
 from nncore_ext.rows cimport CompressedRows, Rows, Targets
+from nncore_ext.update cimport clip_gradient, has_max_norm, limit_norms, network_penalty, network_update
 from nncore_ext.vmath cimport axpby
 
 # What training steps need. index holds samples of consecutive epochs, epoch_size each, and starts at the given

@@ -9,7 +9,6 @@ from cython cimport floating
 from libc.math cimport fabs, isfinite
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
-cimport nncore_ext.network as kernel
 from nncore_ext.activation cimport LOGISTIC, SOFTMAX, keeps_slope
 from nncore_ext.arrays cimport (
     data_of, element_type, is_plain_rows, n_rows, set_compressed, set_rows, set_weights,
@@ -18,7 +17,7 @@ from nncore_ext.batch cimport Plan, has_dropout, moves_by_gradient_alone
 from nncore_ext.batch_norm cimport NORM_VECTORS, norm_backward, norm_forward
 from nncore_ext.dropout cimport drop, layer_key, step_key
 from nncore_ext.loss cimport HINGE
-from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights
+from nncore_ext.network cimport LayerSpec, NetworkSpec, Weights, total_weight
 from nncore_ext.numdiff cimport (
     MAX_PAIRS, Findings, Probe, Watch, base_size, default_step, prepare_base, probe_units, scratch_size, widest,
 )
@@ -32,6 +31,7 @@ from nncore_ext.rows cimport PARTS, UINT8, Rows, Targets, gather_rows, gather_ta
 from nncore_ext.training cimport (
     dense_workspace, sparse_columns, sparse_workspace, train_online, train_sparse, train_steps,
 )
+from nncore_ext.update cimport clip_gradient, limit_norms, network_penalty, network_update
 
 import numpy as np
 
@@ -418,8 +418,8 @@ cdef class Network:
         if grads is not None:
             g = data_of(grads, "grads", self.type_number, self.spec.n_params, True)
         if self.single:
-            return kernel.network_penalty(&self.spec, <const float *> params, <float *> g, whole, 0, self.spec.n_params)
-        return kernel.network_penalty(&self.spec, <const double *> params, <double *> g, whole, 0, self.spec.n_params)
+            return network_penalty(&self.spec, <const float *> params, <float *> g, whole, 0, self.spec.n_params)
+        return network_penalty(&self.spec, <const double *> params, <double *> g, whole, 0, self.spec.n_params)
 
     def normalise(self, Py_ssize_t layer, cnp.ndarray a, cnp.ndarray x_hat, bint training):
         """a (n_samples, n_out) of a normalised layer becomes gamma * x_hat + b, x_hat what batch_norm.pxd says"""
@@ -656,7 +656,7 @@ cdef class Network:
         set_weights(&w, weights, n, self.spec.n_out)
         cdef double penalty_scale = 1
         if self.spec.penalty_by_samples:
-            penalty_scale = 1 / kernel.total_weight(&w, n)
+            penalty_scale = 1 / total_weight(&w, n)
         if not w.by_output:
             weights = weights / weights.sum()
             set_weights(&w, weights, n, self.spec.n_out)
@@ -721,9 +721,9 @@ cdef Py_ssize_t batches_before(Py_ssize_t position, Py_ssize_t epoch_size, Py_ss
 cdef void update_by(const NetworkSpec *net, floating *params, floating *grads, const OptimizerSpec *rule,
                     double clip_value, double clip_norm) noexcept:
     if clip_norm > 0 or clip_value > 0:
-        kernel.clip_gradient(net, grads, clip_value, clip_norm)
-    kernel.network_update(net, params, grads, rule, 0, net.n_params)
-    kernel.limit_norms(net, params)
+        clip_gradient(net, grads, clip_value, clip_norm)
+    network_update(net, params, grads, rule, 0, net.n_params)
+    limit_norms(net, params)
 
 
 cdef void normalise_by(const NetworkSpec *net, const LayerSpec *layer, const floating *params, floating *a,

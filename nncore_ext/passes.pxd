@@ -7,9 +7,10 @@ from nncore_ext.activation cimport LOGISTIC
 from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY
 from nncore_ext.network cimport (
     NetworkSpec, Weights, layer_z, network_backward, network_forward, network_loss, network_output,
-    network_output_backward, network_penalty, total_weight,
+    network_output_backward, total_weight,
 )
 from nncore_ext.rows cimport FLOAT32, FLOAT64, Rows, Targets, gather_rows, gather_targets
+from nncore_ext.update cimport network_penalty
 
 cdef enum:
     # Samples a block when nothing is kept: large enough for products, small enough for the cache.
