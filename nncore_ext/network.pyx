@@ -623,13 +623,14 @@ cdef class Network:
 
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
                            cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,
-                           double rounding=0.0):
+                           double rounding=0.0, bint one_sided=False):
         """slope (n_params,) = central differences of the loss by the weights
 
         h = 0: a step by type and value of each parameter. truncation (n_params,) or None: their estimated error; kink
         (n_params,) uint8: 1 where a relu changes sides between the two points; wanted (n_params,) uint8 or None: only
-        where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation. Works on
-        blocks of samples, with about max_memory bytes of workspace; looks for Ctrl-C all the while.
+        where it is 1 is there a slope, elsewhere 0; rounding: how far that moves a loss, for truncation; one_sided:
+        forward differences instead, for the upper side of a kink. Works on blocks of samples, with about max_memory
+        bytes of workspace; looks for Ctrl-C all the while.
         """
         cdef Rows rows
         cdef Targets targets
@@ -666,6 +667,7 @@ cdef class Network:
         probe.watch = &watch
         probe.h = h
         probe.rounding = rounding
+        probe.one_sided = one_sided
         plan_probe(&self.spec, &probe, n, max_memory // self.params.itemsize)
         base_elements = base_size(&self.spec, probe.m) + probe.m * (self.spec.n_in + self.spec.n_out)
         buffer = np.empty(base_elements + threads * scratch_size(&self.spec, probe.m, probe.n_pairs), self.params.dtype)

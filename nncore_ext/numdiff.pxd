@@ -55,6 +55,7 @@ cdef struct Probe:
     double share  # of each sample in the mean then
     double h  # 0: default_step
     double rounding  # how far rounding moves a loss
+    bint one_sided  # differences between value + step and value itself
 
 
 cdef inline double default_step(floating value) noexcept nogil:
@@ -411,7 +412,7 @@ cdef inline void slopes_of(
         p = layer.W + inputs[q] * layer.n_out + j  # gamma and b lie where further rows of W would
         value = params[p]
         step = factor * (probe.h if probe.h > 0 else default_step(value))
-        up, down = <floating> (value + step), <floating> (value - step)
+        up, down = <floating> (value + step), value if probe.one_sided else <floating> (value - step)
         # the step that rounding left
         slopes[q] = <double> up - down
         z = input_values(net, base, m, k, j, inputs[q])

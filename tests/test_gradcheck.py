@@ -41,7 +41,7 @@ def test_every_network_passes(name, dtype):
     report = check_gradient(net, *batch(net))
     assert report.passed, str(report)
     assert report.counts["ok"] > 0.9 * net.n_params
-    assert report.n_evaluations == 2 * net.n_params
+    assert 2 * net.n_params < report.n_evaluations <= 2.1 * net.n_params + 192 * len(net.params)
     assert set(report.numerical) == set(net.params)
     np.testing.assert_array_equal(net.core.params, before)
 
@@ -181,10 +181,11 @@ def test_relu_at_zero_is_a_kink_and_no_failure_unless_asked():
     assert report.verdict["b1"][0] == "kink"
     assert report.passed
     assert not check_gradient(net, x, t, kinks="fail").passed
-    # the wrong choice of relu'(0) = 1 shows at the kink as well
-    wrong = net.gradient(x, t)
-    wrong["b1"] = wrong["b1"] + 0.25
-    assert check_gradient(net, x, t, grad=wrong).verdict["b1"][0] == "kink"
+    # the other choice, relu'(0) = 1, is the slope of the other side; what is beyond both is wrong
+    for change, verdict in [(0.25, "kink"), (0.125, "kink"), (0.26, "mismatch"), (-0.01, "mismatch")]:
+        other = net.gradient(x, t)
+        other["b1"] = other["b1"] + change
+        assert check_gradient(net, x, t, grad=other).verdict["b1"][0] == verdict
 
 
 def test_the_books_classes_are_networks():
@@ -205,7 +206,7 @@ def test_a_sample_checks_some_of_every_parameter():
     net = network("moons")
     report = check_gradient(net, *batch(net), sample=60)
     assert report.passed
-    assert 50 <= report.n_evaluations / 2 <= 80
+    assert 60 <= report.n_evaluations / 2 <= 80 + 96 * len(net.params)
     assert re.search(r"\d+ of 2,702 elements at random", str(report))
     full, again = check_gradient(net, *batch(net)), check_gradient(net, *batch(net), sample=60)
     for key, verdict in report.verdict.items():
@@ -221,7 +222,7 @@ def test_directions_find_a_wrong_gradient_and_say_what_they_could_miss():
     before = net.core.params.copy()
     report = check_gradient(net, x, t, directions=10)
     assert report.passed
-    assert "would have shown in 99 of 100" in str(report)
+    assert "would have shown in 99 of 100" in " ".join(str(report).split())
     wrong = {key: 1.01 * value for key, value in net.gradient(x, t).items()}
     assert not check_gradient(net, x, t, grad=wrong, directions=10).passed
     np.testing.assert_array_equal(net.core.params, before)
@@ -275,9 +276,9 @@ def test_containers_keep_their_names():
     assert check_gradient(loss, params, grad=grad, directions=4).passed
 
 
-def noisy(seed):
+def noisy(seed, size=1e-10):
     rng = np.random.default_rng(seed)
-    return lambda x: float(np.sum(x**2)) + 1e-10 * rng.standard_normal()
+    return lambda x: float(np.sum(x**2)) + size * rng.standard_normal()
 
 
 def wiggle(x):
@@ -291,13 +292,15 @@ VERDICTS = {
     "small scale": (lambda x: float(x[0] ** 2), [1e-8], [2e-8], "ok"),
     "large scale": (lambda x: float(x[0] ** 2), [1e8], [2e8], "ok"),
     "wrong at a large scale": (lambda x: float(x[0] ** 2), [1e8], [2.01e8], "mismatch"),
-    "overflow beside": (lambda x: float(np.exp(x[0])), [709.78], [np.exp(709.78)], "nonfinite"),
+    "overflow beside": (lambda x: float(np.exp(x[0])), [709.78], [np.exp(709.78)], "ok"),
     "analytic NaN": (lambda x: float(x[0]), [1.0], [np.nan], "nonfinite"),
-    "two values": (noisy(0), [0.3], [0.6], "nondeterministic"),
+    "two values": (noisy(0), [0.3], [0.6], "ok"),
+    "two values, wrong": (noisy(0), [0.3], [0.601], "mismatch"),
+    "two values far apart": (noisy(0, 10.0), [0.3], [0.6], "noise"),
     "constant": (lambda x: 1.0, [0.3], [0.0], "ok"),
     "a wiggle faster than the step": (wiggle, [0.7], [1e6 * np.cos(0.7e6)], "ok"),
     "wrong at a wiggle": (wiggle, [0.7], [5.0], "mismatch"),
-    "cube root at 0": (lambda x: float(np.cbrt(x[0])), [0.0], [0.0], "noise"),
+    "cube root at 0": (lambda x: float(np.cbrt(x[0])), [0.0], [0.0], "mismatch"),
     "cube root, infinite": (lambda x: float(np.cbrt(x[0])), [0.0], [np.inf], "nonfinite"),
 }
 

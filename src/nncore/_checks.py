@@ -5,13 +5,13 @@ Each function returns what the kernels take, or raises one sentence: the argumen
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _mapped
+from nncore import _mapped, _memory
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -258,7 +258,16 @@ def perturbable(x: Any, name: str, *, in_place: bool) -> Array:
         raise TypeError(f"{name} is {got}, expected an array of floats: a step added to an integer vanishes")
     if in_place and not x.flags.writeable:
         raise TypeError(f"{name} is read-only, expected a writable array: its elements are changed in place")
+    if _memory.overlapping(x):
+        raise ValueError(f"{name} has elements that share memory, expected an array of its own: pass a copy of it")
     return finite(x, name)
+
+
+def separate(arrays: Sequence[tuple[str, Array]]) -> None:
+    """That no two of these named arrays have common memory: a step in one would move the other."""
+    names = _memory.shared(arrays)
+    if names:
+        raise ValueError(f"{names[0]} and {names[1]} share memory, expected arrays of their own: pass a copy of one")
 
 
 def updatable(param: Any, grad: Any, key: str) -> tuple[Array, Array]:

@@ -314,11 +314,13 @@ class PythonNetwork(core_network.Network):
         max_memory: int,
         wanted: NDArray[np.uint8] | None = None,
         rounding: float = 0.0,
+        one_sided: bool = False,
     ) -> None:
         """As Network, but by the whole loss for each parameter; kinks are looked for at five points."""
         elements = np.arange(slope.size) if wanted is None else np.flatnonzero(wanted)
+        method, diagnose = ("forward", False) if one_sided else ("central", True)
         found = differences(
-            lambda params: self.loss(x, t, weights), self.params, h or None, elements=elements, diagnose=True
+            lambda params: self.loss(x, t, weights), self.params, h or None, method, elements=elements, diagnose=diagnose
         )
         slope[:], kink[:] = 0, 0
         slope[elements], kink[elements] = found.value, found.kink

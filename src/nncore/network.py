@@ -652,6 +652,7 @@ class NeuralNetwork:
         wanted: NDArray[np.uint8] | None = None,
         rounding: float = 0.0,
         max_memory: int = 64 << 20,
+        one_sided: bool = False,
     ) -> NDArray[np.uint8]:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
@@ -660,7 +661,7 @@ class NeuralNetwork:
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
                 self.core.numerical_gradient(
-                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding
+                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding, one_sided
                 )
         finally:
             self.core.n_threads = 1

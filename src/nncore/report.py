@@ -1,10 +1,10 @@
-"""What a gradient check found: a verdict for every element, the table that shows them, and what is likely wrong."""
+"""What a gradient check found: the table that shows it, and what is likely wrong."""
 
 import html
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,130 +13,46 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._diagnosis import Case, Element, diagnose, where
+from nncore._evidence import (
+    BY_GRAVITY,
+    JUMP,
+    KINK,
+    MISMATCH,
+    NOISE,
+    NONFINITE,
+    OK,
+    RTOL,
+    UNCHECKED,
+    VERDICTS,
+    Evidence,
+    judge,
+)
+from nncore._slopes import SAFETY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[Any]
 
-VERDICTS = ("unchecked", "ok", "mismatch", "kink", "noise", "nonfinite", "nondeterministic")
-UNCHECKED, OK, MISMATCH, KINK, NOISE, NONFINITE, NONDETERMINISTIC = range(len(VERDICTS))
-BY_GRAVITY = ("mismatch", "nonfinite", "nondeterministic", "kink", "noise", "ok")
+__all__ = ["VERDICTS", "Evidence", "GradientMismatch", "GradientReport", "judge"]
+
 HEADER = ("parameter", "shape", "checked", "worst", "analytic", "numerical", "abs error", "rel error", "verdict")
 ALIGN = (str.ljust,) * 4 + (str.rjust,) * 4 + (str.ljust,)  # words begin at the left, numbers end at the right
 WIDTH = 120
 MEANINGS = {
-    NONDETERMINISTIC: "as the function gave two values at one point: random numbers, dropout or a state in it?",
-    NONFINITE: "where the gradient, or the function beside the point, is NaN or infinite",
-    KINK: "where the slopes of the two sides differ: is the derivative chosen there, as relu'(0), meant?",
-    NOISE: "which the difference cannot resolve: a wrong value there could have passed",
+    NONFINITE: "where the gradient, or the function on both sides of the point, is NaN or infinite",
+    JUMP: "where the function itself jumps: it has a slope on one side only, which the gradient has to be",
+    KINK: "where the slopes of the two sides differ and the gradient is one of them or between: is the derivative "
+    "chosen there, as relu'(0), meant?",
 }
-
-# An estimate of truncation is good to a factor of about two, and among 10,000 to 100,000 rounding errors the largest
-# is about four times their standard deviation: below 4 right gradients of large networks fail by chance.
-SAFETY = 4.0
-# The difference resolves an element when a fault of a tenth of it would show.
-RESOLVED = 0.1
-# Beside the largest element of its parameter, an unresolved remainder of this part moves no descent.
-NEGLIGIBLE = 1e-6
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was measured of one parameter; every array has its shape, all numbers are absolute.
-
-    analytic is the gradient under test and numerical the difference, with truncation and rounding the estimates of its
-    two errors. kink and nonfinite mark elements where the function has no derivative or no finite value, checked those
-    that were evaluated at all.
-    """
-
-    analytic: Array
-    numerical: Array
-    truncation: Array
-    rounding: Array
-    kink: NDArray[np.bool_]
-    nonfinite: NDArray[np.bool_]
-    checked: NDArray[np.bool_]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            shape = np.shape(getattr(self, field.name))
-            if shape != np.shape(self.analytic):
-                raise ValueError(f"{field.name} has shape {shape}, expected {np.shape(self.analytic)} as analytic")
-
-    def uncertainty(self) -> NDArray[np.float64]:
-        """How far numerical may be from the derivative; an unknown error is without bound."""
-        estimate = SAFETY * (np.asarray(self.truncation, np.float64) + self.rounding)
-        return np.where(np.isnan(estimate), np.inf, estimate)
-
-    def error(self) -> NDArray[np.float64]:
-        """|analytic - numerical|."""
-        with np.errstate(all="ignore"):
-            return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self.numerical))
-
-    def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
-        """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
-        with np.errstate(all="ignore"):
-            return np.asarray(rtol * self.size() + atol + self.uncertainty())
-
-    def size(self) -> NDArray[np.float64]:
-        """max(|analytic|, |numerical|)."""
-        return np.maximum(np.abs(np.asarray(self.analytic, np.float64)), np.abs(self.numerical))
-
-    def resolved(self) -> NDArray[np.bool_]:
-        """Where a fault of a tenth of the element would show."""
-        return np.asarray(self.uncertainty() <= RESOLVED * self.size())
-
-
-def judge(
-    evidence: Evidence, *, rtol: float = 1e-6, atol: float = 0.0, deterministic: bool = True
-) -> NDArray[np.uint8]:
-    """Give every element of a parameter its verdict; the first of these rules that applies decides.
-
-    With u = 4 (truncation + rounding), the uncertainty of the difference, and
-    tolerance = rtol max(|analytic|, |numerical|) + atol + u:
-
-    1. ``unchecked``: the element was not evaluated.
-    2. ``nondeterministic``: the function gave two values at one point, so that no difference means anything.
-    3. ``nonfinite``: one of the two values, or the function beside them, is NaN or infinite.
-    4. ``kink``: the function has a kink there, and the two do not agree as in rule 7.
-    5. ``mismatch``: |analytic - numerical| > tolerance.
-    6. ``noise``: they agree, but so would a wrong value: u is above a tenth of both values and above a millionth of
-       the parameter's largest. (A tiny element beside large ones is ``ok``: what u hides there moves no descent.)
-    7. ``ok``: everything else; also two values equal to the last bit, such as 0 and 0.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        What was measured.
-    rtol, atol : float
-        Relative and absolute error that is forgiven beside the uncertainty of the difference.
-    deterministic : bool
-        Whether the function gave the same value twice.
-
-    Returns
-    -------
-    ndarray of uint8
-        Of the parameter's shape; positions in VERDICTS.
-
-    Examples
-    --------
-    >>> zero, no = np.zeros(3), np.zeros(3, bool)
-    >>> numerical = np.array([1.0, 1.0, 1e-9])
-    >>> measured = Evidence(np.array([1.0, 2.0, 0.0]), numerical, zero, zero + 1e-9, no, no, ~no)
-    >>> [VERDICTS[code] for code in judge(measured)]
-    ['ok', 'mismatch', 'ok']
-    """
-    e = evidence
-    finite = np.isfinite(e.analytic) & np.isfinite(e.numerical) & ~e.nonfinite
-    numerical = np.abs(np.asarray(e.numerical, np.float64))
-    largest = numerical.max(initial=0.0, where=e.checked & finite & ~e.kink)
-    wrong = e.error() > e.tolerance(rtol, atol)
-    hidden = ~e.resolved() & (e.uncertainty() > NEGLIGIBLE * largest) & (e.analytic != e.numerical)
-    unstable = np.full_like(wrong, not deterministic)
-    rules = [~e.checked, unstable, ~finite, e.kink & (wrong | hidden), wrong, hidden]
-    verdicts = [UNCHECKED, NONDETERMINISTIC, NONFINITE, KINK, MISMATCH, NOISE]
-    return np.asarray(np.select(rules, verdicts, OK), np.uint8)
+MOST = 0.5  # of a parameter's elements: if more are unresolved, the check has not told whether they are right
+STYLE = (
+    "body { font: 15px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; "
+    "color-scheme: light dark } table { border-collapse: collapse; font-variant-numeric: tabular-nums } "
+    "th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #8884 } "
+    "th:nth-child(-n+4), td:nth-child(-n+4), th:last-child, td:last-child { text-align: left }"
+)
+VAGUE = 0.1  # an error of which this part is not known has no relative size
 
 
 class GradientMismatch(AssertionError):
@@ -156,21 +72,30 @@ class GradientReport:
         Evaluations of the function, and time of the check.
     mode, note : str
         Which elements were checked, in words; a sentence to be printed with the notes.
-    rtol, atol, deterministic : float, float, bool
+    rtol, atol : float
         As judge has them.
     kinks : {"ignore", "fail"}
-        Whether a kink fails the check.
+        Whether an element at a kink, or a jump, fails the check.
+    noise : {"fail", "report"}
+        Whether a parameter of whose elements most are unresolved fails the check.
+    noise_level : mapping of str to float
+        The noise of the function that was measured, as a standard deviation, by the name of the parameter.
     values : mapping of str to ndarray, optional
         The parameters themselves: with them a missing regularisation term is recognised.
+    causes : sequence of str
+        What else is likely wrong, to be printed with the hints.
 
     Attributes
     ----------
     passed : bool
-        No mismatch, nonfinite or nondeterministic element; no kink either if kinks is "fail". Noise does not fail.
+        No mismatch and no nonfinite element; no kink or jump if kinks is "fail"; no parameter of whose elements more
+        than half are noise, unless noise is "report".
     counts : dict of str to int
         Elements by verdict.
     max_abs_error, max_rel_error : float
-        Over the elements judged ok or mismatch; the relative one without those ok that the difference cannot resolve.
+        Over the elements judged ok or mismatch; the relative one without those ok that are below what matters.
+    smallest_error : dict of str to float
+        By name, the relative error of any element judged ok, but those below what matters, that would have shown.
     analytic, numerical, error, tolerance, verdict : dict of str to ndarray
         By name, of the parameter's shape; a verdict is a word.
     hints, notes : list of str
@@ -179,7 +104,7 @@ class GradientReport:
     Raises
     ------
     ValueError
-        If kinks is none of the two words.
+        If kinks or noise is none of its two words, or rtol or atol is no finite number of 0 or more.
 
     Examples
     --------
@@ -189,7 +114,7 @@ class GradientReport:
     >>> report.passed
     False
     >>> print(report.worst(1)[0])
-    b1[1]: analytic 8.0, numerical 2.0 (4 times too large), tolerance 8e-06
+    b1[1]: analytic 8.0, numerical 2.0 (4 times too large), tolerance 0.0008
     >>> report.hints
     ['all elements of b1 are 4 times too large: sum instead of mean over 4 samples?']
     """
@@ -201,27 +126,37 @@ class GradientReport:
         n_evaluations: int,
         seconds: float,
         mode: str = "every element",
-        rtol: float = 1e-6,
+        rtol: float = RTOL,
         atol: float = 0.0,
         kinks: Literal["ignore", "fail"] = "ignore",
-        deterministic: bool = True,
+        noise: Literal["fail", "report"] = "fail",
+        noise_level: Mapping[str, float] | None = None,
         values: Mapping[str, Array] | None = None,
         note: str = "",
+        causes: Sequence[str] = (),
     ) -> None:
         _checks.choice(kinks, "kinks", ("ignore", "fail"))
+        _checks.choice(noise, "noise", ("fail", "report"))
+        rtol, atol = _checks.non_negative_float(rtol, "rtol"), _checks.non_negative_float(atol, "atol")
         self.evidence, self.values = dict(evidence), dict(values or {})
         self.n_evaluations, self.seconds, self.mode, self.note = n_evaluations, seconds, mode, note
-        self.rtol, self.atol, self.kinks = rtol, atol, kinks
+        self.rtol, self.atol, self.kinks, self.noise = rtol, atol, kinks, noise
+        self.noise_level, self.causes = dict(noise_level or {}), list(causes)
         self.analytic = {name: e.analytic for name, e in evidence.items()}
         self.numerical = {name: e.numerical for name, e in evidence.items()}
         self.error = {name: e.error() for name, e in evidence.items()}
         self.tolerance = {name: e.tolerance(rtol, atol) for name, e in evidence.items()}
-        self._codes = {n: judge(e, rtol=rtol, atol=atol, deterministic=deterministic) for n, e in evidence.items()}
-        self._fatal = {MISMATCH, NONFINITE, NONDETERMINISTIC} | ({KINK} if kinks == "fail" else set())
-        totals = sum((self._count(codes) for codes in self._codes.values()), np.zeros(len(VERDICTS), np.intp))
+        self._codes = {name: judge(e, rtol=rtol, atol=atol) for name, e in evidence.items()}
+        self._fatal = {MISMATCH, NONFINITE} | ({KINK, JUMP} if kinks == "fail" else set())
+        counts = {name: self._count(codes) for name, codes in self._codes.items()}
+        totals = sum(counts.values(), np.zeros(len(VERDICTS), np.intp))
         self.counts = dict(zip(VERDICTS, totals.tolist(), strict=True))
-        self.passed = not totals[list(self._fatal)].any()
+        self.unresolved = [name for name, count in counts.items() if count[NOISE] > MOST * count[OK:].sum()]
+        if noise == "fail" and self.unresolved:
+            self._fatal.add(NOISE)
+        self.passed = not totals[list(self._fatal - {NOISE})].any() and not (noise == "fail" and self.unresolved)
         self.max_abs_error, self.max_rel_error = self._largest_errors()
+        self.smallest_error = {name: self._smallest_error(name, e) for name, e in self.evidence.items()}
 
     @cached_property
     def verdict(self) -> dict[str, NDArray[np.str_]]:
@@ -231,11 +166,15 @@ class GradientReport:
     @cached_property
     def hints(self) -> list[str]:
         """What is likely wrong, a line each; empty if the errors have no pattern that tells."""
-        return diagnose([self._case(name, e) for name, e in self.evidence.items()])
+        return [*diagnose(self.cases()), *self.causes]
+
+    def cases(self) -> list[Case]:
+        """What diagnosis needs of every parameter."""
+        return [self._case(name, e) for name, e in self.evidence.items()]
 
     @property
     def notes(self) -> list[str]:
-        """The note, and what kinks and noise mean for this function."""
+        """The note, and what jumps, kinks and noise mean for this function."""
         notes = [self.note] if self.note else []
         for code, meaning in MEANINGS.items():
             count = self.counts[VERDICTS[code]]
@@ -243,7 +182,27 @@ class GradientReport:
                 (first,) = self._ranked(1, {code})
                 elements = "1 element" if count == 1 else f"{count:,} elements"
                 notes.append(f"{VERDICTS[code]}: {elements}, such as {where(first.name, first.index)}, {meaning}")
-        return notes
+        return notes + [self._noise_note(name) for name, codes in self._codes.items() if (codes == NOISE).any()]
+
+    def _noise_note(self, name: str) -> str:
+        """What the check could not tell of a parameter, how much of it, and what would help."""
+        noisy = self._codes[name] == NOISE
+        missed = self.tolerance[name][noisy]
+        (first,) = self._ranked(1, {NOISE}, [name])
+        level = self.noise_level.get(name)
+        measured = "" if level is None else f" (the noise of the function is about {level:.1g})"
+        count = f"{int(noisy.sum()):,} of {np.count_nonzero(self._codes[name]):,} elements of {name}"
+        typical = float(np.median(missed))
+        text = (
+            f"noise: {count}, such as {where(first.name, first.index)}: could not tell, an error below {typical:.2g} "
+            f"would be missed{measured}"
+        )
+        if name in self.unresolved:
+            text += (
+                "; most of it is unresolved: compute in float64, leave out what is random, or ask for less by rtol "
+                "(noise='report' lets it pass)"
+            )
+        return text
 
     def worst(self, k: int = 5, name: str | None = None) -> list[Element]:
         """The k elements, of all parameters or one, of greatest error / tolerance; those that fail the check first."""
@@ -266,7 +225,10 @@ class GradientReport:
 
     def to_json(self) -> str:
         """Everything as JSON, arrays as lists; what is not finite is "NaN", "Infinity" or "-Infinity"."""
-        plain = ("passed", "counts", "mode", "n_evaluations", "seconds", "rtol", "atol", "kinks", "hints", "notes")
+        plain = (
+            "passed", "counts", "mode", "n_evaluations", "seconds", "rtol", "atol", "kinks", "noise", "noise_level",
+            "smallest_error", "hints", "notes",
+        )  # fmt: skip
         arrays = ("analytic", "numerical", "error", "tolerance", "verdict")
         content = {key: getattr(self, key) for key in (*plain, "max_abs_error", "max_rel_error")}
         content["worst"] = [asdict(element) for element in self.worst()]
@@ -313,15 +275,25 @@ class GradientReport:
             parts.append(f"<p>{title}</p><ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>")
         return "\n".join(parts)
 
+    def to_html(self) -> str:
+        """Everything that is printed as a page of its own."""
+        title = f"Gradient check {'passed' if self.passed else 'failed'}"
+        return (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+            f"<style>{STYLE}</style>\n</head>\n<body>\n{self._repr_html_()}\n</body>\n</html>\n"
+        )
+
     def _heading(self) -> list[str]:
         found = ", ".join(f"{self.counts[verdict]:,} {verdict}" for verdict in BY_GRAVITY if self.counts[verdict])
         took = f"{self.seconds:,.1f} s" if self.seconds >= 1 else f"{1e3 * self.seconds:.3g} ms"
         absolute = f" + {self.atol:g}" if self.atol else ""
+        known = [error for error in self.smallest_error.values() if not np.isnan(error)]
+        shown = f"; any of {max(known):.2g} would have shown" if known else ""
         return [
             f"Gradient check {'PASSED' if self.passed else 'FAILED'}: {found or 'nothing to check'}; "
             f"{self.mode}, {self.n_evaluations:,} evaluations, {took}",
-            f"largest error {self.max_abs_error:.2g} absolute, {self.max_rel_error:.2g} relative; "
-            f"tolerance {self.rtol:g} relative{absolute} + {SAFETY:g} x estimated error of the difference",
+            f"largest error {self.max_abs_error:.2g} absolute, {self.max_rel_error:.2g} relative; tolerance "
+            f"{self.rtol:g} of the element{absolute} + {SAFETY:g} x estimated error of the difference{shown}",
         ]
 
     def _sections(self) -> Iterator[tuple[str, list[str]]]:
@@ -338,7 +310,7 @@ class GradientReport:
             cells = name, str(codes.shape), checked
             for e in self.worst(1, name):
                 # of what is as small as its uncertainty, the relative error says nothing
-                vague = e.verdict in ("ok", "noise") and e.tolerance * e.relative > RESOLVED * e.error
+                vague = e.verdict in ("ok", "noise") and e.tolerance * e.relative > VAGUE * e.error
                 relative = "-" if vague else f"{e.relative:.1e}"
                 values = f"{e.analytic:.5g}", f"{e.numerical:.5g}", f"{e.error:.1e}", relative
                 yield *cells, where("", e.index), *values, self._found(codes)
@@ -350,7 +322,7 @@ class GradientReport:
         analytic, numerical = np.asarray(e.analytic, np.float64), np.asarray(e.numerical, np.float64)
         size, codes = np.abs(numerical), self._codes[name]
         tolerance = max(self.rtol, 1e-12) * size + self.atol + e.uncertainty()
-        told = np.isin(codes, (OK, MISMATCH, NOISE))
+        told = np.isin(codes, (OK, MISMATCH, NOISE)) & np.isfinite(numerical)
         sure = told & (size > 5 * e.uncertainty())
         return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, self.values.get(name))
 
@@ -389,12 +361,17 @@ class GradientReport:
         relative = error / float(e.size()[index]) if error else 0.0
         return Element(name, index, analytic, numerical, error, tolerance, relative, VERDICTS[self._codes[name][index]])
 
+    def _smallest_error(self, name: str, e: Evidence) -> float:
+        """The relative error that would have shown in any element judged ok; NaN where there is none."""
+        ok = (self._codes[name] == OK) & (e.size() > 0) & e.resolved(self.rtol, self.atol)
+        return float((self.tolerance[name][ok] / e.size()[ok]).max()) if ok.any() else float("nan")
+
     def _largest_errors(self) -> tuple[float, float]:
         absolute = relative = 0.0
         for name, e in self.evidence.items():
             mismatch, error = self._codes[name] == MISMATCH, self.error[name]
             judged = mismatch | (self._codes[name] == OK)
-            told = (mismatch | (judged & e.resolved())) & (error > 0)
+            told = (mismatch | (judged & e.resolved(VAGUE))) & (error > 0)
             absolute = max(absolute, float(error.max(initial=0.0, where=judged)))
             relative = max(relative, float((error[told] / e.size()[told]).max(initial=0.0)))
         return absolute, relative

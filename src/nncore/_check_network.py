@@ -1,0 +1,256 @@
+"""The gradient check of a network: by the compiled differences, refined where they leave a question."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nncore import _checks
+from nncore._directions import along_directions, sizes_of
+from nncore._evidence import MISMATCH, Evidence, judge
+from nncore._evidence import NOISE as UNRESOLVED
+from nncore.layers import Layer
+from nncore.network import NeuralNetwork
+from nncore.report import GradientReport
+
+Array = NDArray[Any]
+FINER = (1 / 64, 1 / 1024)  # of the step, where a relu changed sides within it
+FINER_SINGLE = (1 / 4,)  # float32 hides what shorter ones tell
+LONGER, LONGER_SINGLE = 64.0, 8.0  # times the step, where rounding hides the slope
+MEASURED, FEWEST = 48, 4  # parameters of each array whose differences over two steps tell the rounding
+ANOTHER = 1.03  # times the step: other rounding, hardly another truncation
+NEAR = 10.0  # times the tolerance: a mismatch that other rounding may explain
+LEAST = 0.02  # of the rounding that sums of the network's size may have: less is luck
+
+
+def check_network(
+    net: NeuralNetwork, x: ArrayLike, t: ArrayLike, grad: Mapping[str, ArrayLike] | None, *,
+    sample_weight: ArrayLike | None, h: float | None, rtol: float, atol: float, kinks: str, noise: str | float,
+    dtype: str, sample: int | None, directions: int | None, rng: Any, n_threads: int | str, max_memory: int,
+) -> GradientReport:  # fmt: skip
+    """Return the report of check_gradient for a network."""
+    started = time.perf_counter()
+    step = 0.0 if h is None else _checks.positive_float(h, "h")
+    given = None if grad is None else _given(net, grad)
+    if dtype == "float64" and net.dtype != np.float64:
+        net = _in_float64(net)
+    settings: dict[str, Any] = {
+        "rtol": rtol, "atol": atol, "kinks": kinks, "noise": _checks.choice(noise, "noise", ("fail", "report")),
+    }  # fmt: skip
+    rows, targets, _ = net._batch(x, t)
+    weights = net._weights(sample_weight, len(rows))
+    analytic = np.empty(net.n_params, net.dtype)
+    loss = net.core.gradient(rows, targets, weights, analytic)
+    if not np.isfinite(loss):
+        raise ValueError(f"the loss of this network at x and t is {loss}, expected a finite one to start from")
+    tested = analytic if given is None else given
+    generator = _checks.generator(rng)
+    if directions is not None:
+        count = _checks.positive_int(directions, "directions")
+        evidence, level, note, evaluations = _along_directions(
+            net, (rows, targets, weights), tested, count=count, h=h, rtol=rtol, rng=generator
+        )
+        return GradientReport(
+            evidence, n_evaluations=evaluations, seconds=time.perf_counter() - started,
+            mode=f"{count} random directions", note=note, noise_level={"direction": level}, **settings,
+        )  # fmt: skip
+    wanted, mode = _selection(net, sample, generator)
+    rounding = float(np.finfo(net.dtype).eps) * _magnitude(net, rows, loss)
+    probe = _Probe(net, rows, targets, weights, n_threads, max_memory, rounding)
+    found = probe.measured(tested, step, wanted)
+    probe.refine(found, rtol, atol)
+    evidence = {
+        name: Evidence(**{field: views[name] for field, views in _by_name(net, found).items()}) for name in net.params
+    }
+    return GradientReport(
+        evidence, n_evaluations=probe.n_evaluations, seconds=time.perf_counter() - started, mode=mode,
+        values=dict(net.params), noise_level={name: float(np.max(view, initial=0.0)) for name, view in net._named(probe.noise).items()},
+        **settings,
+    )  # fmt: skip
+
+
+def _by_name(net: NeuralNetwork, found: Evidence) -> dict[str, dict[str, Array]]:
+    """Every field of the evidence as views by parameter name."""
+    return {field: net._named(values) for field, values in vars(found).items()}
+
+
+class _Probe:
+    """The compiled differences of one network on one batch, with what they say of kinks and of their errors."""
+
+    def __init__(
+        self, net: NeuralNetwork, rows: Array, targets: Array, weights: Array | None, n_threads: int | str,
+        max_memory: int, rounding: float,
+    ):  # fmt: skip
+        self.net, self.batch, self.weights = net, (rows, targets), weights
+        self.n_threads, self.max_memory, self.rounding = n_threads, max_memory, rounding
+        self.steps = float(np.finfo(net.dtype).eps) ** (1 / 3) * np.maximum(1.0, np.abs(net.core.params.astype(float)))
+        self.noise = np.full(net.n_params, rounding)
+        self.n_evaluations = 0
+
+    def slopes(
+        self, h: float, wanted: NDArray[np.uint8] | None, truncation: Array | None = None, one_sided: bool = False
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        """Central differences of the wanted parameters, or those of the upper side, and whether a kink lies within."""
+        slope = np.empty(self.net.n_params)
+        kink = self.net._differences(
+            *self.batch, h, self.n_threads, slope, truncation, weights=self.weights, wanted=wanted,
+            rounding=self.rounding, max_memory=self.max_memory, one_sided=one_sided,
+        )  # fmt: skip
+        self.n_evaluations += 2 * (self.net.n_params if wanted is None else int(wanted.sum()))
+        return slope, kink.astype(bool)
+
+    def measured(self, analytic: Array, h: float, wanted: NDArray[np.uint8] | None) -> Evidence:
+        """What one step says of every wanted parameter."""
+        n = self.net.n_params
+        checked = np.ones(n, bool) if wanted is None else wanted.astype(bool)
+        if h:
+            self.steps = np.full(n, h)
+        self._measure_noise(h, checked)
+        truncation = np.empty(n)
+        slope, kink = self.slopes(h, wanted, truncation)
+        return Evidence(
+            analytic, slope, truncation, self.noise / self.steps, kink, ~np.isfinite(slope), checked,
+            np.zeros(n, bool), np.full(n, np.nan), np.full(n, np.nan),
+        )  # fmt: skip
+
+    def _measure_noise(self, h: float, checked: NDArray[np.bool_]) -> None:
+        """The rounding of the loss, by parameter: what differences over nearly the same step scatter by, in each array."""
+        some = np.zeros(checked.size, np.uint8)
+        rng = np.random.default_rng(0)
+        for chosen, fit in zip(self.net._named(some).values(), self.net._named(checked).values(), strict=True):
+            places = np.flatnonzero(fit)
+            chosen.reshape(-1)[rng.choice(places, min(MEASURED, places.size), replace=False)] = 1
+        step = h or float(np.finfo(self.net.dtype).eps) ** (1 / 3)
+        (first, kink), (second, crosses) = self.slopes(step, some), self.slopes(step * ANOTHER, some)
+        usable = some.astype(bool) & ~kink & ~crosses & (first != 0)
+        largest = 0.0
+        for view, fit, apart in zip(
+            *(self.net._named(a).values() for a in (self.noise, usable, np.abs(first - second) * step)), strict=True
+        ):
+            if np.count_nonzero(fit) >= FEWEST:
+                # a tenth of normal numbers is above 1.64 deviations; each difference has two values, each of two sides
+                view[...] = np.clip(np.quantile(apart[fit], 0.9) / 1.64, LEAST * self.rounding, self.rounding)
+                largest = max(largest, float(view.flat[0]))
+        self.rounding = largest or self.rounding
+
+    def refine(self, found: Evidence, rtol: float, atol: float) -> None:
+        """Look again, in place, at parameters near a kink with shorter steps, at those below rounding with longer ones.
+
+        Where a kink stays within the shortest step the slopes of its two sides are taken.
+        """
+        kink = found.kink & found.checked
+        single = self.net.dtype == np.float32
+        h = float(np.finfo(self.net.dtype).eps) ** (1 / 3) if np.ptp(self.steps) or not len(self.steps) else self.steps[0]
+        last = 1.0
+        for factor in FINER_SINGLE if single else FINER:
+            if not kink.any():
+                break
+            slope, still = self.slopes(h * factor, kink.astype(np.uint8))
+            found.truncation[kink] = np.abs(slope - found.numerical)[kink] if single else 0.0
+            found.numerical[kink], found.rounding[kink] = slope[kink], self.noise[kink] / (h * factor)
+            kink &= still
+            last = factor
+        found.kink[:] = kink
+        if kink.any():
+            upper, _ = self.slopes(h * last, kink.astype(np.uint8), one_sided=True)
+            found.right[kink] = upper[kink]
+            found.left[kink] = (2 * found.numerical - upper)[kink]
+        near = (judge(found, rtol=rtol, atol=atol) == MISMATCH) & ~kink
+        near &= found.error() <= NEAR * found.tolerance(rtol, atol)
+        if near.any():
+            # some parameters have more rounding than others: their own differences over two steps tell
+            again, _ = self.slopes(h * ANOTHER, near.astype(np.uint8))
+            apart = np.abs(again - found.numerical)[near]
+            found.rounding[near] = np.maximum(found.rounding[near], apart)
+            found.numerical[near] += (again - found.numerical)[near] / 2
+        unresolved = np.isin(judge(found, rtol=rtol, atol=atol), (UNRESOLVED, MISMATCH)) & ~kink
+        unresolved &= found.error() <= NEAR * found.tolerance(rtol, atol)
+        if unresolved.any():
+            truncation = np.empty(self.net.n_params)
+            h *= LONGER_SINGLE if single else LONGER
+            slope, crosses = self.slopes(h, unresolved.astype(np.uint8), truncation)
+            noise = np.maximum(self.noise, found.rounding * self.steps)
+            better = unresolved & ~crosses & (truncation + noise / h < found.truncation + found.rounding)
+            found.numerical[better], found.truncation[better] = slope[better], truncation[better]
+            found.rounding[better] = (noise / h)[better]
+
+
+def _given(net: NeuralNetwork, grad: Mapping[str, ArrayLike]) -> Array:
+    """A gradient by parameter name as one vector in the network's order."""
+    missing = [name for name in net.params if name not in grad]
+    if missing or len(grad) != len(net.params):
+        raise ValueError(f"grad has {', '.join(grad) or 'nothing'}, expected {', '.join(net.params)}")
+    parts = [_checks.parameter(grad[name], f"grad[{name!r}]", view.shape) for name, view in net.params.items()]
+    return np.concatenate([np.ravel(_checks.floats(part, "grad")) for part in parts])
+
+
+def _in_float64(net: NeuralNetwork) -> NeuralNetwork:
+    """The same network in double precision, so that the differences resolve what float32 hides."""
+    layers = [
+        Layer(
+            layer.n_input, layer.n_neurons, layer.activation, layer.weights.astype(np.float64),
+            None if layer.bias is None else layer.bias.astype(np.float64),
+            use_bias=layer.use_bias, batch_norm=layer.batch_norm, **layer.settings(),
+        )
+        for layer in net.layers
+    ]  # fmt: skip
+    twin = NeuralNetwork(
+        layers,
+        loss=net.loss_function or net.loss_name,
+        delta=net.delta,
+        label_smoothing=net.label_smoothing,
+        input_scale=net.input_scale,
+    )
+    twin.core.params[:], twin.core.moments[:] = net.core.params, net.core.moments
+    return twin
+
+
+def _magnitude(net: NeuralNetwork, rows: Array, loss: float) -> float:
+    """The size of the numbers that are rounded on the way to the loss: the loss, and sums of random sign before it."""
+    largest = 0.0
+    some = slice(None, None, max(1, len(rows) // 32))  # an estimate needs no more, and nothing here looks for Ctrl-C
+    z = rows[some] * (net.input_scale if rows.dtype == np.uint8 else 1.0)
+    for k, layer in enumerate(net.layers):
+        bias = 0.0 if layer.bias is None else layer.bias
+        sums = np.square(z, dtype=np.float64) @ np.square(layer.weights, dtype=np.float64) + np.square(bias)
+        largest = max(largest, float(np.sqrt(sums).mean()))
+        z = net.core.last("z", k)[some]  # type: ignore[index]
+    return 1.0 + abs(loss) + largest
+
+
+def _selection(
+    net: NeuralNetwork, sample: int | None, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """Which elements are checked: all, or so many at random, of each parameter by its size but at least one."""
+    if sample is None:
+        return None, "every element"
+    sample = min(_checks.positive_int(sample, "sample"), net.n_params)
+    wanted = np.zeros(net.n_params, np.uint8)
+    for view in net._named(wanted).values():
+        count = min(view.size, max(1, round(sample * view.size / net.n_params)))
+        view.reshape(-1)[rng.choice(view.size, count, replace=False)] = 1
+    return wanted, f"{int(wanted.sum()):,} of {net.n_params:,} elements at random"
+
+
+def _along_directions(
+    net: NeuralNetwork, batch: tuple[Array, Array, Array | None], analytic: Array, *, count: int, h: float | None,
+    rtol: float, rng: np.random.Generator,
+) -> tuple[dict[str, Evidence], float, str, int]:  # fmt: skip
+    """along_directions over a network's parameters; batch: samples, targets and weights."""
+    params = net.core.params
+    start = params.copy()
+
+    def move(offset: Array) -> float:
+        params[:] = start + offset
+        return float(net.core.loss(*batch))
+
+    try:
+        return along_directions(
+            move, np.concatenate([sizes_of(view) for view in net._named(start).values()]),
+            analytic.astype(np.float64), count=count, h=h, rtol=rtol, noise=None, rng=rng,
+            eps=float(np.finfo(net.dtype).eps),
+        )  # fmt: skip
+    finally:
+        params[:] = start

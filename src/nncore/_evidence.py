@@ -1,0 +1,141 @@
+"""What was measured of a gradient, and the verdict that each element gets for it."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore._slopes import IMMATERIAL, SAFETY
+
+Array = NDArray[Any]
+
+VERDICTS = ("unchecked", "ok", "mismatch", "kink", "jump", "noise", "nonfinite")
+UNCHECKED, OK, MISMATCH, KINK, JUMP, NOISE, NONFINITE = range(len(VERDICTS))
+BY_GRAVITY = ("mismatch", "nonfinite", "jump", "kink", "noise", "ok")
+RTOL = 1e-4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of one parameter; every array has its shape, all numbers are absolute.
+
+    analytic is the gradient under test and numerical the difference, with truncation and rounding the estimates of its
+    two errors. kink and jump mark elements where the function has no derivative, with left and right the slopes of the
+    two sides there (NaN: not known; an infinite one: the side where it jumps), nonfinite those where it has no finite
+    value, checked those that were evaluated at all.
+    """
+
+    analytic: Array
+    numerical: Array
+    truncation: Array
+    rounding: Array
+    kink: NDArray[np.bool_]
+    nonfinite: NDArray[np.bool_]
+    checked: NDArray[np.bool_]
+    jump: NDArray[np.bool_] | None = None
+    left: Array | None = None
+    right: Array | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and np.shape(value) != np.shape(self.analytic):
+                raise ValueError(
+                    f"{field.name} has shape {np.shape(value)}, expected {np.shape(self.analytic)} as analytic"
+                )
+
+    def uncertainty(self) -> NDArray[np.float64]:
+        """How far numerical may be from the derivative; an unknown error is without bound."""
+        with np.errstate(all="ignore"):
+            estimate = SAFETY * (np.asarray(self.truncation, np.float64) + self.rounding)
+        return np.where(np.isnan(estimate), np.inf, estimate)
+
+    def error(self) -> NDArray[np.float64]:
+        """|analytic - numerical|; at a kink or a jump, how far analytic is outside the slopes of the two sides."""
+        with np.errstate(all="ignore"):
+            analytic = np.asarray(self.analytic, np.float64)
+            error = np.abs(analytic - self.numerical)
+            broken, low, high = self._sides()
+            outside = np.maximum(np.maximum(low - analytic, analytic - high), 0.0)
+            return np.asarray(np.where(broken, outside, error))
+
+    def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
+        """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
+        with np.errstate(all="ignore"):
+            return np.asarray(rtol * self.size() + atol + self.uncertainty())
+
+    def size(self) -> NDArray[np.float64]:
+        """max(|analytic|, |numerical|)."""
+        with np.errstate(all="ignore"):
+            numerical = np.where(self._sides()[0], 0.0, self.numerical)
+        return np.maximum(np.abs(np.asarray(self.analytic, np.float64)), np.abs(numerical))
+
+    def resolved(self, rtol: float, atol: float = 0.0) -> NDArray[np.bool_]:
+        """Where an error of rtol of the element, or atol, would show."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.uncertainty() <= rtol * self.size() + atol)
+
+    def _sides(self) -> tuple[NDArray[np.bool_], Array, Array]:
+        """Where the function breaks, and the slopes between which a gradient is right there."""
+        shape = np.shape(self.analytic)
+        kink = np.asarray(self.kink, bool)
+        jump = np.zeros(shape, bool) if self.jump is None else np.asarray(self.jump, bool)
+        left, right = (np.full(shape, np.nan) if side is None else side for side in (self.left, self.right))
+        low, high = np.fmin(left, right), np.fmax(left, right)
+        # a function that jumps has a slope on the side where it does not
+        side = np.where(np.isfinite(left), left, right)
+        return kink | jump, np.where(jump, side, low), np.where(jump, side, high)
+
+
+def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0) -> NDArray[np.uint8]:
+    """Give every element of a parameter its verdict; the first of these rules that applies decides.
+
+    With u = 4 (truncation + rounding), the uncertainty of the difference, and
+    tolerance = rtol max(|analytic|, |numerical|) + atol + u:
+
+    1. ``unchecked``: the element was not evaluated.
+    2. ``nonfinite``: one of the two values is NaN or infinite, or the function is, on both sides.
+    3. ``jump``, ``kink``: the function is broken there, or bent, and the analytic value is one of the slopes of its two
+       sides, or between them, to the tolerance. Where it is not: ``mismatch``.
+    4. ``mismatch``: |analytic - numerical| is not within the tolerance.
+    5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. An element
+       that is below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the parameter's
+       largest element. So are two values of 0, where the function did not move at all.
+    6. ``ok``: everything else.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What was measured.
+    rtol, atol : float
+        Relative and absolute error that is forgiven beside the uncertainty of the difference, and that has to be seen.
+
+    Returns
+    -------
+    ndarray of uint8
+        Of the parameter's shape; positions in VERDICTS.
+
+    Examples
+    --------
+    >>> zero, no = np.zeros(3), np.zeros(3, bool)
+    >>> numerical = np.array([1.0, 1.0, 1e-9])
+    >>> measured = Evidence(np.array([1.0, 2.0, 0.0]), numerical, zero, zero + 1e-10, no, no, ~no)
+    >>> [VERDICTS[code] for code in judge(measured)]
+    ['ok', 'mismatch', 'ok']
+    """
+    e = evidence
+    kink, jump = np.asarray(e.kink, bool), np.zeros_like(e.kink) if e.jump is None else np.asarray(e.jump, bool)
+    broken = kink | jump
+    finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
+    with np.errstate(all="ignore"):
+        numerical = np.abs(np.asarray(e.numerical, np.float64))
+        largest = numerical.max(initial=0.0, where=e.checked & finite & ~broken)
+        known = np.isfinite(e._sides()[1])
+        within = e.error() <= e.tolerance(rtol, atol)
+        immaterial = e.uncertainty() <= IMMATERIAL * rtol * largest
+        equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (e.uncertainty() == 0))
+    clear = e.resolved(rtol, atol) | immaterial | equal
+    rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]
+    verdicts = [UNCHECKED, NONFINITE, NOISE, MISMATCH, JUMP, KINK, NOISE]
+    return np.asarray(np.select(rules, verdicts, OK), np.uint8)

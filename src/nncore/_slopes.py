@@ -1,0 +1,414 @@
+"""Derivatives by the elements of an array, with steps chosen by element and errors that hold.
+
+Two points an element, x + h and x - h, decide wherever the slope between them is the gradient that was expected, f's
+noise is small beside it and f is straight there. What they leave open is looked at again: with shorter and shorter
+steps where f bends or breaks, with longer ones, extrapolated to h = 0, where noise hides the slope. From the slopes on
+both sides of x, an eighth of the step at a time, a bend (their difference shrinks with the step), a kink (it stays) and
+a jump (it grows) are told apart. At most 70 evaluations an element, 2 for most.
+
+Sources: C. Ridders, Advances in Engineering Software 4 (1982), 75 (extrapolation that stops where noise takes over);
+W. Press et al., Numerical Recipes, section 5.7.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nncore import _noise
+from nncore._evaluation import Array, Evaluator
+
+Mask = NDArray[np.bool_]
+
+# An estimate of truncation is good to a factor of about two, and among 10,000 to 100,000 rounding errors the largest
+# is about four times their standard deviation: below 4 right gradients of large networks fail by chance.
+SAFETY = 4.0
+CENTRAL = 0.71  # noise of a central difference: two values over two steps
+ONE_SIDED = 1.42  # of a one-sided one
+GAP = 2.45  # noise of the difference of the two one-sided slopes: f(x + h) - 2 f(x) + f(x - h) over h
+SHORTEST = 16.0  # steps are this many units in the last place of x at least
+STEP = 2.0**-20  # of |x|, where nothing else is known
+WIDE_STEP = 2.0**-8  # of |x|: the longest step at first, and that of an element whose gradient should be 0
+SEEN = 2.0**17  # f should rise by this many times its noise over a first step
+SMALL_RISE = 1e-6  # of f itself
+STRAIGHT = 1e-3  # of the slope: a change of it across x that is no bend
+FINER = 8.0
+FINER_ROUNDS = 8
+LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
+LONGER_ROUNDS = 10
+MAX_ORDER = 4  # of extrapolation
+ROUNDED_X = 8.0
+IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
+
+OPEN, SMOOTH, KINK, JUMP, NOISY = range(5)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What was found, a row an element, all numbers absolute.
+
+    truncation and rounding are the estimated errors of value, left and right the slopes of the two sides where there
+    is a kink or a jump (NaN elsewhere). nonfinite: f is not finite on either side, however near.
+    """
+
+    value: Array
+    truncation: Array
+    rounding: Array
+    left: Array
+    right: Array
+    kink: Mask
+    jump: Mask
+    nonfinite: Mask
+    step: Array
+    noise: Array
+
+    @staticmethod
+    def joined(parts: "Sequence[Slopes]") -> "Slopes":
+        """The rows of all parts, one after the other."""
+        return Slopes(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Slopes)})
+
+
+def slopes(
+    fn: Evaluator,
+    f0: Array,
+    elements: NDArray[np.intp],
+    expected: Array | None = None,
+    *,
+    noise: float,
+    rtol: float,
+    typical: float,
+    h: float | None = None,
+    limits: tuple[Array, Array] | None = None,
+    largest: float = 0.0,
+) -> Slopes:
+    """Return the derivatives of f by these elements of fn.x, in C order.
+
+    expected: the gradient under test, for these elements; without it every element is followed until noise takes
+    over. noise: of f, as a standard deviation; rtol: the relative error that is to be seen; typical: the size of an x
+    that is 0; h: the first step, if it is not to be chosen; limits: numbers or arrays of x's shape that f is never
+    evaluated beyond; largest: the largest slope of the array, if known.
+    """
+    with np.errstate(all="ignore"):
+        search = _Search(fn, f0, elements, expected, noise, rtol, typical, h, limits)
+        search.first(largest)
+        search.finer()
+        search.longer()
+        search.measured_noise()
+        return search.result()
+
+
+class _Search:
+    """The steps taken so far and the values there, a row an element; state is what is known of each."""
+
+    def __init__(
+        self, fn: Evaluator, f0: Array, elements: NDArray[np.intp], expected: Array | None, noise: float, rtol: float,
+        typical: float, h: float | None, limits: tuple[Array, Array] | None,
+    ):  # fmt: skip
+        self.fn, self.f0, self.elements, self.rtol = fn, float(f0), elements, rtol
+        base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
+        self.x = base[elements]
+        n = len(elements)
+        self.wide: Any = np.result_type(base.dtype, np.float64)
+        self.size = np.abs(self.x).astype(np.float64)
+        self.scale = np.maximum(self.size, typical)
+        self.shortest = SHORTEST * np.spacing(np.where(self.x == 0, base.dtype.type(typical), self.x)).astype(float)
+        self.shortest = np.where(self.x == 0, np.finfo(base.dtype).tiny * 2.0**30, np.abs(self.shortest))
+        self.expected = None if expected is None else np.asarray(expected, np.float64).reshape(-1)
+        self.noise = np.full(n, max(float(noise), float(_noise.floor(fn, f0))))
+        self.low, self.high = _limits(limits, base, elements)
+        self.state = np.zeros(n, np.int8)
+        self.h = self._first_steps(typical) if h is None else np.full(n, h)
+        self.steps = np.empty((n, 0))  # of each round; NaN where an element had none
+        self.up, self.down = np.empty((n, 0)), np.empty((n, 0))  # slopes of the two sides
+        self.largest_value = np.full(n, abs(self.f0))
+        self.rows_of_first = np.arange(n)
+
+    def _first_steps(self, typical: float) -> Array:
+        """Long enough for f to rise well above its noise, by the gradient that is expected; short beside x."""
+        most = WIDE_STEP * self.scale
+        if self.expected is None:
+            return np.where(self.size > 0, self.size, typical) / 64
+        g = np.abs(self.expected)
+        usual = float(np.median(g[g > 0])) if (g > 0).any() else 0.0
+        seen = SEEN * self.noise / np.where(g > 0, g, usual if usual else np.inf)
+        own = np.where(g > 0, STEP, WIDE_STEP) * np.where(self.size > 0, self.size, typical)
+        # f itself hardly moves where it rises by no more than so many times its rounding: no step is too long then
+        most = np.where(SEEN * self.noise <= SMALL_RISE * abs(self.f0), np.fmax(most, seen), most)
+        steps = np.minimum(np.fmax(own, seen), most)
+        result: Array = np.maximum(steps, self.shortest)
+        return result
+
+    def evaluate(self, rows: NDArray[np.intp], h: Array) -> None:
+        """Add a round: the slopes of both sides over these steps of these rows."""
+        x = self.x[rows].astype(self.wide)
+        with np.errstate(all="ignore"):
+            points = np.stack([x + h, x - h], axis=1).astype(self.x.dtype)
+        inside = (points >= self.low[rows, None]) & (points <= self.high[rows, None])
+        points = np.where(inside, points, self.x[rows, None])
+        values = self.fn.each(self.elements[rows], points)
+        taken = (points.astype(self.wide) - x[:, None]).astype(np.float64)
+        sides = np.where(inside & np.isfinite(values) & (taken != 0), (values - self.f0) / taken, np.nan)
+        column = np.full((len(self.x), 3), np.nan)
+        column[rows] = np.stack([h, sides[:, 0], sides[:, 1]], axis=1)
+        self.steps, self.up, self.down = (
+            np.concatenate([old, new[:, None]], axis=1)
+            for old, new in zip((self.steps, self.up, self.down), column.T, strict=True)
+        )
+        size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=1)
+        self.noise[rows] = np.maximum(self.noise[rows], _noise.SMALLEST * self.fn.eps * size)
+
+    def first(self, largest: float) -> None:
+        """One central difference an element; who agrees with what is expected is done."""
+        everybody = np.arange(len(self.x))
+        if not everybody.size:
+            self.evaluate(everybody, self.h)
+            return
+        self.evaluate(everybody, self.h)
+        if self.expected is None:
+            return
+        up, down = self.up[:, 0], self.down[:, 0]
+        slope = up / 2 + down / 2
+        gap, steep = np.abs(up - down), np.fmax(np.abs(up), np.abs(down))
+        rounding = CENTRAL * self.noise / self.h
+        uncertain = SAFETY * (rounding + np.square(gap) / steep)
+        uncertain[steep == 0] = SAFETY * rounding[steep == 0]
+        size = np.maximum(np.abs(slope), np.abs(self.expected))
+        agrees = np.abs(slope - self.expected) <= self.rtol * size + uncertain
+        straight = gap <= np.fmax(STRAIGHT * steep, SAFETY * GAP * self.noise / self.h)
+        resolved = uncertain <= self.rtol * size
+        largest = max(largest, float(np.max(np.abs(slope), initial=0.0, where=np.isfinite(slope))))
+        immaterial = uncertain <= IMMATERIAL * self.rtol * largest
+        equal = (up == 0) & (down == 0) & (self.expected == 0)
+        self.state[agrees & straight & (resolved | immaterial | equal)] = SMOOTH
+        hidden = SAFETY * rounding > self.rtol * size
+        self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial & straight] = NOISY
+
+    def finer(self) -> None:
+        """An eighth of the step at a time, until a bend, a kink or a jump is told or noise takes over."""
+        rows = np.flatnonzero(self.state == OPEN)
+        coarse = self.h.copy()
+        last = np.zeros(len(self.x), np.int8)  # what the round before told
+        for _ in range(FINER_ROUNDS):
+            h = coarse[rows] / FINER
+            rows, h = rows[h >= self.shortest[rows]], h[h >= self.shortest[rows]]
+            if not rows.size:
+                break
+            before = self.up[rows, -1], self.down[rows, -1]
+            self.evaluate(rows, h)
+            told, enough = self._told(rows, before, h)
+            last[rows] = told
+            coarse[rows] = h
+            done = (told == SMOOTH) & enough
+            self.state[rows[done]] = SMOOTH
+            hidden = (told == NOISY) & ~done
+            keep = hidden & np.isin(self.state[rows], (KINK, JUMP))  # noise hides no more than how near it is
+            self.state[rows[hidden & ~keep]] = NOISY
+            follow = ~done & ~hidden
+            self.state[rows[follow]] = np.where(np.isin(told[follow], (KINK, JUMP)), told[follow], OPEN)
+            rows = rows[follow]
+        self.finest = coarse
+
+    def _told(self, rows: NDArray[np.intp], before: tuple[Array, Array], h: Array) -> tuple[NDArray[np.int8], Mask]:
+        """What two steps, one FINER times the other, say of each row; whether a smooth one is known well enough."""
+        up, down = self.up[rows, -1], self.down[rows, -1]
+        slope, slope_before = up / 2 + down / 2, before[0] / 2 + before[1] / 2
+        gap, gap_before = up - down, before[0] - before[1]
+        steep = np.fmax(np.abs(up), np.abs(down))
+        noise = self.noise[rows]
+        rounding, gap_noise = CENTRAL * noise / h, SAFETY * GAP * noise / h
+        size = np.abs(slope) if self.expected is None else np.fmax(np.abs(slope), np.abs(self.expected[rows]))
+        insignificant = np.abs(gap) <= np.fmax(STRAIGHT * steep, gap_noise)
+        shrinks = np.abs(gap - gap_before / FINER) <= 0.3 * np.abs(gap_before) / FINER + gap_noise
+        converged = np.abs(slope - slope_before) <= self.rtol * size / 2 + SAFETY * rounding
+        told = np.full(len(rows), OPEN, np.int8)
+        told[np.abs(gap) > 0.5 * np.abs(gap_before)] = KINK
+        told[np.abs(gap) > 4 * np.abs(gap_before)] = JUMP
+        told[(np.abs(gap) <= gap_noise) | ~np.isfinite(gap)] = OPEN
+        told[(insignificant | shrinks) & converged] = SMOOTH
+        hidden = SAFETY * rounding > (self.rtol * size if self.expected is not None else np.abs(slope - slope_before))
+        told[(told != SMOOTH) & hidden & (np.abs(gap) <= 4 * gap_noise)] = NOISY
+        # without an expectation the best is wanted: on until rounding is what is left
+        enough = np.ones(len(rows), bool) if self.expected is not None else np.abs(slope - slope_before) <= 4 * rounding
+        return told, enough
+
+    def longer(self) -> None:
+        """A ladder of longer steps where noise hid the slope; longer still while noise is all that is in the way."""
+        rows = np.flatnonzero(self.state == NOISY)
+        if self.expected is None:
+            rows = np.arange(len(self.x))
+            rows = rows[np.isin(self.state, (NOISY, OPEN, SMOOTH)) & self._noise_rules(rows)]
+        rows = rows[np.nansum(np.abs(self.up[rows]) + np.abs(self.down[rows]), axis=1) > 0]  # f does not depend on others
+        if not rows.size:
+            return
+        slope = np.abs(self._best(rows)[0])
+        if self.expected is not None:
+            slope = np.fmax(slope, np.abs(self.expected[rows]))
+        needed = SAFETY * CENTRAL * self.noise[rows] / (self.rtol * slope)
+        top = np.clip(32 * needed, 16 * self.h[rows], self.scale[rows])
+        top = np.where(np.isfinite(top), top, self.scale[rows])
+        top = np.maximum(top, self.shortest[rows] * 2.0 ** (LADDER - 1))
+        for k in range(LADDER):
+            self.evaluate(rows, top / 2**k)
+        for _ in range(LONGER_ROUNDS):
+            go = self._noise_rules(rows)
+            rows, top = rows[go], top[go] * 4
+            if not rows.size:
+                break
+            self.evaluate(rows, top)
+
+    def _noise_rules(self, rows: NDArray[np.intp]) -> Mask:
+        """Whether a row is not resolved yet, its longest step serves it best, and rounding is most of its error."""
+        value, truncation, rounding, step = self._best(rows)
+        size = np.abs(value) if self.expected is None else np.fmax(np.abs(value), np.abs(self.expected[rows]))
+        goal = self.rtol * size
+        longest = np.nanmax(np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], np.nan), axis=1)
+        result: Mask = (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
+        return result
+
+    def measured_noise(self) -> None:
+        """The noise by element, where that of the whole array leaves an element open or puts it in doubt."""
+        if self.expected is None:
+            return
+        rows = np.flatnonzero(self.state == NOISY)
+        if not rows.size:
+            return
+        value, truncation, rounding, _ = self._best(rows)
+        size = np.fmax(np.abs(value), np.abs(self.expected[rows]))
+        uncertain = SAFETY * (truncation + rounding)
+        apart = np.abs(value - self.expected[rows])
+        doubtful = ~(uncertain <= self.rtol * size) | ((apart > uncertain) & (apart < 10 * uncertain))
+        rows, value = rows[doubtful], value[doubtful]
+        if not rows.size:
+            return
+        # f should rise by a few units of its noise from point to point
+        step = np.clip(8 * self.noise[rows] / np.abs(value), 8 * self.shortest[rows], self.scale[rows] / 2**10)
+        step = np.where(np.isfinite(step), step, self.scale[rows] / 2**10)
+        margin = 4 * step
+        inside = (self.x[rows] - margin >= self.low[rows]) & (self.x[rows] + margin <= self.high[rows])
+        rows, step = rows[inside], step[inside]
+        if rows.size:
+            noise = _noise.by_element(self.fn, np.asarray(self.f0), self.elements[rows], self.x[rows], step)
+            self.noise[rows] = np.where(np.isfinite(noise), noise, self.noise[rows])
+
+    def _sorted(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+        """Steps in ascending order with the slopes of both sides; rounds that a row had no part in come last."""
+        steps = np.where(np.isfinite(self.up[rows]) | np.isfinite(self.down[rows]), self.steps[rows], np.nan)
+        order = np.argsort(steps, axis=1)
+        return tuple(np.take_along_axis(a, order, axis=1) for a in (steps, self.up[rows], self.down[rows]))  # type: ignore
+
+    def _best(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
+        """Slope, its two errors and its step: the entry of the extrapolation table with the smallest error."""
+        steps, up, down = self._sorted(rows)
+        central = up / 2 + down / 2
+        found = _extrapolated(steps, central, CENTRAL * self.noise[rows, None] / steps, power=2)
+        if not np.isfinite(central).any(axis=1).all():
+            # f is finite, or may be taken, on one side only
+            for side in (up, down):
+                one = _extrapolated(steps, side, ONE_SIDED * self.noise[rows, None] / steps, power=1)
+                found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore
+        return found
+
+    def result(self) -> Slopes:
+        """What is known of every element."""
+        n = len(self.x)
+        rows = np.arange(n)
+        if self.steps.shape[1] == 1 or not n:
+            up, down, h = (a[:, 0] for a in (self.up, self.down, self.steps))
+            value, steep = up / 2 + down / 2, np.fmax(np.abs(up), np.abs(down))
+            truncation = np.where(steep > 0, np.square(up - down) / steep, 0.0)
+            rounding, step = CENTRAL * self.noise / h, h
+        else:
+            value, truncation, rounding, step = self._best(rows)
+            one = self.state == SMOOTH
+            first = np.isnan(self.steps[:, 1:]).all(axis=1) & one
+            up, down = self.up[:, 0], self.down[:, 0]
+            steep = np.fmax(np.abs(up), np.abs(down))
+            bend = np.where(steep > 0, np.square(up - down) / steep, 0.0)
+            value, step = np.where(first, up / 2 + down / 2, value), np.where(first, self.h, step)
+            truncation = np.where(first, bend, truncation)
+            rounding = np.where(first, CENTRAL * self.noise / self.h, rounding)
+        left, right = np.full(n, np.nan), np.full(n, np.nan)
+        broken = np.flatnonzero(np.isin(self.state, (KINK, JUMP)))
+        if broken.size:
+            left[broken], right[broken], truncation[broken], rounding[broken] = self._sides(broken)
+            value[broken] = left[broken] / 2 + right[broken] / 2
+        # what rounding within x alone makes of a gradient: that of a bend over a unit in x's last place
+        bend = np.abs(self.up[:, 0] - self.down[:, 0]) / self.h if n else rounding
+        rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(np.isfinite(bend), bend, 0.0)
+        kink, jump = self.state == KINK, self.state == JUMP
+        nonfinite = ~np.isfinite(value) & ~jump
+        truncation = np.where(np.isnan(truncation), np.inf, truncation)
+        return Slopes(value, truncation, rounding, left, right, kink, jump, nonfinite, step, self.noise)
+
+    def _sides(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
+        """The slopes of both sides and their errors; at a jump, one of them is infinite."""
+        steps, up, down = self._sorted(rows)
+        noise = ONE_SIDED * self.noise[rows, None] / steps
+        sides = [_extrapolated(steps, side, noise, power=1) for side in (down, up)]
+        (left, off_left, round_left, _), (right, off_right, round_right, _) = sides
+        jump = self.state[rows] == JUMP
+        breaks_left = jump & (np.abs(down[:, 0]) > np.abs(up[:, 0]))
+        breaks_right = jump & ~breaks_left
+        left = np.where(breaks_left, np.copysign(np.inf, down[:, 0]), left)
+        right = np.where(breaks_right, np.copysign(np.inf, up[:, 0]), right)
+        off_left, off_right = np.where(breaks_left, 0.0, off_left), np.where(breaks_right, 0.0, off_right)
+        return left, right, np.maximum(off_left, off_right), np.maximum(round_left, round_right)
+
+
+def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tuple[Array, Array, Array, Array]:
+    """Neville's table over ascending steps, errors in powers of the step: value, truncation, rounding, step."""
+    rows, n = slope.shape
+    best_value, best_error = np.full(rows, np.nan), np.full(rows, np.inf)
+    best_truncation, best_rounding, best_step = (np.full(rows, np.inf) for _ in range(3))
+
+    def offer(value: Array, truncation: Array, noise: Array, k: int) -> None:
+        nonlocal best_value, best_error, best_truncation, best_rounding, best_step
+        step, rounding = steps[:, k], noise
+        # what a shorter step says, but for its rounding, is nearer to the truth
+        for shorter in range(k):
+            truncation = truncation + np.fmax(np.abs(value - slope[:, shorter]) - SAFETY * own[:, shorter], 0.0)
+        error = truncation + rounding
+        better = error < best_error
+        best_value, best_error = np.where(better, value, best_value), np.where(better, error, best_error)
+        best_truncation = np.where(better, truncation, best_truncation)
+        best_rounding = np.where(better, rounding, best_rounding)
+        best_step = np.where(better, step, best_step)
+
+    own = rounding
+    table, noise = slope, rounding
+    for order in range(MAX_ORDER):
+        m = n - order - 1
+        if m < 1:
+            break
+        ratio = (steps[:, order + 1 :] / steps[:, :m]) ** power
+        near = steps[:, 1 : m + 1] / steps[:, :m]
+        fine, coarse = table[:, :m], table[:, 1 : m + 1]
+        change = np.abs(fine - coarse)
+        if order == 0:
+            for k in range(m):
+                offer(fine[:, k], change[:, k] / near[:, k], noise[:, k], k)
+        weight = 1 / (ratio - 1)
+        higher = fine + (fine - coarse) * weight
+        higher_noise = noise[:, :m] * (1 + weight) + noise[:, 1 : m + 1] * weight
+        for k in range(m):
+            error = np.fmax(np.abs(higher[:, k] - fine[:, k]), np.abs(higher[:, k] - coarse[:, k]) / near[:, k])
+            if order > 0:
+                offer(higher[:, k], error, higher_noise[:, k], k)
+        table, noise = higher, higher_noise
+    return best_value, best_truncation, best_rounding, best_step
+
+
+def _limits(
+    limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """The bounds of these elements in x's type, rounded inwards; without bounds the largest numbers of the type."""
+    largest = np.finfo(x.dtype).max
+    if limits is None:
+        return np.full(len(elements), -largest), np.full(len(elements), largest)
+    low, high = (side.reshape(-1)[elements].astype(x.dtype) for side in limits)
+    exact_low, exact_high = (side.reshape(-1)[elements] for side in limits)
+    low = np.where(low < exact_low, np.nextafter(low, np.inf, dtype=x.dtype), low)
+    high = np.where(high > exact_high, np.nextafter(high, -np.inf, dtype=x.dtype), high)
+    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
