@@ -37,6 +37,8 @@ def ratio_in_words(analytic: float, numerical: float, tolerance: float = 0.0) ->
         return "missing: it is 0"
     if abs(numerical) <= tolerance:
         return "should be about 0"
+    if not math.isfinite(numerical):
+        return "the slope has no bound"
     return _times(analytic / numerical)
 
 

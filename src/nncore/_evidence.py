@@ -60,6 +60,12 @@ class Evidence:
             outside = np.maximum(np.maximum(low - analytic, analytic - high), 0.0)
             return np.asarray(np.where(broken, outside, error))
 
+    def largest(self) -> float:
+        """The largest difference that is finite, where the function is not broken."""
+        numerical = np.abs(np.asarray(self.numerical, np.float64))
+        usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._sides()[0]
+        return float(numerical.max(initial=0.0, where=usable))
+
     def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
         """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
         with np.errstate(all="ignore"):
@@ -88,7 +94,7 @@ class Evidence:
         return kink | jump, np.where(jump, side, low), np.where(jump, side, high)
 
 
-def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0) -> NDArray[np.uint8]:
+def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: float = 0.0) -> NDArray[np.uint8]:
     """Give every element of a parameter its verdict; the first of these rules that applies decides.
 
     With u = 4 (truncation + rounding), the uncertainty of the difference, and
@@ -101,7 +107,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0) -> NDArr
     4. ``mismatch``: |analytic - numerical| is not within the tolerance.
     5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. An element
        that is below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the parameter's
-       largest element. So are two values of 0, where the function did not move at all.
+       largest element. So are two values of 0, where the function did not move at all, and two that are 0 to within u,
+       if u is at most rtol / 100 of the largest element of all parameters.
     6. ``ok``: everything else.
 
     Parameters
@@ -110,6 +117,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0) -> NDArr
         What was measured.
     rtol, atol : float
         Relative and absolute error that is forgiven beside the uncertainty of the difference, and that has to be seen.
+    among : float
+        The largest element of all parameters, if there are others.
 
     Returns
     -------
@@ -129,11 +138,11 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0) -> NDArr
     broken = kink | jump
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
-        numerical = np.abs(np.asarray(e.numerical, np.float64))
-        largest = numerical.max(initial=0.0, where=e.checked & finite & ~broken)
+        largest = e.largest()
         known = np.isfinite(e._sides()[1])
         within = e.error() <= e.tolerance(rtol, atol)
         immaterial = e.uncertainty() <= IMMATERIAL * rtol * largest
+        immaterial |= (e.size() <= e.uncertainty()) & (e.uncertainty() <= IMMATERIAL * rtol * among)
         equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (e.uncertainty() == 0))
     clear = e.resolved(rtol, atol) | immaterial | equal
     rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]

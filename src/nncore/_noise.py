@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from nncore._evaluation import Array, Evaluator
 
 POINTS = np.arange(1.0, 8.0)  # in units of the spacing; on one side of x, where there may be a kink or a jump
+TINIEST = 5e-324  # below, there are no numbers
 SMALLEST = 0.25  # of a unit in the last place of f: rounding to the nearest has a deviation of 0.29
-FIRST_BIT, COARSER, MORE_VARIED = 3, 8, 3  # powers of 2 in units of x's last place
+FIRST_BIT, COARSER = 3, 4  # powers of 2 in units of x's last place
+UNSEEN = 0.07  # of a change that a step 16 times shorter did not make: the deviation of a staircase between the two
 WIDEST = -10  # no point is further than 2**-10 of x
 AGREE = 4.0  # deviations of neighbouring orders within this factor are noise, not a trend
 
 
 def floor(fn: Evaluator, f0: Array) -> Array:
     """The rounding that every value of this type and size has at least."""
-    return SMALLEST * fn.eps * np.abs(f0)
+    return np.maximum(SMALLEST * fn.eps * np.abs(f0), TINIEST)
 
 
 def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array] | None = None) -> Array:
@@ -57,9 +59,10 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                 if bit == finest or len(row) == len(POINTS) and np.count_nonzero(np.diff(row, axis=0)) >= np.size(row) / 2:
                     break
                 # f does not see so short a step, or as a staircase
-                bit = min(bit + (COARSER if len(row) == 2 else MORE_VARIED), finest)
+                bit = min(bit + COARSER, finest)
             if np.isfinite(row).all():
-                return np.maximum(scatter(np.stack(row, axis=-1)), floor(fn, f0))
+                stairs = UNSEEN * np.abs(row[1] - row[0]) if bit > FIRST_BIT else 0.0
+                return np.maximum(np.maximum(scatter(np.stack(row, axis=-1)), stairs), floor(fn, f0))
     finally:
         fn.x[...] = x
     return floor(fn, f0)

@@ -32,17 +32,19 @@ SHORTEST = 16.0  # steps are this many units in the last place of x at least
 STEP = 2.0**-20  # of |x|, where nothing else is known
 WIDE_STEP = 2.0**-8  # of |x|: the longest step at first, and that of an element whose gradient should be 0
 SEEN = 2.0**17  # f should rise by this many times its noise over a first step
+COARSE = 8.0  # times the rounding of f(x): noise above has another cause
 SMALL_RISE = 1e-6  # of f itself
 STRAIGHT = 1e-3  # of the slope: a change of it across x that is no bend
 FINER = 8.0
 FINER_ROUNDS = 8
 LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
-LONGER_ROUNDS = 10
+LONGER_ROUNDS = 4
+RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
 MAX_ORDER = 4  # of extrapolation
 ROUNDED_X = 8.0
 IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
 
-OPEN, SMOOTH, KINK, JUMP, NOISY = range(5)
+OPEN, SMOOTH, KINK, JUMP, NOISY, DRIFTS = range(6)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Slopes:
     kink: Mask
     jump: Mask
     nonfinite: Mask
-    step: Array
     noise: Array
 
     @staticmethod
@@ -95,6 +96,7 @@ def slopes(
         search.first(largest)
         search.finer()
         search.longer()
+        search.drifted()
         search.measured_noise()
         return search.result()
 
@@ -122,8 +124,9 @@ class _Search:
         self.h = self._first_steps(typical) if h is None else np.full(n, h)
         self.steps = np.empty((n, 0))  # of each round; NaN where an element had none
         self.up, self.down = np.empty((n, 0)), np.empty((n, 0))  # slopes of the two sides
-        self.largest_value = np.full(n, abs(self.f0))
-        self.rows_of_first = np.arange(n)
+        self.size_of_f = np.empty((n, 0))  # the largest value of f there
+        self.settled = np.full((n, 3), np.nan)  # value, truncation, rounding of what shorter steps have settled
+        self.immaterial = 0.0
 
     def _first_steps(self, typical: float) -> Array:
         """Long enough for f to rise well above its noise, by the gradient that is expected; short beside x."""
@@ -133,9 +136,10 @@ class _Search:
         g = np.abs(self.expected)
         usual = float(np.median(g[g > 0])) if (g > 0).any() else 0.0
         seen = SEEN * self.noise / np.where(g > 0, g, usual if usual else np.inf)
-        own = np.where(g > 0, STEP, WIDE_STEP) * np.where(self.size > 0, self.size, typical)
-        # f itself hardly moves where it rises by no more than so many times its rounding: no step is too long then
-        most = np.where(SEEN * self.noise <= SMALL_RISE * abs(self.f0), np.fmax(most, seen), most)
+        own = np.where(g > 0, STEP * self.size, WIDE_STEP * np.where(self.size > 0, self.size, typical))
+        # f itself hardly moves where it rises by so many times its rounding: the usual gradient says how long that is
+        small_rise = SEEN * self.noise <= SMALL_RISE * abs(self.f0)
+        most = np.where(small_rise, np.fmax(most, SEEN * self.noise / (usual or np.inf)), most)
         steps = np.minimum(np.fmax(own, seen), most)
         result: Array = np.maximum(steps, self.shortest)
         return result
@@ -150,14 +154,18 @@ class _Search:
         values = self.fn.each(self.elements[rows], points)
         taken = (points.astype(self.wide) - x[:, None]).astype(np.float64)
         sides = np.where(inside & np.isfinite(values) & (taken != 0), (values - self.f0) / taken, np.nan)
-        column = np.full((len(self.x), 3), np.nan)
-        column[rows] = np.stack([h, sides[:, 0], sides[:, 1]], axis=1)
-        self.steps, self.up, self.down = (
-            np.concatenate([old, new[:, None]], axis=1)
-            for old, new in zip((self.steps, self.up, self.down), column.T, strict=True)
-        )
+        column = np.full((len(self.x), 4), np.nan)
         size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=1)
-        self.noise[rows] = np.maximum(self.noise[rows], _noise.SMALLEST * self.fn.eps * size)
+        column[rows] = np.stack([h, sides[:, 0], sides[:, 1], size], axis=1)
+        self.steps, self.up, self.down, self.size_of_f = (
+            np.concatenate([old, new[:, None]], axis=1)
+            for old, new in zip((self.steps, self.up, self.down, self.size_of_f), column.T, strict=True)
+        )
+
+    def roughness(self, rows: Any, size: Array) -> Array:
+        """The noise of f where it has values of this size."""
+        noise = self.noise[rows]
+        return np.maximum(noise[:, None] if size.ndim == 2 else noise, _noise.SMALLEST * self.fn.eps * size)
 
     def first(self, largest: float) -> None:
         """One central difference an element; who agrees with what is expected is done."""
@@ -171,19 +179,23 @@ class _Search:
         up, down = self.up[:, 0], self.down[:, 0]
         slope = up / 2 + down / 2
         gap, steep = np.abs(up - down), np.fmax(np.abs(up), np.abs(down))
-        rounding = CENTRAL * self.noise / self.h
+        noise = self.roughness(everybody, self.size_of_f[:, 0])
+        rounding = CENTRAL * noise / self.h
         uncertain = SAFETY * (rounding + np.square(gap) / steep)
         uncertain[steep == 0] = SAFETY * rounding[steep == 0]
         size = np.maximum(np.abs(slope), np.abs(self.expected))
         agrees = np.abs(slope - self.expected) <= self.rtol * size + uncertain
-        straight = gap <= np.fmax(STRAIGHT * steep, SAFETY * GAP * self.noise / self.h)
+        straight = gap <= np.fmax(STRAIGHT * steep, SAFETY * GAP * noise / self.h)
         resolved = uncertain <= self.rtol * size
         largest = max(largest, float(np.max(np.abs(slope), initial=0.0, where=np.isfinite(slope))))
         immaterial = uncertain <= IMMATERIAL * self.rtol * largest
-        equal = (up == 0) & (down == 0) & (self.expected == 0)
+        # a step that moves nothing tells little of an f that is coarser than its float type
+        coarse = self.noise > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
+        equal = (up == 0) & (down == 0) & (self.expected == 0) & ~coarse
         self.state[agrees & straight & (resolved | immaterial | equal)] = SMOOTH
-        hidden = SAFETY * rounding > self.rtol * size
-        self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial & straight] = NOISY
+        hidden = (SAFETY * rounding > self.rtol * size) & (straight | (size > uncertain))
+        self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial] = NOISY
+        self.immaterial = IMMATERIAL * self.rtol * largest
 
     def finer(self) -> None:
         """An eighth of the step at a time, until a bend, a kink or a jump is told or noise takes over."""
@@ -216,7 +228,7 @@ class _Search:
         slope, slope_before = up / 2 + down / 2, before[0] / 2 + before[1] / 2
         gap, gap_before = up - down, before[0] - before[1]
         steep = np.fmax(np.abs(up), np.abs(down))
-        noise = self.noise[rows]
+        noise = self.roughness(rows, self.size_of_f[rows, -1])
         rounding, gap_noise = CENTRAL * noise / h, SAFETY * GAP * noise / h
         size = np.abs(slope) if self.expected is None else np.fmax(np.abs(slope), np.abs(self.expected[rows]))
         insignificant = np.abs(gap) <= np.fmax(STRAIGHT * steep, gap_noise)
@@ -228,8 +240,11 @@ class _Search:
         told[(np.abs(gap) <= gap_noise) | ~np.isfinite(gap)] = OPEN
         told[(insignificant | shrinks) & converged] = SMOOTH
         hidden = SAFETY * rounding > (self.rtol * size if self.expected is not None else np.abs(slope - slope_before))
+        if self.expected is not None:
+            told[(told == SMOOTH) & hidden & (SAFETY * rounding > self.immaterial)] = NOISY
         told[(told != SMOOTH) & hidden & (np.abs(gap) <= 4 * gap_noise)] = NOISY
         # without an expectation the best is wanted: on until rounding is what is left
+        self.settled[rows] = np.stack([slope, np.abs(slope - slope_before) / FINER, rounding], axis=1)
         enough = np.ones(len(rows), bool) if self.expected is not None else np.abs(slope - slope_before) <= 4 * rounding
         return told, enough
 
@@ -239,20 +254,23 @@ class _Search:
         if self.expected is None:
             rows = np.arange(len(self.x))
             rows = rows[np.isin(self.state, (NOISY, OPEN, SMOOTH)) & self._noise_rules(rows)]
-        rows = rows[np.nansum(np.abs(self.up[rows]) + np.abs(self.down[rows]), axis=1) > 0]  # f does not depend on others
+        moves = np.nansum(np.abs(self.up[rows]) + np.abs(self.down[rows]), axis=1) > 0
+        coarse = self.noise[rows] > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
+        rows = rows[moves | coarse]
         if not rows.size:
             return
         slope = np.abs(self._best(rows)[0])
         if self.expected is not None:
             slope = np.fmax(slope, np.abs(self.expected[rows]))
         needed = SAFETY * CENTRAL * self.noise[rows] / (self.rtol * slope)
-        top = np.clip(32 * needed, 16 * self.h[rows], self.scale[rows])
-        top = np.where(np.isfinite(top), top, self.scale[rows])
+        top = np.clip(32 * needed, 16 * self.h[rows], np.maximum(self.scale[rows], 16 * self.h[rows]))
+        top = np.where(np.isfinite(needed), top, self.scale[rows])
         top = np.maximum(top, self.shortest[rows] * 2.0 ** (LADDER - 1))
         for k in range(LADDER):
             self.evaluate(rows, top / 2**k)
-        for _ in range(LONGER_ROUNDS):
-            go = self._noise_rules(rows)
+        for _ in range(LONGER_ROUNDS if self.expected is not None else 3 * LONGER_ROUNDS):
+            responds = np.fmax(np.abs(self.up[rows]), np.abs(self.down[rows])) * self.steps[rows]
+            go = self._noise_rules(rows) & (np.nanmax(responds, axis=1, initial=0.0) > RESPONDS * self.noise[rows])
             rows, top = rows[go], top[go] * 4
             if not rows.size:
                 break
@@ -266,6 +284,16 @@ class _Search:
         longest = np.nanmax(np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], np.nan), axis=1)
         result: Mask = (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
         return result
+
+    def drifted(self) -> None:
+        """Take back what was told of kinks and jumps if f(x) itself has changed by as much since the beginning."""
+        rows = np.flatnonzero(np.isin(self.state, (KINK, JUMP)))
+        if rows.size:
+            drift = abs(float(self.fn.call()) - self.f0)
+            steps, up, down, _ = self._sorted(rows)
+            drifts = (np.abs(up[:, 0] - down[:, 0]) * steps[:, 0] <= 2 * SAFETY * drift) & (drift > 0)
+            self.state[rows[drifts]] = DRIFTS
+            self.noise[rows[drifts]] = np.maximum(self.noise[rows[drifts]], SAFETY * drift / self.fn.n_evaluations)
 
     def measured_noise(self) -> None:
         """The noise by element, where that of the whole array leaves an element open or puts it in doubt."""
@@ -292,21 +320,23 @@ class _Search:
             noise = _noise.by_element(self.fn, np.asarray(self.f0), self.elements[rows], self.x[rows], step)
             self.noise[rows] = np.where(np.isfinite(noise), noise, self.noise[rows])
 
-    def _sorted(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array]:
-        """Steps in ascending order with the slopes of both sides; rounds that a row had no part in come last."""
+    def _sorted(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
+        """Steps in ascending order, the slopes of both sides, and f's noise; rounds without a row come last."""
         steps = np.where(np.isfinite(self.up[rows]) | np.isfinite(self.down[rows]), self.steps[rows], np.nan)
         order = np.argsort(steps, axis=1)
-        return tuple(np.take_along_axis(a, order, axis=1) for a in (steps, self.up[rows], self.down[rows]))  # type: ignore
+        noise = self.roughness(rows, self.size_of_f[rows])
+        steps, up, down, noise = (np.take_along_axis(a, order, 1) for a in (steps, self.up[rows], self.down[rows], noise))
+        return steps, up, down, noise
 
     def _best(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         """Slope, its two errors and its step: the entry of the extrapolation table with the smallest error."""
-        steps, up, down = self._sorted(rows)
+        steps, up, down, noise = self._sorted(rows)
         central = up / 2 + down / 2
-        found = _extrapolated(steps, central, CENTRAL * self.noise[rows, None] / steps, power=2)
+        found = _extrapolated(steps, central, CENTRAL * noise / steps, power=2)
         if not np.isfinite(central).any(axis=1).all():
             # f is finite, or may be taken, on one side only
             for side in (up, down):
-                one = _extrapolated(steps, side, ONE_SIDED * self.noise[rows, None] / steps, power=1)
+                one = _extrapolated(steps, side, ONE_SIDED * noise / steps, power=1)
                 found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore
         return found
 
@@ -314,21 +344,17 @@ class _Search:
         """What is known of every element."""
         n = len(self.x)
         rows = np.arange(n)
-        if self.steps.shape[1] == 1 or not n:
-            up, down, h = (a[:, 0] for a in (self.up, self.down, self.steps))
-            value, steep = up / 2 + down / 2, np.fmax(np.abs(up), np.abs(down))
-            truncation = np.where(steep > 0, np.square(up - down) / steep, 0.0)
-            rounding, step = CENTRAL * self.noise / h, h
-        else:
-            value, truncation, rounding, step = self._best(rows)
-            one = self.state == SMOOTH
-            first = np.isnan(self.steps[:, 1:]).all(axis=1) & one
-            up, down = self.up[:, 0], self.down[:, 0]
-            steep = np.fmax(np.abs(up), np.abs(down))
-            bend = np.where(steep > 0, np.square(up - down) / steep, 0.0)
-            value, step = np.where(first, up / 2 + down / 2, value), np.where(first, self.h, step)
-            truncation = np.where(first, bend, truncation)
-            rounding = np.where(first, CENTRAL * self.noise / self.h, rounding)
+        up, down = self.up[:, 0], self.down[:, 0]
+        steep = np.fmax(np.abs(up), np.abs(down))
+        first = [up / 2 + down / 2, np.where(steep > 0, np.square(up - down) / steep, 0.0), CENTRAL * self.noise / self.h]
+        if self.steps.shape[1] > 1:
+            once = np.isnan(self.steps[:, 1:]).all(axis=1)
+            settled = (self.state == SMOOTH) & (self.expected is not None)
+            first = [
+                np.where(once, a, np.where(settled, b, c))
+                for a, b, c in zip(first, self.settled.T, self._best(rows), strict=False)
+            ]
+        value, truncation, rounding = first
         left, right = np.full(n, np.nan), np.full(n, np.nan)
         broken = np.flatnonzero(np.isin(self.state, (KINK, JUMP)))
         if broken.size:
@@ -340,12 +366,12 @@ class _Search:
         kink, jump = self.state == KINK, self.state == JUMP
         nonfinite = ~np.isfinite(value) & ~jump
         truncation = np.where(np.isnan(truncation), np.inf, truncation)
-        return Slopes(value, truncation, rounding, left, right, kink, jump, nonfinite, step, self.noise)
+        return Slopes(value, truncation, rounding, left, right, kink, jump, nonfinite, self.noise)
 
     def _sides(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         """The slopes of both sides and their errors; at a jump, one of them is infinite."""
-        steps, up, down = self._sorted(rows)
-        noise = ONE_SIDED * self.noise[rows, None] / steps
+        steps, up, down, noise = self._sorted(rows)
+        noise = ONE_SIDED * noise / steps
         sides = [_extrapolated(steps, side, noise, power=1) for side in (down, up)]
         (left, off_left, round_left, _), (right, off_right, round_right, _) = sides
         jump = self.state[rows] == JUMP
@@ -386,6 +412,8 @@ def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tu
         near = steps[:, 1 : m + 1] / steps[:, :m]
         fine, coarse = table[:, :m], table[:, 1 : m + 1]
         change = np.abs(fine - coarse)
+        # that of the next longer steps, as it shrinks from them to these: two values may agree by chance
+        change[:, :-1] = np.fmax(change[:, :-1], change[:, 1:] / near[:, :-1] ** (power * (order + 1)))
         if order == 0:
             for k in range(m):
                 offer(fine[:, k], change[:, k] / near[:, k], noise[:, k], k)
@@ -393,7 +421,7 @@ def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tu
         higher = fine + (fine - coarse) * weight
         higher_noise = noise[:, :m] * (1 + weight) + noise[:, 1 : m + 1] * weight
         for k in range(m):
-            error = np.fmax(np.abs(higher[:, k] - fine[:, k]), np.abs(higher[:, k] - coarse[:, k]) / near[:, k])
+            error = np.fmax(change[:, k] * weight[:, k], np.abs(higher[:, k] - coarse[:, k]) / near[:, k])
             if order > 0:
                 offer(higher[:, k], error, higher_noise[:, k], k)
         table, noise = higher, higher_noise

@@ -146,7 +146,8 @@ class GradientReport:
         self.numerical = {name: e.numerical for name, e in evidence.items()}
         self.error = {name: e.error() for name, e in evidence.items()}
         self.tolerance = {name: e.tolerance(rtol, atol) for name, e in evidence.items()}
-        self._codes = {name: judge(e, rtol=rtol, atol=atol) for name, e in evidence.items()}
+        among = max((e.largest() for e in evidence.values()), default=0.0)
+        self._codes = {name: judge(e, rtol=rtol, atol=atol, among=among) for name, e in evidence.items()}
         self._fatal = {MISMATCH, NONFINITE} | ({KINK, JUMP} if kinks == "fail" else set())
         counts = {name: self._count(codes) for name, codes in self._codes.items()}
         totals = sum(counts.values(), np.zeros(len(VERDICTS), np.intp))
