@@ -177,7 +177,7 @@ def _array(
     typical = typical_size(np.asarray(fn.x))
     with np.errstate(all="ignore"):
         noise = float(_noise.measure(fn, f0, typical, limits)) if level is None else level * fn.eps * abs(float(f0))
-    parts, largest = [], 0.0
+    parts, largest = [], (0.0, 0.0)
     for first in range(0, max(1, elements.size), ROWS):
         block = elements[first : first + ROWS]
         part = slopes(
@@ -185,7 +185,8 @@ def _array(
             largest=largest,
         )  # fmt: skip
         finite = np.isfinite(part.value)
-        largest = max(largest, float(np.abs(part.value).max(initial=0.0, where=finite)))
+        sizes = np.abs(part.value), np.abs(part.value) * part.size
+        largest = tuple(max(old, float(a.max(initial=0.0, where=finite))) for old, a in zip(largest, sizes, strict=True))  # type: ignore[assignment]
         parts.append(part)
     return Slopes.joined(parts), noise, fn.n_evaluations
 
@@ -193,7 +194,7 @@ def _array(
 def _evidence(analytic: Array, found: Slopes, elements: NDArray[np.intp]) -> Evidence:
     """What was found, spread over the array when only some elements were asked for."""
     names = ("truncation", "rounding", "kink", "nonfinite", "jump", "left", "right")
-    fields = {name: getattr(found, name) for name in names} | {"numerical": found.value}
+    fields = {name: getattr(found, name) for name in names} | {"numerical": found.value, "weight": found.size}
     checked = np.zeros(analytic.size, bool)
     checked[elements] = True
     for name, part in fields.items():

@@ -23,7 +23,8 @@ class Evidence:
     analytic is the gradient under test and numerical the difference, with truncation and rounding the estimates of its
     two errors. kink and jump mark elements where the function has no derivative, with left and right the slopes of the
     two sides there (NaN: not known; an infinite one: the side where it jumps), nonfinite those where it has no finite
-    value, checked those that were evaluated at all.
+    value, checked those that were evaluated at all. weight is the size of the parameter's elements where they differ in
+    their units: a slope then matters by what it makes of that.
     """
 
     analytic: Array
@@ -36,6 +37,7 @@ class Evidence:
     jump: NDArray[np.bool_] | None = None
     left: Array | None = None
     right: Array | None = None
+    weight: Array | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,11 +62,21 @@ class Evidence:
             outside = np.maximum(np.maximum(low - analytic, analytic - high), 0.0)
             return np.asarray(np.where(broken, outside, error))
 
-    def largest(self) -> float:
-        """The largest difference that is finite, where the function is not broken."""
+    def largest(self, weighted: bool = False) -> float:
+        """The largest difference that is finite, where the function is not broken; weighted: by the element's size."""
         numerical = np.abs(np.asarray(self.numerical, np.float64))
         usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._sides()[0]
-        return float(numerical.max(initial=0.0, where=usable))
+        usable &= ~(self.uncertainty() > numerical)
+        sizes = numerical * self.weight if weighted and self.weight is not None else numerical
+        return float(sizes.max(initial=0.0, where=usable))
+
+    def immaterial(self, part: float) -> NDArray[np.bool_]:
+        """Where what the uncertainty can hide is at most this part of the largest element, also by their sizes."""
+        u = self.uncertainty()
+        small = u <= part * self.largest()
+        if self.weight is not None:
+            small &= u * self.weight <= part * self.largest(weighted=True)
+        return np.asarray(small)
 
     def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
         """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
@@ -138,10 +150,9 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
     broken = kink | jump
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
-        largest = e.largest()
         known = np.isfinite(e._sides()[1])
         within = e.error() <= e.tolerance(rtol, atol)
-        immaterial = e.uncertainty() <= IMMATERIAL * rtol * largest
+        immaterial = e.immaterial(IMMATERIAL * rtol)
         immaterial |= (e.size() <= e.uncertainty()) & (e.uncertainty() <= IMMATERIAL * rtol * among)
         equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (e.uncertainty() == 0))
     clear = e.resolved(rtol, atol) | immaterial | equal

@@ -64,6 +64,7 @@ class Slopes:
     jump: Mask
     nonfinite: Mask
     noise: Array
+    size: Array  # of the element, or the typical one where it is 0
 
     @staticmethod
     def joined(parts: "Sequence[Slopes]") -> "Slopes":
@@ -82,14 +83,14 @@ def slopes(
     typical: float,
     h: float | None = None,
     limits: tuple[Array, Array] | None = None,
-    largest: float = 0.0,
+    largest: tuple[float, float] = (0.0, 0.0),
 ) -> Slopes:
     """Return the derivatives of f by these elements of fn.x, in C order.
 
     expected: the gradient under test, for these elements; without it every element is followed until noise takes
     over. noise: of f, as a standard deviation; rtol: the relative error that is to be seen; typical: the size of an x
     that is 0; h: the first step, if it is not to be chosen; limits: numbers or arrays of x's shape that f is never
-    evaluated beyond; largest: the largest slope of the array, if known.
+    evaluated beyond; largest: the largest slope of the array, and the largest times its element's size, if known.
     """
     with np.errstate(all="ignore"):
         search = _Search(fn, f0, elements, expected, noise, rtol, typical, h, limits)
@@ -126,7 +127,7 @@ class _Search:
         self.up, self.down = np.empty((n, 0)), np.empty((n, 0))  # slopes of the two sides
         self.size_of_f = np.empty((n, 0))  # the largest value of f there
         self.settled = np.full((n, 3), np.nan)  # value, truncation, rounding of what shorter steps have settled
-        self.immaterial = 0.0
+        self.matters = [0.0, 0.0]  # the smallest slope that does, and by the size of its element
 
     def _first_steps(self, typical: float) -> Array:
         """Long enough for f to rise well above its noise, by the gradient that is expected; short beside x."""
@@ -137,12 +138,16 @@ class _Search:
         usual = float(np.median(g[g > 0])) if (g > 0).any() else 0.0
         seen = SEEN * self.noise / np.where(g > 0, g, usual if usual else np.inf)
         own = np.where(g > 0, STEP * self.size, WIDE_STEP * np.where(self.size > 0, self.size, typical))
-        # f itself hardly moves where it rises by so many times its rounding: the usual gradient says how long that is
+        # f itself hardly moves where it rises by so many times its rounding: the largest gradient says how long that is
         small_rise = SEEN * self.noise <= SMALL_RISE * abs(self.f0)
-        most = np.where(small_rise, np.fmax(most, SEEN * self.noise / (usual or np.inf)), most)
+        most = np.where(small_rise, np.fmax(most, SEEN * self.noise / (float(g.max(initial=0.0)) or np.inf)), most)
         steps = np.minimum(np.fmax(own, seen), most)
         result: Array = np.maximum(steps, self.shortest)
         return result
+
+    def scale_of_x(self) -> Array:
+        """The size of every element, of those that are 0 the typical one."""
+        return np.where(self.size > 0, self.size, self.scale)
 
     def evaluate(self, rows: NDArray[np.intp], h: Array) -> None:
         """Add a round: the slopes of both sides over these steps of these rows."""
@@ -167,7 +172,7 @@ class _Search:
         noise = self.noise[rows]
         return np.maximum(noise[:, None] if size.ndim == 2 else noise, _noise.SMALLEST * self.fn.eps * size)
 
-    def first(self, largest: float) -> None:
+    def first(self, largest: tuple[float, float]) -> None:
         """One central difference an element; who agrees with what is expected is done."""
         everybody = np.arange(len(self.x))
         if not everybody.size:
@@ -187,15 +192,23 @@ class _Search:
         agrees = np.abs(slope - self.expected) <= self.rtol * size + uncertain
         straight = gap <= np.fmax(STRAIGHT * steep, SAFETY * GAP * noise / self.h)
         resolved = uncertain <= self.rtol * size
-        largest = max(largest, float(np.max(np.abs(slope), initial=0.0, where=np.isfinite(slope))))
-        immaterial = uncertain <= IMMATERIAL * self.rtol * largest
+        known = np.isfinite(slope) & ~(uncertain > np.abs(slope))
+        self.matters = [
+            IMMATERIAL * self.rtol * max(least, float(np.max(np.abs(slope) * weight, initial=0.0, where=known)))
+            for least, weight in zip(largest, (1.0, self.scale_of_x()), strict=True)
+        ]
+        immaterial = self.is_immaterial(everybody, uncertain)
         # a step that moves nothing tells little of an f that is coarser than its float type
         coarse = self.noise > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
         equal = (up == 0) & (down == 0) & (self.expected == 0) & ~coarse
         self.state[agrees & straight & (resolved | immaterial | equal)] = SMOOTH
         hidden = (SAFETY * rounding > self.rtol * size) & (straight | (size > uncertain))
         self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial] = NOISY
-        self.immaterial = IMMATERIAL * self.rtol * largest
+
+    def is_immaterial(self, rows: NDArray[np.intp], uncertain: Array) -> Mask:
+        """Where what the uncertainty can hide is too small to matter, also by the size of the element."""
+        result: Mask = (uncertain <= self.matters[0]) & (uncertain * self.scale_of_x()[rows] <= self.matters[1])
+        return result
 
     def finer(self) -> None:
         """An eighth of the step at a time, until a bend, a kink or a jump is told or noise takes over."""
@@ -231,7 +244,7 @@ class _Search:
         noise = self.roughness(rows, self.size_of_f[rows, -1])
         rounding, gap_noise = CENTRAL * noise / h, SAFETY * GAP * noise / h
         size = np.abs(slope) if self.expected is None else np.fmax(np.abs(slope), np.abs(self.expected[rows]))
-        insignificant = np.abs(gap) <= np.fmax(STRAIGHT * steep, gap_noise)
+        insignificant = np.abs(gap) <= np.fmax(self.rtol / 2 * steep, gap_noise)
         shrinks = np.abs(gap - gap_before / FINER) <= 0.3 * np.abs(gap_before) / FINER + gap_noise
         converged = np.abs(slope - slope_before) <= self.rtol * size / 2 + SAFETY * rounding
         told = np.full(len(rows), OPEN, np.int8)
@@ -241,7 +254,7 @@ class _Search:
         told[(insignificant | shrinks) & converged] = SMOOTH
         hidden = SAFETY * rounding > (self.rtol * size if self.expected is not None else np.abs(slope - slope_before))
         if self.expected is not None:
-            told[(told == SMOOTH) & hidden & (SAFETY * rounding > self.immaterial)] = NOISY
+            told[(told == SMOOTH) & hidden & ~self.is_immaterial(rows, SAFETY * rounding)] = NOISY
         told[(told != SMOOTH) & hidden & (np.abs(gap) <= 4 * gap_noise)] = NOISY
         # without an expectation the best is wanted: on until rounding is what is left
         self.settled[rows] = np.stack([slope, np.abs(slope - slope_before) / FINER, rounding], axis=1)
@@ -361,12 +374,13 @@ class _Search:
             left[broken], right[broken], truncation[broken], rounding[broken] = self._sides(broken)
             value[broken] = left[broken] / 2 + right[broken] / 2
         # what rounding within x alone makes of a gradient: that of a bend over a unit in x's last place
-        bend = np.abs(self.up[:, 0] - self.down[:, 0]) / self.h if n else rounding
+        bend = np.abs(self.up - self.down) / self.steps
+        bend = np.min(np.where(np.isfinite(bend), bend, np.inf), axis=1, initial=np.inf)
         rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(np.isfinite(bend), bend, 0.0)
         kink, jump = self.state == KINK, self.state == JUMP
         nonfinite = ~np.isfinite(value) & ~jump
         truncation = np.where(np.isnan(truncation), np.inf, truncation)
-        return Slopes(value, truncation, rounding, left, right, kink, jump, nonfinite, self.noise)
+        return Slopes(value, truncation, rounding, left, right, kink, jump, nonfinite, self.noise, self.scale_of_x())
 
     def _sides(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         """The slopes of both sides and their errors; at a jump, one of them is infinite."""
@@ -379,7 +393,8 @@ class _Search:
         breaks_right = jump & ~breaks_left
         left = np.where(breaks_left, np.copysign(np.inf, down[:, 0]), left)
         right = np.where(breaks_right, np.copysign(np.inf, up[:, 0]), right)
-        off_left, off_right = np.where(breaks_left, 0.0, off_left), np.where(breaks_right, 0.0, off_right)
+        off_left, round_left = (np.where(breaks_left, 0.0, a) for a in (off_left, round_left))
+        off_right, round_right = (np.where(breaks_right, 0.0, a) for a in (off_right, round_right))
         return left, right, np.maximum(off_left, off_right), np.maximum(round_left, round_right)
 
 
