@@ -169,7 +169,7 @@ def quadratic_form(rng):
         x,
         g,
         length=1 + np.abs(x),
-        noise=EPS * (np.linalg.norm(d * x * x) + np.linalg.norm(b * x) + 1),
+        noise=2 * EPS * (np.linalg.norm(d * x * x) + np.linalg.norm(b * x) + 1),
         other=[g - b, 2 * d * x + b, d * x + b],
     )
 
@@ -183,7 +183,7 @@ def rosenbrock(rng):
     g[1:] += 200 * (x[1:] - x[:-1] ** 2)
     wrong = g.copy()
     wrong[1:] -= 200 * (x[1:] - x[:-1] ** 2)
-    noise = EPS * (300 + np.linalg.norm(100 * (x[1:] - x[:-1] ** 2) ** 2))
+    noise = 3 * EPS * (300 + np.linalg.norm(100 * (x[1:] - x[:-1] ** 2) ** 2))
     return Instance(
         lambda z: (100 * (z[1:] - z[:-1] ** 2) ** 2 + (1 - z[:-1]) ** 2).sum(), x, g, noise=noise, other=[wrong]
     )
@@ -290,7 +290,7 @@ def attention(rng):
         lambda z: (c * (softmax(z["Q"] @ z["K"].T / root) @ z["V"])).sum(),
         {"Q": q, "K": k, "V": v},
         g,
-        noise=4 * EPS * n * np.linalg.norm(c) * (np.linalg.norm(v) + 1),
+        noise=EPS * n * np.linalg.norm(c) * (np.linalg.norm(v) + 1),
         length=root / (1 + np.abs(q).max() + np.abs(k).max()),
         other=[no_scale, no_centre, {"Q": g["K"], "K": g["Q"], "V": g["V"]}],
     )
@@ -418,7 +418,7 @@ def convolution(rng):
         return (np.tanh(total) ** 2).sum()
 
     flipped = {"signal": ds, "kernel": g["kernel"][::-1]}
-    return Instance(f, {"signal": s, "kernel": w}, g, noise=EPS * (2 + m**0.5), length=0.3, other=[flipped])
+    return Instance(f, {"signal": s, "kernel": w}, g, noise=EPS * (2 + m), length=0.3, other=[flipped])
 
 
 @family
@@ -446,7 +446,7 @@ def recurrent(rng):
         return {"W": dw, "b": db}
 
     return Instance(
-        f, {"W": w, "b": b}, back(0), noise=8 * EPS * n * steps**0.5, length=0.05, other=[back(steps - 1), back(1)]
+        f, {"W": w, "b": b}, back(0), noise=EPS * n * steps**0.5, length=0.05, other=[back(steps - 1), back(1)]
     )
 
 

@@ -76,7 +76,7 @@ def relative_noise(rng):
         x,
         scale * grad(x),
         f=lambda z: float(f"{scale * float(f(z)):.{digits}e}"),
-        noise=scale * 10 * value * 10.0**-digits,
+        noise=scale * value * 10.0**-digits,
         length=0.5,
     )
 
@@ -341,7 +341,7 @@ def tiny_values(rng):
         lambda z: L(unit) * (np.sin(z) + z).sum(),
         x,
         unit * (np.cos(x) + 1),
-        noise=5e-324 + EPS * unit * n,
+        noise=1e-323 + EPS * unit * n,
         length=0.5,
     )
 
@@ -361,7 +361,7 @@ def linear(rng):
     c = decades(rng, -2, 2, n)
     x = decades(rng, -3, 3, n)
     return Instance(
-        lambda z: (c * z).sum(), x, c, noise=EPS * np.linalg.norm(c * x), length=np.abs(x).max(), other=[c * x, c / n]
+        lambda z: (c * z).sum(), x, c, noise=2 * EPS * np.linalg.norm(c * x), length=np.abs(x).max(), other=[c * x, c / n]
     )
 
 
@@ -379,7 +379,7 @@ def even_at_zero(rng):
         lambda z: (a * np.cos(b * z)).sum() + (z**4).sum() + offset,
         x,
         g,
-        noise=EPS * (offset + np.sqrt(n) + 1),
+        noise=EPS * (offset + 2 * n + (x**4).sum()),
         length=0.5,
         zero_matters=float(np.abs(a * b).max()),
         other=[-a * b * np.cos(b * x)],

@@ -37,7 +37,7 @@ def separable(rng, x, joint, left, right, bend, chosen, plain_slope):
         high=sides[1] + np.abs(bend * d) * near,
         kink=d == 0,
         length=np.where(d == 0, 0.5, np.minimum(np.abs(d), 0.5)),
-        noise=EPS * (np.linalg.norm(g * x) + 1),
+        noise=2 * EPS * (np.linalg.norm(g * x) + 1),
         other=[other, np.where(near, other, g)],
     )
 

@@ -40,12 +40,13 @@ from dataclasses import dataclass, field
 
 import families_algebra
 import families_numbers
+import families_programs
 import families_rough
 import numpy as np
 from gradient_instances import FAMILIES, Instance, flat, make, shaped, wrong_gradients
 
 __all__ = ["FAMILIES", "PLAIN", "Score", "make", "play", "tournament"]
-MODULES = (families_algebra, families_numbers, families_rough)  # importing them registers their families
+MODULES = (families_algebra, families_numbers, families_rough, families_programs)  # importing them registers their families
 
 # Smooth, of ordinary scale: two evaluations an element should do.
 PLAIN = (
@@ -202,7 +203,7 @@ def table(scores: dict[str, Score], listed: int = 6) -> str:
         f"right ones refused: {len(everything.trials['refused'])} of {everything.right}, "
         f"wrong ones missed (ok, kink, blind): {missed} of {everything.wrong}"
     )
-    for column in ("refused", *MISSES, "broken"):
+    for column in ("refused", *MISSES, "passed", "broken"):
         for name, score in scores.items():
             trials = [trial.removeprefix(name + " ") for trial in score.trials[column]]
             if trials:

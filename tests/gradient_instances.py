@@ -25,7 +25,7 @@ EPS32 = np.finfo(np.float32).eps
 MATERIAL = 0.999e-3  # 1.001 in floating point is a little less than 1e-3 off
 FAIR = 10.0  # noise / length times this is within reach of an extrapolated difference
 COMFORTABLE = 30.0  # and this one within reach of a checker that keeps a margin
-HARD = 100.0  # below this one it takes more than a plain difference
+HARD = 1000.0  # below this one it takes more than a plain difference of two values
 RESOLUTION = 1e-4  # what a checker has to resolve by default, relative to the element
 NEGLIGIBLE = 1e-6  # of the largest element: an unresolvable rest of this size may be called ok
 
@@ -305,6 +305,46 @@ def wrong_gradients(instance: Instance, count: int = 2) -> list[tuple[str, np.nd
         wrong[rng.integers(wrong.size)] = rng.choice([-1.0, 1.0]) * (instance.largest or 1.0)
         found.append(("not_zero", wrong))
     return found
+
+
+# ---- What can be known? The best difference of somebody who knows noise and length.
+
+
+def informed_difference(instance: Instance, i: int) -> tuple[float, float]:
+    """Element i by extrapolated differences of f itself, with a bound of its error: what a checker may be asked for."""
+    best = (np.nan, np.inf)
+    for sides in ((1, -1), (1, 0), (-1, 0)):
+        ratio = 4 if 0 not in sides else 2  # errors of even powers of the step cancel between two sides
+        before: list[float] = []
+        for level in range(10):
+            step = instance.length[i] / 2 / 2**level
+            (a, at), (b, start) = (_moved(instance, i, side * step) for side in sides)
+            if not np.isfinite([a, b]).all():
+                before = []
+                continue
+            row = [(a - b) / (at - start)]
+            for order, previous in enumerate(before[:4], 1):
+                row.append(row[-1] + (row[-1] - previous) / (ratio**order - 1))
+                spread = max(abs(row[-1] - row[-2]), abs(row[-1] - previous))
+                error = 2 * spread + 2 * ratio * instance.noise / step
+                if error < best[1]:
+                    best = (row[-1], error)
+            before = row
+        if np.isfinite(best[1]):
+            break
+    return best
+
+
+def _moved(instance: Instance, i: int, step: float) -> tuple[float, float]:
+    """f with one element moved, and where it came to lie (x may be float32)."""
+    values = flat(instance.x)
+    values[i] += step
+    x = shaped(values, instance.x)
+    if isinstance(x, dict):
+        x = {name: part.astype(instance.x[name].dtype) for name, part in x.items()}
+    else:
+        x = x.astype(instance.x.dtype)
+    return float(instance.f(x)), float(flat(x)[i])
 
 
 # ---- Is the right gradient right? Verified without the closed form.

