@@ -27,7 +27,9 @@ def separable(rng, x, joint, left, right, bend, chosen, plain_slope):
 
     def f(z):
         away = z - joint
-        return (left * np.minimum(away, 0) + right * np.maximum(away, 0) + bend * away * away / 2 + plain_slope * z).sum()
+        return (
+            left * np.minimum(away, 0) + right * np.maximum(away, 0) + bend * away * away / 2 + plain_slope * z
+        ).sum()
 
     return Instance(
         f,
@@ -167,7 +169,7 @@ def max_pool(rng):
         kink=distance == 0,
         length=np.where(distance == 0, 0.5, np.minimum(distance, 0.5)),
         noise=EPS * (1 + np.linalg.norm(w * top**2) + np.linalg.norm(w * top)),
-        other=[wrong, g * (x == x.max(1, keepdims=True)) + 0 * g + np.broadcast_to(slope[:, None] / width, x.shape)],
+        other=[wrong, np.broadcast_to(slope[:, None] / width, x.shape)],
     )
 
 
@@ -199,9 +201,16 @@ def robust_losses(rng):
             return np.where(away < delta, away * away / 2, delta * (away - delta / 2)).sum()
 
         return Instance(
-            f, x, g, low=g - np.minimum(0.05, joint + 0.01), high=g + np.minimum(0.05, joint + 0.01),
-            length=length, noise=EPS * (n + 1), other=[r, np.sign(r) * delta], reach=np.minimum(joint, 0.5),
-        )  # fmt: skip
+            f,
+            x,
+            g,
+            low=g - np.minimum(0.05, joint + 0.01),
+            high=g + np.minimum(0.05, joint + 0.01),
+            length=length,
+            noise=EPS * (n + 1),
+            other=[r, np.sign(r) * delta],
+            reach=np.minimum(joint, 0.5),
+        )
     tube = 0.125
     return separable(rng, y + tube + d, y + tube, np.zeros(n), np.ones(n), np.zeros(n), rng.choice([0.0, 1.0]), 0.0)
 
@@ -458,14 +467,12 @@ def chosen_branch(rng):
     g[pick] += 6 * a[pick] * x[pick]
     distance = x[pick] - x
     distance[pick] = gap
-    return Instance(
-        smooth, x, g, f=f, length=np.minimum(distance, 0.5), noise=EPS * (20 + np.sqrt(n)), other=[base]
-    )
+    return Instance(smooth, x, g, f=f, length=np.minimum(distance, 0.5), noise=EPS * (20 + np.sqrt(n)), other=[base])
 
 
 @family
 def seam(rng):
-    """A formula for small arguments beside one for large ones that do not quite meet, as in hand-written special cases."""
+    """A formula for small arguments beside one for large ones that do not quite meet: hand-written special cases."""
     n = size(rng, 1, 80)
     cut = 10.0 ** rng.uniform(-3, -1)
     x = cut * (1 + rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-3, -0.5, n))

@@ -1,4 +1,4 @@
-"""A tournament of gradients: families of functions with right and wrong gradients, and how a gradient check does on them.
+"""A tournament of gradients: families of functions with right and wrong ones, and how a gradient check does on them.
 
     python tests/gradient_families.py                      the table, 16 instances a family
     python tests/gradient_families.py --seeds 4            fewer
@@ -39,14 +39,21 @@ import warnings
 from dataclasses import dataclass, field
 
 import families_algebra
-import families_numbers
+import families_domains
+import families_networks
+import families_noise
 import families_programs
 import families_rough
+import families_scales
+import families_shapes
 import numpy as np
 from gradient_instances import FAMILIES, Instance, flat, make, shaped, wrong_gradients
 
 __all__ = ["FAMILIES", "PLAIN", "Score", "make", "play", "tournament"]
-MODULES = (families_algebra, families_numbers, families_rough, families_programs)  # importing them registers their families
+MODULES = (  # importing them registers their families
+    *(families_algebra, families_networks, families_noise, families_scales),
+    *(families_domains, families_rough, families_programs, families_shapes),
+)
 
 # Smooth, of ordinary scale: two evaluations an element should do.
 PLAIN = (

@@ -163,9 +163,7 @@ def test_a_checker_that_knows_has_no_faults():
             words = np.where(wrong, "mismatch", "ok")
             names = shaped(wrong, x) if isinstance(x, dict) else {"x": wrong}
             ends = np.cumsum([np.size(part) for part in names.values()])[:-1]
-            return SimpleNamespace(
-                passed=not wrong.any(), verdict=dict(zip(names, np.split(words, ends), strict=True))
-            )
+            return SimpleNamespace(passed=not wrong.any(), verdict=dict(zip(names, np.split(words, ends), strict=True)))
 
         return checker
 
@@ -205,7 +203,9 @@ def noise_ratios(instance):
     def error(x):
         with np.errstate(all="ignore"):
             x = flat(shaped(x, instance.x))
-            return float(instance.f(shaped(x, instance.x)) - instance.smooth(shaped(x.astype(np.longdouble), instance.x)))
+            return float(
+                instance.f(shaped(x, instance.x)) - instance.smooth(shaped(x.astype(np.longdouble), instance.x))
+            )
 
     rng, ratios = generator(instance.name, instance.seed, stream=4), []
     x = flat(instance.x)
