@@ -40,6 +40,7 @@ def separable(rng, x, joint, left, right, bend, chosen, plain_slope):
         kink=d == 0,
         length=np.where(d == 0, 0.5, np.minimum(np.abs(d), 0.5)),
         noise=2 * EPS * (np.linalg.norm(g * x) + 1),
+        zero_matters=float(np.abs(right - left).max()),
         other=[other, np.where(near, other, g)],
     )
 
@@ -100,7 +101,7 @@ def support_vectors(rng):
     y = rng.choice([-1.0, 1.0], n)
     m = rng.normal(size=n)
     close = rng.random(n) < 0.5
-    m[close] = np.where(rng.random(close.sum()) < 0.5, 0.0, decades(rng, -8, -2, close.sum()))
+    m[close] = np.where(rng.random(close.sum()) < rng.choice([0, 0.3]), 0.0, decades(rng, -8, -2, close.sum()))
     offset = m + y * (a @ x)  # margins of dyadic numbers: those of 0 are exact
     m = (offset.astype(L) - y * (a @ x)).astype(float)
     ridge = rng.choice([0.0, 0.1])
@@ -266,6 +267,7 @@ def total_variation(rng):
         kink=count > 0,
         length=0.1,
         noise=EPS * (1 + np.abs(np.diff(x)).sum() + (x * x).sum()),
+        zero_matters=1.0,
         other=[g, wrong + x / 2, g + x / 2 + 1.2 * count],
     )
 

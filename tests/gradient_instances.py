@@ -86,6 +86,7 @@ class Instance:
 
     def __post_init__(self) -> None:
         smooth = self.smooth
+        self.exact = self.f is None
         if self.f is None:
             self.f = lambda x: float(smooth(x))
         self.right = flat(self.right)
@@ -380,7 +381,7 @@ def derivative(instance: Instance, i: int) -> tuple[float, float]:
         table = row
     values[i] = start
     scale = abs(sides[0]) + np.linalg.norm(instance.right * flat(instance.x))
-    noise = 100 * np.finfo(dtype).eps * (scale + instance.noise / EPS) if long else 3 * instance.noise
+    noise = 100 * np.finfo(dtype).eps * (scale + instance.exact * instance.noise / EPS) if long else 3 * instance.noise
     return float(table[-1]), float(noise / step)
 
 

@@ -45,7 +45,6 @@ def test_unresolved_is_said_seldom(scores):
     """A checker that could not tell anything would pass the two bars above."""
     everything = total(scores)
     assert len(everything.trials["noise"]) <= 0.05 * everything.wrong, "\n" + table(scores)
-    assert len(everything.trials["may"]) <= 0.05 * everything.right, "\n" + table(scores)
 
 
 def test_smooth_functions_cost_two_evaluations_an_element():
@@ -67,7 +66,7 @@ def test_right_gradients_are_right(name):
     """By complex step, or by extrapolation in long double: without the closed form, and without the checker."""
     for seed in SEEDS:
         instance = make(name, seed)
-        defined = np.nonzero(~instance.free & ~instance.kink & (instance.reach > 0))[0]
+        defined = np.nonzero(~instance.kink & (instance.reach > 0))[0]
         rng = generator(name, seed, stream=2)
         for i in rng.choice(defined, min(5, defined.size), replace=False):
             with np.errstate(all="ignore"):
@@ -78,7 +77,7 @@ def test_right_gradients_are_right(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_kinks_have_the_slopes_they_are_said_to_have(name):
-    """At a kink the one-sided difference quotients lie between low and high, and reach both."""
+    """At a kink the one-sided difference quotients lie between low and high, and the right value between them."""
     for seed in SEEDS:
         instance = make(name, seed)
         kinks = np.nonzero(instance.kink)[0]
@@ -86,8 +85,9 @@ def test_kinks_have_the_slopes_they_are_said_to_have(name):
         for i in rng.choice(kinks, min(5, kinks.size), replace=False):
             slopes = one_sided(instance, i)
             size = max(abs(instance.low[i]), abs(instance.high[i]))
-            assert instance.low[i] - 1e-4 * size <= min(slopes), (name, seed, int(i), slopes)
-            assert max(slopes) <= instance.high[i] + 1e-4 * size, (name, seed, int(i), slopes)
+            ordered = [instance.low[i], min(slopes), instance.right[i], max(slopes), instance.high[i]]
+            assert (np.diff(ordered) >= -1e-6 * size).all(), (name, seed, int(i), ordered)
+            assert max(slopes) - min(slopes) > 1e-3 * size, (name, seed, int(i), ordered)
 
 
 def one_sided(instance, i):
@@ -143,7 +143,7 @@ def pretend(verdict, passed):
 
 
 def test_checkers_that_do_not_look_are_seen_through():
-    seeds = range(2)
+    seeds = range(2 if ALL else 1)
     believing = total(tournament(seeds, checker=pretend("ok", True)))
     assert not believing.trials["refused"]
     assert len(believing.missed()) >= 0.95 * believing.wrong  # the others are beyond reach and small
@@ -156,20 +156,43 @@ def test_checkers_that_do_not_look_are_seen_through():
     assert len(excusing.trials["kink"]) >= 0.8 * excusing.wrong
 
 
-def test_a_checker_that_knows_has_no_faults():
-    def checker_of(instance):
-        def checker(f, x, gradient):
-            wrong = instance.material(flat(gradient))
-            words = np.where(wrong, "mismatch", "ok")
-            names = shaped(wrong, x) if isinstance(x, dict) else {"x": wrong}
-            ends = np.cumsum([np.size(part) for part in names.values()])[:-1]
-            return SimpleNamespace(passed=not wrong.any(), verdict=dict(zip(names, np.split(words, ends), strict=True)))
+def knowing(instance):
+    """A checker that knows noise, lengths and kinks of the instance, but has only values of f for the rest."""
+    with np.errstate(all="ignore"):
+        found = [informed_difference(instance, i) for i in range(instance.right.size)]
+    value, error = np.array(found).T
 
-        return checker
+    def checker(f, x, gradient):
+        given = flat(gradient)
+        wrong = np.abs(given - value) > error + 1e-4 * np.maximum(np.abs(given), np.abs(value))
+        largest = np.abs(value[~instance.kink]).max(initial=0)
+        resolved = (error <= 3e-4 * np.abs(value)) | (given == value) | (error <= 1e-6 * largest)
+        words = np.select([wrong, resolved], ["mismatch", "ok"], "noise")
+        words = np.where(instance.kink, np.where(instance.outside(given), "mismatch", "kink"), words)
+        words = np.where(instance.free, "jump", words)
+        unseen = np.mean(words == "noise") > 0.5
+        return SimpleNamespace(passed=not unseen and set(words) <= {"ok", "kink", "noise"}, verdict=named(words, x))
 
+    return checker
+
+
+def named(words, x):
+    """Words by the name of the array, as a report has them."""
+    if not isinstance(x, dict):
+        return {"x": words}
+    return dict(zip(x, np.split(words, np.cumsum([np.size(part) for part in x.values()])[:-1]), strict=True))
+
+
+def test_the_bars_are_within_reach():
+    """No bar asks for more than differences can tell somebody who knows the function's noise and scales."""
+    scores = {}
     for name in FAMILIES:
-        score = play(name, 0, checker_of(make(name, 0)))
-        assert not any(score.trials.values()), name
+        for seed in range(4 if ALL else 1):
+            scores[f"{name} {seed}"] = play(name, seed, knowing(make(name, seed)))
+    everything = total(scores)
+    assert len(everything.trials["refused"]) <= 0.003 * everything.right, "\n" + table(scores)
+    assert len(everything.missed()) <= 0.003 * everything.wrong, "\n" + table(scores)
+    assert len(everything.trials["noise"]) <= 0.02 * everything.wrong, "\n" + table(scores)
 
 
 def test_a_changed_x_and_an_exception_are_seen():
