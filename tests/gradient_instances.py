@@ -380,8 +380,8 @@ def derivative(instance: Instance, i: int) -> tuple[float, float]:
             row.append(row[-1] + (row[-1] - previous) / (4**order - 1))
         table = row
     values[i] = start
-    scale = abs(sides[0]) + np.linalg.norm(instance.right * flat(instance.x))
-    noise = 100 * np.finfo(dtype).eps * (scale + instance.exact * instance.noise / EPS) if long else 3 * instance.noise
+    scale = abs(sides[0]) + np.abs(instance.right * flat(instance.x)).max()
+    noise = 30 * np.finfo(dtype).eps * (scale + instance.exact * instance.noise / EPS) if long else 3 * instance.noise
     return float(table[-1]), float(noise / step)
 
 
