@@ -188,7 +188,7 @@ def rosenbrock(rng):
     g[1:] += 200 * (x[1:] - x[:-1] ** 2)
     wrong = g.copy()
     wrong[1:] -= 200 * (x[1:] - x[:-1] ** 2)
-    noise = 3 * EPS * (300 + np.linalg.norm(100 * (x[1:] - x[:-1] ** 2) ** 2))
+    noise = 5 * EPS * (300 + np.linalg.norm(100 * (x[1:] - x[:-1] ** 2) ** 2))
     return Instance(
         lambda z: (100 * (z[1:] - z[:-1] ** 2) ** 2 + (1 - z[:-1]) ** 2).sum(), x, g, noise=noise, other=[wrong]
     )

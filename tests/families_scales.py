@@ -140,7 +140,7 @@ def tiny_values(rng):
         lambda z: L(unit) * (np.sin(z) + z).sum(),
         x,
         unit * (np.cos(x) + 1),
-        noise=1e-323 + EPS * unit * n,
+        noise=2e-323 + EPS * unit * n,
         length=0.5,
     )
 
