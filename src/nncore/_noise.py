@@ -70,9 +70,14 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
 
 
 def by_element(fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, step: Array) -> Array:
-    """Return the noise of f where one element moves, a row each: seven evaluations an element at multiples of step."""
+    """Return the noise of f where one element moves, a row each: seven evaluations an element at multiples of step.
+
+    NaN where f is not finite, or stands still on most of the way.
+    """
     values = fn.each(elements, (x[:, None] + POINTS * step[:, None]).astype(x.dtype))
-    return np.where(np.isfinite(values).all(axis=1), np.maximum(scatter(values), floor(fn, f0)), np.nan)
+    varied = np.count_nonzero(np.diff(values, axis=1), axis=1) >= len(POINTS) / 2
+    tells = varied & np.isfinite(values).all(axis=1)
+    return np.where(tells, np.maximum(scatter(values), floor(fn, f0)), np.nan)
 
 
 def scatter(row: Array) -> Array:

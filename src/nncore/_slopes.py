@@ -42,6 +42,7 @@ LONGER_ROUNDS = 4
 RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
 MAX_ORDER = 4  # of extrapolation
 ROUNDED_X = 8.0
+LUCKY = 16.0
 IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
 
 OPEN, SMOOTH, KINK, JUMP, NOISY, DRIFTS = range(6)
@@ -137,7 +138,9 @@ class _Search:
         g = np.abs(self.expected)
         usual = float(np.median(g[g > 0])) if (g > 0).any() else 0.0
         seen = SEEN * self.noise / np.where(g > 0, g, usual if usual else np.inf)
-        own = np.where(g > 0, STEP * self.size, WIDE_STEP * np.where(self.size > 0, self.size, typical))
+        sized = np.where(self.size > 0, self.size, typical)
+        # an x of 0 has no size of its own: f's noise has to say how long a step is, unless f has none either
+        own = np.where(g == 0, WIDE_STEP * sized, STEP * (self.size if self.f0 else sized))
         # f itself hardly moves where it rises by so many times its rounding: the largest gradient says how long that is
         small_rise = SEEN * self.noise <= SMALL_RISE * abs(self.f0)
         most = np.where(small_rise, np.fmax(most, SEEN * self.noise / (float(g.max(initial=0.0)) or np.inf)), most)
@@ -331,6 +334,7 @@ class _Search:
         rows, step = rows[inside], step[inside]
         if rows.size:
             noise = _noise.by_element(self.fn, np.asarray(self.f0), self.elements[rows], self.x[rows], step)
+            noise = np.maximum(noise, self.noise[rows] / LUCKY)  # seven values may lie on a line by chance
             self.noise[rows] = np.where(np.isfinite(noise), noise, self.noise[rows])
 
     def _sorted(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
