@@ -174,7 +174,10 @@ def test_agrees_with_scipy(lib, rng):
     x = rng.normal(size=50)
     theirs = approx_fprime(x, lambda v: lib.rosenbrock(v.size, v.ctypes.data_as(DOUBLES)))
     ours, error = numerical_gradient(lib.rosenbrock, x, method="forward", return_error=True)
-    assert np.all(np.abs(ours - theirs) <= 4 * error)
+    assert np.all(np.abs(ours - rosen_der(x)) <= error)
+    # half the curvature times a step of 1.5e-8, and rounding over it, theirs and ours
+    curvature = np.abs(np.diag(rosen_hess(x))) * np.maximum(1, np.abs(x))
+    assert np.all(np.abs(ours - theirs) <= 2e-8 * curvature + 8 * np.finfo(float).eps * rosen(x) / 1.5e-8)
 
 
 def test_other_layouts_and_types(lib, rng):

@@ -61,9 +61,7 @@ def check_network(
     probe = _Probe(net, rows, targets, weights, n_threads, max_memory, rounding)
     found = probe.measured(tested, step, wanted)
     probe.refine(found, rtol, atol)
-    evidence = {
-        name: Evidence(**{field: views[name] for field, views in _by_name(net, found).items()}) for name in net.params
-    }
+    evidence = _by_name(net, found)
     return GradientReport(
         evidence, n_evaluations=probe.n_evaluations, seconds=time.perf_counter() - started, mode=mode,
         values=dict(net.params), noise_level={name: float(np.max(view, initial=0.0)) for name, view in net._named(probe.noise).items()},
@@ -71,9 +69,10 @@ def check_network(
     )  # fmt: skip
 
 
-def _by_name(net: NeuralNetwork, found: Evidence) -> dict[str, dict[str, Array]]:
-    """Every field of the evidence as views by parameter name."""
-    return {field: net._named(values) for field, values in vars(found).items()}
+def _by_name(net: NeuralNetwork, found: Evidence) -> dict[str, Evidence]:
+    """The evidence of every parameter, as views."""
+    fields = {field: net._named(values) for field, values in vars(found).items() if values is not None}
+    return {name: Evidence(**{field: views[name] for field, views in fields.items()}) for name in net.params}
 
 
 class _Probe:
@@ -135,6 +134,13 @@ class _Probe:
                 largest = max(largest, float(view.flat[0]))
         self.rounding = largest or self.rounding
 
+    def _codes(self, found: Evidence, rtol: float, atol: float) -> NDArray[np.uint8]:
+        """The verdicts so far, in one vector."""
+        codes = np.zeros(self.net.n_params, np.uint8)
+        for view, evidence in zip(self.net._named(codes).values(), _by_name(self.net, found).values(), strict=True):
+            view[...] = judge(evidence, rtol=rtol, atol=atol)
+        return codes
+
     def refine(self, found: Evidence, rtol: float, atol: float) -> None:
         """Look again, in place, at parameters near a kink with shorter steps, at those below rounding with longer ones.
 
@@ -157,7 +163,7 @@ class _Probe:
             upper, _ = self.slopes(h * last, kink.astype(np.uint8), one_sided=True)
             found.right[kink] = upper[kink]
             found.left[kink] = (2 * found.numerical - upper)[kink]
-        near = (judge(found, rtol=rtol, atol=atol) == MISMATCH) & ~kink
+        near = (self._codes(found, rtol, atol) == MISMATCH) & ~kink
         near &= found.error() <= NEAR * found.tolerance(rtol, atol)
         if near.any():
             # some parameters have more rounding than others: their own differences over two steps tell
@@ -165,7 +171,7 @@ class _Probe:
             apart = np.abs(again - found.numerical)[near]
             found.rounding[near] = np.maximum(found.rounding[near], apart)
             found.numerical[near] += (again - found.numerical)[near] / 2
-        unresolved = np.isin(judge(found, rtol=rtol, atol=atol), (UNRESOLVED, MISMATCH)) & ~kink
+        unresolved = np.isin(self._codes(found, rtol, atol), (UNRESOLVED, MISMATCH)) & ~kink
         unresolved &= found.error() <= NEAR * found.tolerance(rtol, atol)
         if unresolved.any():
             truncation = np.empty(self.net.n_params)

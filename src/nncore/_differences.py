@@ -74,18 +74,21 @@ def differences(
     limits = _checks.bounds(bounds, fn.x, name)
     wanted = np.arange(fn.x.size) if elements is None else np.asarray(elements, dtype=np.intp)
     shape = fn.x.shape if elements is None else wanted.shape
-    f0 = fn.start() if fn.x.size or arrays else np.zeros(())
-    result = _Result(wanted.size, f0.shape)
-    short = scheme.kind in TWO_POINTS and elements is None and not (diagnose or arrays or limits)
-    if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in _checks.FLOATS and fn.x.dtype.isnative:
-        _fill_by_two_points(fn, f0, scheme, result)
-    elif wanted.size:
-        with np.errstate(all="ignore"):
-            plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays, finer)
-            # points, values and what is made of them: about 16 numbers a point
-            rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
-            for first in range(0, wanted.size, rows):
-                plan.fill(wanted[first : first + rows], result, first)
+    with fn.watched() as watch:
+        f0 = fn.start() if fn.x.size or arrays else np.zeros(())
+        watch.look("f")
+        result = _Result(wanted.size, f0.shape)
+        short = scheme.kind in TWO_POINTS and elements is None and not (diagnose or arrays or limits)
+        if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in _checks.FLOATS and fn.x.dtype.isnative:
+            _fill_by_two_points(fn, f0, scheme, result)
+        elif wanted.size:
+            with np.errstate(all="ignore"):
+                plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays, finer)
+                # points, values and what is made of them: about 16 numbers a point
+                rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
+                for first in range(0, wanted.size, rows):
+                    plan.fill(wanted[first : first + rows], result, first)
+        watch.look("f")
     return result.differences((*shape, *f0.shape), shape, fn.n_evaluations)
 
 
@@ -274,41 +277,3 @@ def _within(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]
     high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
     largest = np.finfo(x.dtype).max
     return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
-
-
-def second_differences(f: Any, x: Any, h: float | None, *, noise: float, **how: Any) -> Array:
-    """The matrix of second derivatives of f by the elements of x in C order, symmetric to the last bit."""
-    scheme = scheme_of("central", 2, h, noise)
-    fn = evaluator(f, x, **how)
-    n = fn.x.size
-    hessian = np.empty((n, n))
-    if n == 0:
-        return hessian
-    f0 = fn.start()
-    with np.errstate(all="ignore"):
-        base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
-        error = max(fn.eps, float(np.finfo(base.dtype).eps)) * scheme.noise
-        size = np.maximum(np.abs(base).astype(np.float64), typical_size(fn, f0, error, None, scheme))
-        step = np.full(n, scheme.h) if scheme.h else relative_step(error, 1 / 4) * size
-        points = (base[:, None] + np.array([1.0, -1.0]) * step[:, None]).astype(base.dtype)
-        t = (points.astype(np.result_type(base.dtype, np.float64)) - base[:, None]).astype(np.float64)
-        width = t[:, 0] - t[:, 1]
-        rise = fn.each(np.arange(n), points) - f0
-        hessian[np.diag_indices(n)] = 2 * (rise[:, 0] / t[:, 0] - rise[:, 1] / t[:, 1]) / width
-        for i in range(n - 1):
-            later = np.arange(i + 1, n)
-            up, down = (_with(fn, i, point, later, points[later]) for point in points[i])
-            hessian[i, later] = ((up[:, 0] - up[:, 1]) - (down[:, 0] - down[:, 1])) / (width[i] * width[later])
-            hessian[later, i] = hessian[i, later]
-    hessian[(width == 0) | (width == 0)[:, None]] = 0.0  # a step that vanished, as everywhere
-    return hessian
-
-
-def _with(fn: Evaluator, i: int, point: Any, elements: NDArray[np.intp], points: Array) -> Array:
-    """Values at these points while element i is moved too."""
-    original = fn.x.flat[i]
-    try:
-        fn.x.flat[i] = point
-        return fn.each(elements, points)
-    finally:
-        fn.x.flat[i] = original

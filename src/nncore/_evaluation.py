@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nncore import _callbacks, _checks, _threads
 from nncore._dispatch import numdiff
+from nncore._watch import Watched
 
 Array = NDArray[Any]
 MAX_MEMORY = 64 << 20
@@ -37,6 +38,10 @@ class Evaluator(ABC):
     @abstractmethod
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+
+    def watched(self) -> Watched:
+        """The arrays that f could change."""
+        return Watched({})
 
     def start(self) -> Array:
         """f(x), which must be finite; fixes what later values must look like."""
@@ -64,6 +69,13 @@ class PythonFunction(Evaluator):
     def __init__(self, f: Callable[[Any], Any], argument: Any, key: Any = None, name: str = "x", arrays: bool = False):
         self.f, self.argument, self.key, self.name, self.arrays = f, argument, key, name, arrays
         self.x = argument if key is None else argument[key]
+
+    def watched(self) -> Watched:
+        """The arrays that f is called with."""
+        if isinstance(self.argument, np.ndarray):
+            return Watched({self.name: self.argument})
+        keys = self.argument if isinstance(self.argument, dict) else range(len(self.argument))
+        return Watched({f"x[{k!r}]": self.argument[k] for k in keys if isinstance(self.argument[k], np.ndarray)})
 
     def call(self) -> Array:
         """f at self.x as it is now."""

@@ -43,6 +43,7 @@ RESPONDS = 16.0  # times its noise: an f that rises by less over the longest ste
 MAX_ORDER = 4  # of extrapolation
 ROUNDED_X = 8.0
 LUCKY = 16.0
+ARRAY_STEPS = 7
 IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
 
 OPEN, SMOOTH, KINK, JUMP, NOISY, DRIFTS = range(6)
@@ -286,7 +287,8 @@ class _Search:
             self.evaluate(rows, top / 2**k)
         for _ in range(LONGER_ROUNDS if self.expected is not None else 3 * LONGER_ROUNDS):
             responds = np.fmax(np.abs(self.up[rows]), np.abs(self.down[rows])) * self.steps[rows]
-            go = self._noise_rules(rows) & (np.nanmax(responds, axis=1, initial=0.0) > RESPONDS * self.noise[rows])
+            responds = np.where(np.isfinite(responds), responds, 0.0).max(axis=1)
+            go = self._noise_rules(rows) & (responds > RESPONDS * self.noise[rows])
             rows, top = rows[go], top[go] * 4
             if not rows.size:
                 break
@@ -297,7 +299,7 @@ class _Search:
         value, truncation, rounding, step = self._best(rows)
         size = np.abs(value) if self.expected is None else np.fmax(np.abs(value), np.abs(self.expected[rows]))
         goal = self.rtol * size
-        longest = np.nanmax(np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], np.nan), axis=1)
+        longest = np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], 0.0).max(axis=1)
         result: Mask = (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
         return result
 
@@ -380,6 +382,7 @@ class _Search:
         # what rounding within x alone makes of a gradient: that of a bend over a unit in x's last place
         bend = np.abs(self.up - self.down) / self.steps
         bend = np.min(np.where(np.isfinite(bend), bend, np.inf), axis=1, initial=np.inf)
+        bend[broken] = 0.0
         rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(np.isfinite(bend), bend, 0.0)
         kink, jump = self.state == KINK, self.state == JUMP
         nonfinite = ~np.isfinite(value) & ~jump
@@ -400,6 +403,30 @@ class _Search:
         off_left, round_left = (np.where(breaks_left, 0.0, a) for a in (off_left, round_left))
         off_right, round_right = (np.where(breaks_right, 0.0, a) for a in (off_right, round_right))
         return left, right, np.maximum(off_left, off_right), np.maximum(round_left, round_right)
+
+
+def array_slopes(fn: Evaluator, f0: Array, elements: NDArray[np.intp], noise: Array, typical: float) -> tuple[Array, Array]:
+    """Return the derivatives of every number that f returns by these elements, and their errors.
+
+    Both have the shape (len(elements), *f0.shape); noise has that of f0. Fourteen evaluations an element.
+    """
+    base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)[elements]
+    wide: Any = np.result_type(base.dtype, np.float64)
+    size = np.where(base == 0, typical, np.abs(base)).astype(np.float64)
+    steps = size[:, None] / FINER ** np.arange(ARRAY_STEPS, 0, -1)
+    with np.errstate(all="ignore"):
+        x = base[:, None].astype(wide)
+        points = np.concatenate([x + steps, x - steps], axis=1).astype(base.dtype)
+        taken = (points.astype(wide) - x).astype(np.float64)
+        rise = (fn.each(elements, points) - f0).reshape(len(base), 2, ARRAY_STEPS, -1)
+        sides = rise / taken.reshape(len(base), 2, ARRAY_STEPS, 1)
+        central = np.moveaxis(sides[:, 0] / 2 + sides[:, 1] / 2, 1, 2).reshape(-1, ARRAY_STEPS)
+        many = np.repeat(steps, max(1, f0.size), axis=0)
+        rough = np.maximum(noise, _noise.SMALLEST * fn.eps * np.abs(f0)).reshape(1, -1, 1)
+        rounding = np.broadcast_to(CENTRAL * rough, (len(base), max(1, f0.size), 1)).reshape(-1, 1) / many
+        value, truncation, rounding, _ = _extrapolated(many, central, rounding, power=2)
+    shape = (len(base), *f0.shape)
+    return value.reshape(shape), (SAFETY * (truncation + rounding)).reshape(shape)
 
 
 def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tuple[Array, Array, Array, Array]:

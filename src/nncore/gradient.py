@@ -4,16 +4,38 @@ Source: S. Saito, Deep Learning from Scratch, chapter 4; step sizes: W. Press et
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
-from nncore._differences import Differences, differences, second_differences
-from nncore._evaluation import MAX_MEMORY, rebuilt
+from nncore import _noise
+from nncore._differences import differences
+from nncore._directions import typical_size
+from nncore._evaluation import MAX_MEMORY, evaluator, rebuilt
+from nncore._second import second_differences
+from nncore._slopes import SAFETY, array_slopes, slopes
 
 Array = NDArray[Any]
+GOAL = 1e-6  # relative error at which a slope is known well enough
+
+
+@dataclass(frozen=True)
+class GradientInfo:
+    """How far to trust a numerical gradient; the fields have the form of x where x is a container.
+
+    error : the estimated error of each element, which holds in 95 of 100 cases: truncation, and the noise of f.
+    kink : where the slopes of the two sides differ, or f jumps; the gradient is then half their sum.
+    noise : of f around x, measured, as a standard deviation.
+    n_evaluations : of f, in all.
+    """
+
+    error: Any
+    kink: Any
+    noise: Any
+    n_evaluations: int
 
 
 def numerical_diff(f: Callable[[float], float], x: float, h: float = 1e-4, method: str = "central") -> float:
@@ -64,6 +86,7 @@ def numerical_gradient(
     n_threads: int = 1,
     max_memory: int = MAX_MEMORY,
     return_error: bool = False,
+    full_output: bool = False,
 ) -> Any:
     """Return the gradient of f at x, one element at a time.
 
@@ -101,16 +124,18 @@ def numerical_gradient(
         Threads that share the evaluations of a C function. Same result to the last bit.
     max_memory : int
         Bytes that a stack, and the points of one block of elements, may take.
-    return_error : bool
-        Also return an estimate of the error of each element, truncation and rounding, for which f is evaluated at
-        four points an element at least.
+    return_error, full_output : bool
+        Also return the estimated error of each element, or a `GradientInfo` with it. Steps are then chosen by element,
+        by its size, the noise of f, which is measured, and where f bends: some ten evaluations an element, 70 at most.
 
     Returns
     -------
     grad : ndarray, or a container like x
         Shape and float type of x. Differences are divided by the step that rounding left.
     error : ndarray, or a container like x
-        Only with return_error.
+        Only with return_error; it holds in 95 of 100 cases.
+    info : GradientInfo
+        Only with full_output.
 
     Raises
     ------
@@ -132,26 +157,70 @@ def numerical_gradient(
     """
     settings: dict[str, Any] = {
         "h": h, "method": method, "order": order, "noise": noise, "bounds": bounds, "vectorized": vectorized,
-        "n_jobs": n_jobs, "n_threads": n_threads, "max_memory": max_memory, "diagnose": return_error,
+        "n_jobs": n_jobs, "n_threads": n_threads, "max_memory": max_memory,
     }  # fmt: skip
-    if isinstance(x, np.ndarray) or not isinstance(x, (dict, list, tuple)):
-        return _gradient_and_error(differences(f, x, **settings), x, return_error)
-    keys = _checks.array_keys(x, "x")
-    # all arrays are looked at before any work is done
+    one = isinstance(x, np.ndarray) or not isinstance(x, (dict, list, tuple))
+    keys = [None] if one else _checks.array_keys(x, "x")
+    if not one:
+        # all arrays are looked at before any work is done
+        arrays = [(f"x[{key!r}]", x[key]) for key in keys]
+        for name, array in arrays:
+            _checks.perturbable(array, name, in_place=not vectorized)
+        _checks.separate(arrays)
+    detailed = return_error or full_output
+    parts = []
     for key in keys:
-        _checks.perturbable(x[key], f"x[{key!r}]", in_place=not vectorized)
-    parts = [
-        _gradient_and_error(differences(f, x, key=key, name=f"x[{key!r}]", **settings), x[key], return_error)
-        for key in keys
-    ]
-    if return_error:
-        return _like(x, [grad for grad, _ in parts]), _like(x, [error for _, error in parts])
-    return _like(x, parts)
+        named = {} if one else {"key": key, "name": f"x[{key!r}]"}
+        found = differences(f, x, **named, **settings) if not detailed or method != "central" or h or order != 2 else None
+        parts.append(_detailed(f, x, found, named, settings) if detailed else found)
+    grads = [found.value.astype((x if one else x[key]).dtype.newbyteorder("="), copy=False) for found, key in zip(parts, keys, strict=True)]
+    grad = grads[0] if one else _like(x, grads)
+    if not detailed:
+        return grad
+    error, kink, level = (
+        items[0] if one else _like(x, items)
+        for items in ([p.error for p in parts], [p.kink for p in parts], [p.noise for p in parts])
+    )
+    return (grad, GradientInfo(error, kink, level, sum(p.n_evaluations for p in parts))) if full_output else (grad, error)
 
 
-def _gradient_and_error(found: Differences, x: Array, return_error: bool) -> Any:
-    grad = found.value.astype(x.dtype.newbyteorder("="), copy=False)
-    return (grad, found.truncation + found.rounding) if return_error else grad
+@dataclass(frozen=True)
+class _Detailed:
+    """The gradient by one array with what GradientInfo says of it."""
+
+    value: Array
+    error: Array
+    kink: NDArray[np.bool_]
+    noise: float
+    n_evaluations: int
+
+
+def _detailed(f: Any, x: Any, found: Any, named: dict[str, Any], settings: dict[str, Any]) -> _Detailed:
+    """Slopes with steps chosen by element; found: those of the method asked for, whose error is how far they are off."""
+    how = {key: settings[key] for key in ("vectorized", "n_jobs", "n_threads", "max_memory")}
+    fn = evaluator(f, x, named.get("key"), name=named.get("name", "x"), **how)
+    limits = _checks.bounds(settings["bounds"], fn.x, named.get("name", "x"))
+    if not fn.x.size:
+        return _Detailed(np.empty(fn.x.shape), np.empty(fn.x.shape), np.empty(fn.x.shape, bool), 0.0, 0)
+    with fn.watched() as watch, np.errstate(all="ignore"):
+        f0 = fn.start()
+        watch.look("f")
+        typical = typical_size(np.asarray(fn.x))
+        given = settings["noise"] != 1.0
+        level = settings["noise"] * fn.eps * abs(float(f0)) if given else float(_noise.measure(fn, f0, typical, limits))
+        best = slopes(fn, f0, np.arange(fn.x.size), noise=level, rtol=GOAL, typical=typical, limits=limits)
+        watch.look("f")
+    broken = best.kink | best.jump
+    error = SAFETY * (best.truncation + best.rounding) + np.where(broken, np.abs(best.right - best.left) / 2, 0.0)
+    value, evaluations = best.value, fn.n_evaluations
+    if found is not None:
+        value, evaluations = found.value.reshape(-1), evaluations + found.n_evaluations
+        error = np.abs(value - best.value) + error
+        if settings["method"] == "complex":
+            error = np.ravel(found.rounding + found.truncation) if not settings["h"] else error
+    error = np.where(np.isfinite(value), error, np.inf)
+    shape = fn.x.shape
+    return _Detailed(value.reshape(shape), error.reshape(shape), broken.reshape(shape), level, evaluations)
 
 
 def _like(container: Any, items: list[Any]) -> Any:
@@ -172,7 +241,8 @@ def numerical_jacobian(
     bounds: Any = None,
     n_jobs: int | None = None,
     max_memory: int = MAX_MEMORY,
-) -> Array:
+    full_output: bool = False,
+) -> Any:
     """Return the derivatives of every number that f returns by every element of x.
 
     Parameters
@@ -184,11 +254,15 @@ def numerical_jacobian(
         Any shape and layout; changed in place and restored, as by `numerical_gradient`.
     h, method, order, vectorized, noise, bounds, n_jobs, max_memory
         As for `numerical_gradient`.
+    full_output : bool
+        Also return the estimated errors, for which f is evaluated at fourteen points an element.
 
     Returns
     -------
-    ndarray of shape (*f_shape, *x.shape)
+    jacobian : ndarray of shape (*f_shape, *x.shape)
         In x's float type.
+    error : ndarray of its shape
+        Only with full_output; it holds in 95 of 100 cases.
 
     Raises
     ------
@@ -206,9 +280,25 @@ def numerical_jacobian(
         f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
         max_memory=max_memory, arrays=True,
     )  # fmt: skip
+    jacobian = _outputs_first(found.value, x).astype(x.dtype.newbyteorder("="), copy=False)
+    if not full_output:
+        return jacobian
+    fn = evaluator(f, x, arrays=True, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
+    with fn.watched(), np.errstate(all="ignore"):
+        f0 = fn.start()
+        typical = typical_size(x)
+        level = _noise.measure(fn, f0, typical) if noise == 1.0 else noise * fn.eps * np.abs(f0)
+        best, error = array_slopes(fn, f0, np.arange(x.size), level, typical)
+        shape = (*x.shape, *f0.shape)
+        error = error.reshape(shape) + np.abs(found.value - best.reshape(shape))
+    return jacobian, _outputs_first(error, x)
+
+
+def _outputs_first(derivatives: Array, x: Array) -> Array:
+    """(*x.shape, *f_shape) as (*f_shape, *x.shape)."""
     axes = range(x.ndim)
-    jacobian = np.moveaxis(found.value, axes, [found.value.ndim - x.ndim + axis for axis in axes])
-    return np.ascontiguousarray(jacobian, dtype=x.dtype.newbyteorder("="))
+    ends = [derivatives.ndim - x.ndim + axis for axis in axes]
+    return np.ascontiguousarray(np.moveaxis(derivatives, axes, ends))
 
 
 def numerical_hessian(
@@ -217,28 +307,35 @@ def numerical_hessian(
     h: float | None = None,
     *,
     vectorized: bool = False,
-    noise: float = 1.0,
+    noise: float | None = None,
     n_jobs: int | None = None,
     n_threads: int = 1,
     max_memory: int = MAX_MEMORY,
-) -> Array:
+    full_output: bool = False,
+) -> Any:
     """Return the second derivatives of f at x by central differences of f; symmetric to the last bit.
 
     Parameters
     ----------
     f : callable or C function
-        Returns one number, as for `numerical_gradient`. It is evaluated 2 n**2 + 1 times for n elements.
+        Returns one number, as for `numerical_gradient`. It is evaluated some 4 n**2 + 20 n times for n elements.
     x : ndarray of float
         Any shape and layout; changed in place and restored.
     h : float, optional
-        Step, the same for every element. By default (noise * eps)**(1/4), to the next power of 2, times max(1, abs(x)).
-    vectorized, noise, n_jobs, n_threads, max_memory
+        Step, the same for every element; by default chosen for each, by its size and the noise of f.
+    noise : float, optional
+        The noise of f in units of the rounding of f(x); by default it is measured.
+    vectorized, n_jobs, n_threads, max_memory
         As for `numerical_gradient`.
+    full_output : bool
+        Also return the estimated errors.
 
     Returns
     -------
-    ndarray of shape (*x.shape, *x.shape)
+    hessian : ndarray of shape (*x.shape, *x.shape)
         In x's float type.
+    error : ndarray of its shape
+        Only with full_output; it holds in 95 of 100 cases.
 
     Raises
     ------
@@ -252,10 +349,11 @@ def numerical_hessian(
     array([[8., 6.],
            [6., 0.]])
     """
-    found = second_differences(
-        f, x, h, vectorized=vectorized, noise=noise, n_jobs=n_jobs, n_threads=n_threads, max_memory=max_memory
+    found, error = second_differences(
+        f, x, h, noise=noise, vectorized=vectorized, n_jobs=n_jobs, n_threads=n_threads, max_memory=max_memory
     )
-    return found.reshape(x.shape + x.shape).astype(x.dtype.newbyteorder("="), copy=False)
+    hessian = found.reshape(x.shape + x.shape).astype(x.dtype.newbyteorder("="), copy=False)
+    return (hessian, error.reshape(hessian.shape)) if full_output else hessian
 
 
 def gradient_descent(
