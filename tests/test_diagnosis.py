@@ -111,7 +111,11 @@ ARRANGEMENTS = {
     "rolled in memory": ((4, 5), lambda g: np.roll(g, 1), "x is shifted by one element in memory"),
     "rows swapped": ((5, 3), lambda g: taken(g, 0, [0, 3, 2, 1, 4]), "rows 1 and 3 of x are swapped"),
     "columns swapped": ((5, 4), lambda g: taken(g, 1, [0, 1, 3, 2]), "columns 2 and 3 of x are swapped"),
-    "three": ((9,), lambda g: put(g, (1, 4, 8), g[[4, 8, 1]]), "3 elements of x have each other's values: x[1], x[4], x[8]"),
+    "three": (
+        (9,),
+        lambda g: put(g, (1, 4, 8), g[[4, 8, 1]]),
+        "3 elements of x have each other's values: x[1], x[4], x[8]",
+    ),
     "any order": (
         (30,),
         lambda g: g[np.random.default_rng(1).permutation(30)],
@@ -163,8 +167,16 @@ PARTS = {
         diagonal,
         "4 of 16 elements of x are 2 times too large: those on the diagonal",
     ),
-    "one row flipped": ((5, 4), lambda g: put(g, range(4, 8), -g[1]), "4 of 20 elements of x are of the wrong sign: in x[1, :]"),
-    "never written": ((10,), lambda g: put(g, range(7, 10), 0), "3 of 10 elements of x are missing, all zero: x[7] to x[9]"),
+    "one row flipped": (
+        (5, 4),
+        lambda g: put(g, range(4, 8), -g[1]),
+        "4 of 20 elements of x are of the wrong sign: in x[1, :]",
+    ),
+    "never written": (
+        (10,),
+        lambda g: put(g, range(7, 10), 0),
+        "3 of 10 elements of x are missing, all zero: x[7] to x[9]",
+    ),
     "last row never written": (
         (5, 4),
         lambda g: put(g, range(16, 20), 0),
@@ -219,7 +231,8 @@ def differences(f, x):
         kept, values = x[i], []
         for h in (-2e-3, -1e-3, 1e-3, 2e-3):
             x[i] = kept + h
-            values.append(float(np.asarray(f(x)).reshape(())))
+            with np.errstate(all="ignore"):
+                values.append(float(np.asarray(f(x)).reshape(())))
         x[i] = kept
         slopes[i] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / 12e-3
     return slopes
@@ -366,7 +379,8 @@ CAUSES = {
         chained, V0, of_squares(V0, slice(9, N)), f"the gradient is that of the last 3 of {N} samples: {BATCH}",
     ),
     "last sample of a loop": (
-        loop, V0, of_squares(V0, slice(N - 1, N)), f"the gradient is that of the last of {N} terms that f adds: {BATCH}",
+        loop, V0, of_squares(V0, slice(N - 1, N)),
+        f"the gradient is that of the last of {N} terms that f adds: {BATCH}",
     ),
     "last of the batches": (
         batches, V0, of_squares(V0, slice(8, N), 4),

@@ -18,6 +18,7 @@ Array = NDArray[Any]
 MOST_SAMPLES = 2000
 MOST_SUMS = 3
 RTOL = 1e-6
+SURE = 1e-3  # by chance not more often than that
 
 
 def other_count(f: Experiment) -> str:
@@ -29,7 +30,7 @@ def other_count(f: Experiment) -> str:
             n = prod(operation.shapes[0][axis] for axis in operation.axes)
             for count in _counts(operation, n, f.operations):
                 expected = (n if operation.name == "mean" else 1) / count
-                if expected != 1 and abs(ratio / expected - 1) <= max(3 * relative, 1e-9) < 0.01:
+                if expected != 1 and abs(ratio / expected - 1) <= relative < SURE:
                     divided = f" divided by {count}" if count > 1 else ""
                     return (
                         f"f takes the {operation.name} {operation.over()}: the gradient is that of their sum{divided}"
@@ -40,16 +41,13 @@ def other_count(f: Experiment) -> str:
 def _common_ratio(f: Experiment) -> tuple[float, float]:
     """analytic / numerical, if that is the same for all, and its relative error; else 0."""
     wrong = [case for case in f.cases if case.wrong.any()]
-    ratios = []
-    for case in wrong:
-        k, relative = case.multiple(case.numerical, case.analytic)
-        if not k or not case.agrees(case.analytic * k):
-            return 0.0, 0.0
-        ratios.append((1 / k, relative))
-    ratio, relative = min(ratios, key=lambda pair: pair[1])
-    alike = all(abs(r / ratio - 1) <= 3 * (error + relative) + 1e-9 for r, error in ratios)
+    analytic = np.concatenate([case.analytic[case.told] for case in wrong])
+    numerical = np.concatenate([case.numerical[case.told] for case in wrong])
+    ratio = float(analytic @ numerical) / float(numerical @ numerical)
+    apart = float(np.linalg.norm(analytic - ratio * numerical)) / float(np.linalg.norm(analytic))
     others = any(case.right() and case.numerical[case.sure].any() for case in f.cases)
-    return (ratio, relative) if alike and not others else (0.0, 0.0)
+    alike = all(case.agrees(case.analytic / ratio) for case in wrong)
+    return (ratio, 3 * apart + 1e-6) if alike and not others else (0.0, 0.0)
 
 
 def _counts(operation: Operation, n: int, operations: Sequence[Operation]) -> Iterator[int]:
@@ -98,7 +96,8 @@ class Sum:
 def _sums(operations: Sequence[Operation]) -> list[Sum]:
     """The sums in f that may run over samples, the last first."""
     joined = in_formulas(operations)
-    found, chains = [], []
+    found: list[Sum] = []
+    chains: list[list[int]] = []
     for o in operations:
         if prod(o.result_shape) != 1 or o.number in joined:
             continue
@@ -148,26 +147,29 @@ def _part(f: Experiment, over_samples: Sum) -> str:
     wrong = np.array([abs(element.analytic - element.numerical) for element in f.elements]) > 10 * tolerated
     if len(each) < 2 or np.count_nonzero(wrong & (np.abs(goal) > 10 * tolerated)) < 2:
         return ""
+    n = len(each)
 
     def fits(gradients: Array) -> NDArray[np.bool_]:
         return np.asarray((np.abs(gradients - goal) <= tolerated).all(axis=-1))
 
-    whole, of = each.sum(axis=0), f"of {len(each)} {over_samples.noun}, counted from 0"
+    whole, of = each.sum(axis=0), f"of {n} {over_samples.noun}, counted from 0"
     for factor, said in ((-1, "leaves out"), (1, "counts twice"), (-2, "has the wrong sign for")):
         (places,) = np.nonzero(fits(whole + factor * each))
         if places.size:
             return f"the gradient {said} number {places[0]} {of}"
-    return _run_of_samples(each, fits, over_samples)
+    chance = float(np.prod(np.minimum(1, tolerated / np.abs(goal))))
+    return _run_of_samples(each, fits, over_samples, chance)
 
 
-def _run_of_samples(each: Array, fits: Callable[[Array], NDArray[np.bool_]], over_samples: Sum) -> str:
-    """The run of samples, at the end, at the beginning or anywhere, whose gradient it is."""
+def _run_of_samples(each: Array, fits: Callable[[Array], NDArray[np.bool_]], over_samples: Sum, chance: float) -> str:
+    """The run of samples, at the end, at the beginning or anywhere, whose gradient it is; chance: that of one run."""
     n = len(each)
     up_to = np.concatenate([np.zeros((1, each.shape[1])), np.cumsum(each, axis=0)])
-    places = np.arange(1, n)
-    inside = [(first, np.arange(first + 1, n)) for first in range(1, n if n <= MOST_SAMPLES else 0)]
-    for firsts, lasts in [(places[::-1], n), (0, places[::-1]), *inside]:
-        first, last = np.broadcast_arrays(firsts, lasts)
+    cuts, none = np.arange(1, n), np.zeros(n - 1, int)
+    runs = [(cuts[::-1], none + n), (none, cuts[::-1])]
+    if n <= MOST_SAMPLES and n**2 * chance < SURE:
+        runs += [(none[first:] + first, cuts[first:]) for first in range(1, n - 1)]
+    for first, last in runs if n * chance < SURE else ():
         for scale in (np.ones(len(first)), n / (last - first)):
             (found,) = np.nonzero(fits((up_to[last] - up_to[first]) * scale[:, None]))
             if found.size:

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 FEW = 5
-SINGLE = 1e-4  # of the largest value: errors that sums in float32 have
+SINGLE = 1e-3  # of the largest value: errors that sums in float32 have
 NEAR = 0.1  # factors that near 1 are said in per cent
 
 

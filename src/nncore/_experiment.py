@@ -54,7 +54,7 @@ class Experiment:
         self.operations = tape.operations
         if self.evaluate()[0] != value:
             raise ValueError("f is random, and so are its differences")
-        n_told = sum(np.count_nonzero(case.told) for case in self.cases)
+        n_told = sum(int(case.told.sum()) for case in self.cases)
         self.left = min(MOST_EVALUATIONS, 30 + 2 * n_told, MOST_WORK // (1 + len(self.operations)))
         self.narrow = next((operation for operation in self.operations if operation.narrowed), None)
         if self.narrow is not None:
@@ -144,15 +144,9 @@ class Experiment:
 
     def _chosen(self) -> list[Element]:
         """The largest errors of each array in turn, and as many elements from anywhere."""
-        rng = np.random.default_rng(0)
-        errors = [
-            self._first(k, case.wrong, np.abs(case.analytic - case.numerical)) for k, case in enumerate(self.cases)
-        ]
-        sizes = [rng.random(case.told.shape) for case in self.cases]
-        others = [
-            self._first(k, case.sure | case.wrong, size)
-            for k, (case, size) in enumerate(zip(self.cases, sizes, strict=True))
-        ]
+        rng, cases = np.random.default_rng(0), list(enumerate(self.cases))
+        errors = [self._first(k, c.wrong, np.abs(c.analytic - c.numerical)) for k, c in cases]
+        others = [self._first(k, c.sure | c.wrong, rng.random(c.told.shape)) for k, c in cases]
         return list(dict.fromkeys(_in_turn(errors) + _in_turn(others)))
 
     def _first(self, which: int, among: NDArray[np.bool_], by: Array) -> list[Element]:

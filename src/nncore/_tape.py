@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore._evaluation import rebuilt
+
 Array = NDArray[Any]
 
 REDUCING_UFUNCS = {"add": "sum", "maximum": "max", "minimum": "min", "multiply": "prod", "logaddexp": "logsumexp"}
 REDUCTIONS = {*REDUCING_UFUNCS.values(), "mean", "average", "amax", "amin", "std", "var", "norm", "median"}
 
-MOST_OPERATIONS = 20_000
+MOST_OPERATIONS = 10_000
 MOST_SOURCES = 32
 
 
@@ -24,10 +26,10 @@ MOST_SOURCES = 32
 class Operation:
     """One operation on the tape.
 
-    shapes are those of its arrays, makers the operations that made them, -1 for what went in and -2 for what is not traced. axes are those that a
-    reduction runs over, None for everything else. joined are the reductions whose results it combines with larger
-    arrays: they are parts of a formula and not the loss. transposed says that its first array is transposed in memory,
-    narrowed that doubles went in and single precision came out.
+    shapes are those of its arrays, makers the operations that made them: -1 for what went in, -2 for what is not
+    traced. axes are those that a reduction runs over, None for everything else. joined are the reductions whose results
+    it combines with larger arrays: they are parts of a formula and not the loss. transposed says that its first array
+    is transposed in memory, narrowed that doubles went in and single precision came out.
     """
 
     number: int
@@ -62,6 +64,8 @@ class Call:
     def over(self, axis: int, keepdims: bool) -> Array:
         """The reduction over another axis."""
         settings = {key: value for key, value in self.settings.items() if key not in ("axis", "keepdims", "out")}
+        if self.function is np.linalg.norm and len(self.arguments) > 1:
+            settings["ord"] = self.arguments[1]
         return np.asarray(self.function(self.arguments[0], **settings, axis=axis, keepdims=keepdims))
 
 
@@ -97,20 +101,20 @@ class Tape:
         if number == MOST_OPERATIONS:
             raise RuntimeError(f"more than {number:,} operations")
         if isinstance(result, (tuple, list)):
-            return type(result)(self._wrapped(part, frozenset(), -1) for part in result)
+            return rebuilt(result, [self._wrapped(part, frozenset(), number) for part in result])
         if not isinstance(result, (np.ndarray, np.generic)):
             return result
         axes = _axes(name, plain, plain_settings) if name in REDUCTIONS else None
-        smaller = frozenset(s for a in inputs if np.size(a) < np.size(result) for s in _sources(a))
+        smaller = frozenset(s for a in inputs if a.size < result.size for s in _sources(a))
         operation = Operation(
-            number, name, tuple(np.shape(a) for a in inputs), tuple(getattr(a, "maker", -2) for a in inputs),
-            np.shape(result), axes, elementwise, smaller if elementwise else frozenset(),
+            number, name, tuple(a.shape for a in inputs), tuple(getattr(a, "maker", -2) for a in inputs),
+            result.shape, axes, elementwise, smaller if elementwise else frozenset(),
             _is_transposed(inputs[0]), _narrows(inputs, result),
         )  # fmt: skip
         self.operations.append(operation)
         sources = frozenset((number,))
         if axes is None:
-            sources = frozenset(s for a in inputs if np.size(a) == np.size(result) for s in _sources(a))
+            sources = frozenset(s for a in inputs if a.size == result.size for s in _sources(a))
             if len(sources) > MOST_SOURCES:  # the sum of a long loop
                 sources = frozenset()
         replaced = None
@@ -184,16 +188,16 @@ class Traced(np.ndarray):
         return np.dot(self, *arguments)
 
     # a number is no array to others who hold it: total += term makes a new one
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self + other if self.ndim == 0 else super().__iadd__(other)
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self - other if self.ndim == 0 else super().__isub__(other)
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self * other if self.ndim == 0 else super().__imul__(other)
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self / other if self.ndim == 0 else super().__itruediv__(other)
 
 

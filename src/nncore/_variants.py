@@ -52,15 +52,15 @@ def broadcast(operation: Operation) -> str:
 
 def _of_one_shape(operations: Sequence[Operation]) -> Iterator[Variant]:
     """With n results wherever (n, 1) and (n,) meet, also after what was replaced."""
-    outer = next(filter(is_outer, operations), None)
-    for shape in ((-1, 1), (-1,)) if outer is not None else ():
+    outer = list(filter(is_outer, operations))
+    for shape in ((-1, 1), (-1,)) if outer else ():
 
         def rule(operation: Operation, call: Call, shape: tuple[int, ...] = shape) -> Array | None:
             if not is_outer(operation):
                 return None
             return np.asarray(call.function(*(np.reshape(a, shape) if np.size(a) > 1 else a for a in call.arguments)))
 
-        yield Variant("shapes", broadcast(outer), "both of one shape, so ravel or reshape one of them", rule)
+        yield Variant("shapes", broadcast(outer[0]), "both of one shape, so ravel or reshape one of them", rule)
 
 
 def _by_rows(operations: Sequence[Operation]) -> Iterator[Variant]:
