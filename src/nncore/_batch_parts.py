@@ -17,6 +17,9 @@ Array = NDArray[Any]
 
 MOST_SAMPLES = 2000
 MOST_SUMS = 3
+MOST_COLUMNS = 16
+MEANS = ("mean", "average")
+PRODUCTS = ("dot", "matmul", "inner", "vdot", "einsum")
 RTOL = 1e-6
 SURE = 1e-3  # by chance not more often than that
 
@@ -64,55 +67,94 @@ class Sum:
     """A sum in f over samples, whose terms it reads from the tape: one operation, or an addition for each term."""
 
     numbers: tuple[int, ...]
-    is_mean: bool = False
-    of_terms: bool = False
-    shift: float = 0.0
+    kind: str
+    size: int = 1
+    shift: Array | None = None
     _calls: list[Call] = field(default_factory=list)
 
     @property
     def noun(self) -> str:
         """What its terms are."""
-        return "terms that f adds" if self.of_terms else "samples"
+        return "terms that f adds" if self.kind == "added" else "samples"
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it divides by their number."""
+        return self.kind in MEANS
 
     def __call__(self, operation: Operation, call: Call) -> Array | None:
         """The rule that reads, and shifts the sum."""
         if operation.number in self.numbers:
             self._calls.append(call)
-        return call.result + self.shift if operation.number == self.numbers[-1] and self.shift else None
+        last = operation.number == self.numbers[-1]
+        return call.result + self.shift.reshape(call.result.shape) if last and self.shift is not None else None
 
     def terms(self) -> Array:
-        """The terms of the last evaluation; their sum is the result."""
+        """The terms of the last evaluation, of shape (n, size); the sum of each column is a number of the result."""
         calls, self._calls = self._calls, []
-        first, result = calls[0], [float(call.result.sum()) for call in calls]
-        if self.of_terms:
-            start = float(first.arguments[0]) if isinstance(first.arguments[0], np.ndarray) else None
-            return np.diff([0.0, *([] if start is None else [start]), *result])
-        a = np.asarray(first.arguments[0], np.float64)
-        if len(first.arguments) > 1 and isinstance(first.arguments[1], np.ndarray):  # a product of two vectors
-            return np.asarray(a.reshape(-1) * first.arguments[1].reshape(-1))
-        return np.asarray(a.reshape(len(a), -1).sum(axis=1) / (a.size if self.is_mean else 1))
+        first = calls[0]
+        a = np.asarray(first.arguments[0]) if self.kind != "einsum" else np.asarray(first.arguments[1])
+        if self.kind == "added":
+            start = [a] if isinstance(first.arguments[0], np.ndarray) else []
+            return np.diff([0.0, *start, *(call.result for call in calls)])[:, None]
+        if self.kind == "norm":  # that of the squares
+            a = np.square(a, dtype=np.float64)
+        if self.kind in PRODUCTS:
+            other = np.asarray(first.arguments[-1])
+            a = np.multiply(a, other.reshape(a.shape), dtype=np.float64)
+            a = a.reshape(-1, 1) if self.kind != "einsum" else a
+        scale = self.size / a.size if self.is_mean else 1.0
+        return np.asarray(scale * a.reshape(len(a), -1, self.size).sum(axis=1, dtype=np.float64))
+
+    def derivative(self, f: Experiment) -> Array:
+        """Return that of f by each number of the result; of a norm, by its square."""
+        f.evaluate(self)
+        result = np.ravel(self._calls[-1].result)
+        step = 1e-4 * float(np.abs(self.terms()).sum()) or 1e-4
+        slopes = np.empty(self.size)
+        for k in range(self.size):
+            values = []
+            for by in (step, -step):
+                self.shift = by * (np.arange(self.size) == k)
+                values.append(f.evaluate(self)[0])
+                self.terms()
+            slopes[k] = (values[0] - values[1]) / (2 * step)
+        self.shift = None
+        return slopes / (2 * result) if self.kind == "norm" else slopes
 
 
 def _sums(operations: Sequence[Operation]) -> list[Sum]:
-    """The sums in f that may run over samples, the last first."""
+    """The sums in f that may run over samples: additions one by one, then those of most terms."""
     joined = in_formulas(operations)
-    found: list[Sum] = []
+    found: list[tuple[int, Sum]] = []
     chains: list[list[int]] = []
     for o in operations:
-        if prod(o.result_shape) != 1 or o.number in joined:
+        size = prod(o.result_shape)
+        if o.number in joined or size > MOST_COLUMNS or not size:
             continue
-        shape = o.shapes[0]
-        product = o.name in ("dot", "matmul", "inner", "vdot") and len(o.shapes) == 2 and max(shape) == prod(shape)
-        if shape and (product or o.name in ("sum", "mean")) and prod(shape) > 1 and (product or shape[0] > 1):
-            found.append(Sum((o.number,), is_mean=o.name == "mean"))
+        if _is_over_rows(o, size):
+            found.append((max(o.shapes[0]), Sum((o.number,), o.name, size)))
         if o.name in ("add", "subtract") and not any(o.shapes) and not o.result_shape:
             chain = next((chain for chain in chains if chain[-1] == o.makers[0]), None)
             if chain is None:
                 chains.append([o.number])
             else:
                 chain.append(o.number)
-    found += [Sum(tuple(chain), of_terms=True) for chain in chains]
-    return sorted(found, key=lambda s: -s.numbers[-1])[:MOST_SUMS]
+    added = [Sum(tuple(chain), "added") for chain in sorted(chains, key=len, reverse=True)]
+    return [*added[:1], *(s for _, s in sorted(found, key=lambda pair: -pair[0]))][:MOST_SUMS]
+
+
+def _is_over_rows(o: Operation, size: int) -> bool:
+    """Whether it sums over the first axis, whatever else it sums over."""
+    shape = o.shapes[0]
+    if o.name in PRODUCTS:
+        vectors = max(shape, default=0) == prod(shape) > 1 and prod(o.shapes[-1]) == prod(shape)
+        return size == 1 and len(o.shapes) == 2 and (o.shapes[1] == shape if o.name == "einsum" else vectors)
+    if o.name not in ("sum", "norm", *MEANS) or not shape or shape[0] < 2 or len(o.shapes) > 1:
+        return False
+    axes = o.axes or ()
+    # what is left has to be the last axes, or nothing
+    return axes == tuple(range(len(axes))) and bool(axes) and (size == 1 or o.name != "norm")
 
 
 def part_of_batch(f: Experiment) -> str:
@@ -120,8 +162,8 @@ def part_of_batch(f: Experiment) -> str:
     if _common_ratio(f)[0] or len(f.elements) < 2:
         return ""
     for over_samples in _sums(f.operations):
-        if f.left < 2 * len(f.elements) + 3:
-            break
+        if f.left < 2 * len(f.elements) + 2 * over_samples.size + 1:
+            continue
         said = _part(f, over_samples)
         if said:
             return said
@@ -131,17 +173,15 @@ def part_of_batch(f: Experiment) -> str:
 def _part(f: Experiment, over_samples: Sum) -> str:
     """Hold the gradient under test against those of one sum's terms: without one of them, or with some alone."""
     by_term, wanted, tolerance = [], [], []
-    f.evaluate(over_samples)
-    size = float(np.abs(over_samples.terms()).sum())
-    weight = _derivative(f, over_samples, 1e-4 * size or 1e-4)
+    weights = over_samples.derivative(f)
     for element in f.elements:
         up, _ = f.evaluate(over_samples, (element, element.step))
         terms = over_samples.terms()
         down, _ = f.evaluate(over_samples, (element, -element.step))
-        by_term.append(weight * (terms - over_samples.terms()) / (2 * element.step))
+        by_term.append((terms - over_samples.terms()) @ weights / (2 * element.step))
         # what the terms have to yield: the rest, such as that of a regularisation, is taken off
         wanted.append(element.analytic - ((up - down) / (2 * element.step) - by_term[-1].sum()))
-        rounding = f.rounding(element, max(abs(up), abs(weight) * size))
+        rounding = f.rounding(element, max(abs(up), float(np.abs(terms * weights).sum())))
         tolerance.append(RTOL * max(abs(wanted[-1]), abs(element.analytic)) + rounding)
     goal, tolerated, each = np.array(wanted), np.array(tolerance), np.array(by_term).T
     wrong = np.array([abs(element.analytic - element.numerical) for element in f.elements]) > 10 * tolerated
@@ -191,13 +231,3 @@ def _some_samples(n: int, first: int, last: int, scaled: bool, over_samples: Sum
     if first == 0:
         return f"the gradient is that of {mean}the first{many} {of}{divided}: is the rest left out?"
     return f"the gradient is that of {mean}numbers {first} to {last - 1} {of}{divided}, counted from 0"
-
-
-def _derivative(f: Experiment, over_samples: Sum, shift: float) -> float:
-    """Return that of f by the sum."""
-    values = []
-    for over_samples.shift in (shift, -shift):
-        values.append(f.evaluate(over_samples)[0])
-        over_samples.terms()
-    over_samples.shift = 0.0
-    return (values[0] - values[1]) / (2 * shift)

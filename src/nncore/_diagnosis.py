@@ -201,8 +201,8 @@ def single_precision(case: Case, _: Sequence[Case]) -> str:
     if error > SINGLE or np.count_nonzero(case.told) < FEW or not in_single(case.analytic[case.told]):
         return ""
     return (
-        f"the values of {{}} are those of float32 and off by up to {error:.1g} of the largest, as sums in float32 are: "
-        f"compute the gradient in float64, or allow for it by rtol and atol"
+        "the values of {} are those of float32 and so are their errors, as of long sums: compute the gradient in "
+        "float64, or allow for it by rtol and atol"
     )
 
 

@@ -55,7 +55,7 @@ class Experiment:
         if self.evaluate()[0] != value:
             raise ValueError("f is random, and so are its differences")
         n_told = sum(int(case.told.sum()) for case in self.cases)
-        self.left = min(MOST_EVALUATIONS, 30 + 2 * n_told, MOST_WORK // (1 + len(self.operations)))
+        self.left = min(MOST_EVALUATIONS, 40 + 4 * n_told, MOST_WORK // (1 + len(self.operations)))
         self.narrow = next((operation for operation in self.operations if operation.narrowed), None)
         if self.narrow is not None:
             self.eps = float(np.finfo(np.float32).eps)

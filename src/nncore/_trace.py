@@ -53,7 +53,7 @@ def trace_hints(
     -------
     hints, notes : lists of str
         Empty where nothing is found. Errors of f and grad, which may not bear such arrays, give no hint and are not
-        raised. f is evaluated 30 times and twice for each element checked at most, or 400 times.
+        raised. f is evaluated 400 times at most, and 40 and four times for each element.
 
     Examples
     --------
