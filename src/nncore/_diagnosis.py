@@ -241,8 +241,9 @@ def factors(case: Case, _: Sequence[Case]) -> str:
     if case.analytic.ndim != 2:
         return ""
     weights = np.where(case.told & (case.tolerance > 0), 1 / case.tolerance**2, 0.0)
+    numerical = np.where(case.told, case.numerical, 0.0)
     for axis, line in ((1, "row"), (0, "column")):
-        products = (weights * case.numerical * case.analytic).sum(axis, keepdims=True)
+        products = (weights * numerical * case.analytic).sum(axis, keepdims=True)
         squares = (weights * case.analytic**2).sum(axis, keepdims=True)
         k = products / np.where(squares > 0, squares, 1.0)
         several = np.count_nonzero(case.sure & case.wrong, axis) >= 2

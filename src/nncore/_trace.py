@@ -28,17 +28,14 @@ Array = NDArray[Any]
 SMALL = 1e-2  # errors, beside the largest slope, that differences in float32 have
 
 
-class Hints(NamedTuple):
-    """hints say what is likely wrong; notes what a reader of the differences should know."""
-
-    hints: list[str]
-    notes: list[str]
-
-
 def trace_hints(
-    f: Callable[[Any], Any], argument: Any, cases: Sequence[Case], grad: Callable[[Any], Any] | None = None
-) -> Hints:
-    """Look into a Python function whose gradient check has failed.
+    f: Callable[[Any], Any],
+    argument: Any,
+    cases: Sequence[Case],
+    grad: Callable[[Any], Any] | None = None,
+    notes: list[str] | None = None,
+) -> list[str]:
+    """Return what is likely wrong where the gradient check of a Python function has failed.
 
     Parameters
     ----------
@@ -48,10 +45,12 @@ def trace_hints(
         Where the check was done; not changed.
     cases : sequence of Case
         What the check found of each array, in the order of the argument.
+    notes : list of str, optional
+        Here is added what a reader of the differences should know beside the errors: that f computes in float32.
 
     Returns
     -------
-    hints, notes : lists of str
+    list of str
         Empty where nothing is found. Errors of f and grad, which may not bear such arrays, give no hint and are not
         raised. f is evaluated 400 times at most, and 40 and four times for each element.
 
@@ -61,10 +60,10 @@ def trace_hints(
     >>> y = np.array([1.0, 2.0, 4.0])
     >>> yes = np.ones(2, bool)
     >>> case = Case("w", 2 * x.T @ (x @ w - y) / 3, np.array([-5.6, -5.73]), np.full(2, 1e-6), yes, yes, yes)
-    >>> trace_hints(lambda w: np.mean((x @ w.reshape(2, 1) - y) ** 2), w, [case]).hints[0].split(":")[0]
+    >>> trace_hints(lambda w: np.mean((x @ w.reshape(2, 1) - y) ** 2), w, [case])[0].split(":")[0]
     'f broadcasts (3, 1) with (3,) to (3, 3) in subtract'
     """
-    found = Hints([], [])
+    found = Found([], [] if notes is None else notes)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with suppress(Exception):
@@ -73,10 +72,17 @@ def trace_hints(
                 experiment.start()
                 _look(experiment, found)
             experiment.tidy()
-    return found
+    return found.hints
 
 
-def _look(f: Experiment, found: Hints) -> None:
+class Found(NamedTuple):
+    """What is found so far."""
+
+    hints: list[str]
+    notes: list[str]
+
+
+def _look(f: Experiment, found: Found) -> None:
     """Collect what is found, surest first; what was found stays when a later look fails."""
     _single_precision(f, found)
     sure = _variant(f) or other_count(f) or part_of_batch(f) if any(e.wrong for e in f.elements) else ""
@@ -108,7 +114,7 @@ def _variant(f: Experiment) -> str:
     return ""
 
 
-def _single_precision(f: Experiment, found: Hints) -> None:
+def _single_precision(f: Experiment, found: Found) -> None:
     """A hint where the errors are small enough to come from it, else a note."""
     if any(a.dtype != np.float64 for a in f.arrays):
         return
