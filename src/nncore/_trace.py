@@ -25,7 +25,7 @@ from nncore._variants import ROWS, broadcast, in_formulas, is_of_exp, is_outer, 
 
 Array = NDArray[Any]
 
-SMALL = 1e-2  # errors, beside the largest slope, that differences in float32 have
+SMALL = 1e-3  # errors, beside the largest slope, that differences in float32 have
 
 
 def trace_hints(
