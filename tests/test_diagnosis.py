@@ -424,6 +424,27 @@ CAUSES = {
         lambda w: np.mean((X @ w - Y) ** 2) + 0.1 * np.sum(w**4), V0, of_squares(V0),
         "the gradient leaves out number 1 of 2 terms that f adds, counted from 0",
     ),
+    "one sample alone": (
+        lambda w: np.mean((X @ w - Y) ** 2), V0, of_squares(V0, slice(5, 6)),
+        f"the gradient is that of number 5 of {N} samples, divided by {N}, counted from 0",
+    ),
+    "norms by rows": (
+        lambda W: np.linalg.norm(X @ W, axis=0).sum(), W0,
+        differences(lambda W: np.linalg.norm(X @ W, axis=1).sum(), W0),
+        f"f takes the norm over axis 0 of {N} x {K} numbers: the gradient is right for axis=1",
+    ),
+    "norms of order 1 by rows": (
+        lambda W: (np.linalg.norm(X @ W, 1, axis=0) ** 2).sum(), W0,
+        differences(lambda W: (np.linalg.norm(X @ W, 1, axis=1) ** 2).sum(), W0),
+        f"f takes the norm over axis 0 of {N} x {K} numbers: the gradient is right for axis=1",
+    ),
+    "normalised over the batch": (
+        lambda W: np.sum(np.maximum(X @ W, 0) / (1e-3 + np.maximum(X @ W, 0).sum()) * PROBE), W0,
+        differences(
+            lambda W: np.sum(np.maximum(X @ W, 0) / (1e-3 + np.maximum(X @ W, 0).sum(1, keepdims=True)) * PROBE), W0
+        ),
+        f"f takes the sum {ALL}: {AXIS_1}",
+    ),
     "a term has the wrong sign": (
         lambda w: np.mean((X @ w - Y) ** 2) + np.sum(w**4), V0, of_squares(V0) - 4 * V0**3,
         "the gradient has the wrong sign for number 1 of 2 terms that f adds, counted from 0",
@@ -544,6 +565,10 @@ RIGHT = {
     "layer norm": (lambda W: np.sum(normed(X @ W, 1) * PROBE), W0),
     "norms": (lambda W: np.sum(W / np.linalg.norm(W, axis=1, keepdims=True) * PROBE[:D]), W0),
     "logsumexp": (lambda W: np.mean(scipy.special.logsumexp(X @ W, axis=1)), W0),
+    "trace by einsum": (lambda Q: np.einsum("ij,ji->", Q, np.sin(Q)), Q0),
+    "sum of some": (lambda w: np.sum((X @ w) ** 2, where=Y > 0), V0),
+    "one row": (lambda w: np.sum((X[:1] @ w) ** 2) / 3, V0),
+    "norm of another order": (lambda w: np.linalg.norm(X @ w - Y, 1) + np.linalg.norm(X @ w - Y, 3), V0),
     "einsum": (lambda W: np.einsum("ij,jk,ik->", X, W, np.sin(X @ W)), W0),
     "where": (lambda W: np.mean(np.where(X @ W > 0, X @ W, 0.01 * (X @ W)) ** 2), W0),
     "picked": (lambda W: -np.mean(np.log(softmax(X @ W)[np.arange(N), T.argmax(1)])), W0),
@@ -621,7 +646,7 @@ def test_a_function_in_float32_is_a_note_or_a_hint(f, where):
     (note,) = notes
     assert any(f"f computes in float32 ({way}) though its argument is float64" in note for way in where.split("|"))
     assert not hints or "float32" not in hints[0]
-    near = slopes + 1e-3 * np.abs(slopes).max() * np.array([1, -1, 1, 1])
+    near = slopes + 2e-4 * np.abs(slopes).max() * np.array([1, -1, 1, 1])
     hints, notes = traced(f, V0, near)
     assert hints[0].startswith(note)
     assert notes == []

@@ -60,8 +60,9 @@ def _counts(operation: Operation, n: int, operations: Sequence[Operation]) -> It
     lengths = [operation.shapes[0][axis] for axis in operation.axes or ()]
     for size in range(len(lengths), -1, -1):
         yield from map(prod, combinations(lengths, size))
-    yield n - 1
-    yield from dict.fromkeys(n * d for o in operations for shape in o.shapes if len(shape) > 1 for d in shape)
+    if n > 2:
+        yield n - 1
+    yield from dict.fromkeys(n * d for o in operations for shape in o.shapes if len(shape) > 1 for d in shape if d)
 
 
 @dataclass
@@ -109,11 +110,14 @@ class Sum:
         return np.asarray(scale * a.reshape(len(a), -1, self.size).sum(axis=1, dtype=np.float64))
 
     def derivative(self, f: Experiment) -> Array:
-        """Return that of f by each number of the result; of a norm, by its square."""
+        """Return that of f by each number of the result; of a norm, by its square; NaN if the terms are others."""
         f.evaluate(self)
         result = np.ravel(self._calls[-1].result)
-        step = 1e-4 * float(np.abs(self.terms()).sum()) or 1e-4
-        slopes = np.empty(self.size)
+        terms = self.terms()
+        step = 1e-4 * float(np.abs(terms).sum()) or 1e-4
+        slopes = np.full(self.size, np.nan)
+        if not np.allclose(terms.sum(axis=0), result**2 if self.kind == "norm" else result, rtol=1e-5, atol=step):
+            return slopes
         for k in range(self.size):
             values = []
             for by in (step, -step):
@@ -232,4 +236,5 @@ def _some_samples(n: int, first: int, last: int, scaled: bool, over_samples: Sum
         return f"the gradient is that of {mean}the last{many} {of}{divided}{tail}"
     if first == 0:
         return f"the gradient is that of {mean}the first{many} {of}{divided}: is the rest left out?"
-    return f"the gradient is that of {mean}numbers {first} to {last - 1} {of}{divided}, counted from 0"
+    places = f"numbers {first} to {last - 1}" if count > 1 else f"number {first}"
+    return f"the gradient is that of {mean}{places} {of}{divided}, counted from 0"
