@@ -218,7 +218,9 @@ def factor_of_some(case: Case, _: Sequence[Case]) -> str:
     """One ratio for all wrong elements beside others that are right."""
     k, relative = replace(case, told=case.wrong).multiple(case.numerical, case.analytic)
     count = np.count_nonzero(case.wrong)
-    if count < 3 or not k or relative > 0.05 or not case.agrees(np.where(case.wrong, k, 1.0) * case.analytic):
+    if not 3 <= count < np.count_nonzero(case.told) or not k or relative > 0.05:
+        return ""
+    if abs(k - 1) <= 2 * relative or not case.agrees(np.where(case.wrong, k, 1.0) * case.analytic):
         return ""
     much = "of the wrong sign" if abs(k + 1) <= max(2 * relative, 1e-9) else _much(1 / k, relative)
     return f"{count:,} of {np.count_nonzero(case.told):,} elements of {{}} are {much}{_among(case)}"
@@ -230,8 +232,7 @@ def _among(case: Case) -> str:
     for axis in range(places.shape[1]):
         if places.shape[1] > 1 and (places[:, axis] == places[0, axis]).all():
             return f": in {where(case.name, [places[0, axis] if k == axis else ':' for k in range(places.shape[1])])}"
-    same = np.flatnonzero((places == places[:, :1]).all(axis=1))
-    if places.shape[1] > 1 and len(same) == len(places):
+    if places.shape[1] > 1 and (places == places[:, :1]).all():
         return ": those on the diagonal"
     return f": {where(case.name, places[0].tolist())} to {where(case.name, places[-1].tolist())}"
 
@@ -249,10 +250,8 @@ def factors(case: Case, _: Sequence[Case]) -> str:
         several = np.count_nonzero(case.sure & case.wrong, axis) >= 2
         if np.count_nonzero(several) >= 2 and k.all() and case.agrees(case.analytic * k):
             some = ", ".join(f"{c:.3g}" for c in 1 / k.ravel()[:3])
-            more = ", ..." if k.size > 3 else ""
-            return (
-                f"each {line} of {{}} is wrong by a factor of its own ({some}{more}): is a product by {line} missing?"
-            )
+            some += ", ..." * (k.size > 3)
+            return f"each {line} of {{}} is wrong by a factor of its own ({some}): is a product by {line} missing?"
     return ""
 
 

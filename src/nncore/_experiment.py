@@ -20,7 +20,7 @@ RTOL = 1e-5
 
 
 @dataclass(frozen=True)
-class Element:
+class Probe:
     """One element that is looked at: x[which].flat[place], the gradient under test, and the step of its difference."""
 
     which: int
@@ -32,7 +32,11 @@ class Element:
 
 
 class Experiment:
-    """A function at one point, some elements of its argument, and the gradient that is under test there."""
+    """A function at one point, some elements of its argument, and the gradient that is under test there.
+
+    left is how often f may still be evaluated, single what shows that f computes in float32, elements where its slopes
+    are compared.
+    """
 
     def __init__(
         self, f: Callable[[Any], Any], argument: Any, cases: Sequence[Case], grad: Callable[[Any], Any] | None = None
@@ -45,8 +49,8 @@ class Experiment:
         self.eps = float(np.finfo(np.float64).eps)
         self.operations: list[Operation] = []
         self.grad_operations: list[Operation] = []
-        self.narrow: Operation | None = None
-        self.elements: list[Element] = []
+        self.single = ""
+        self.elements: list[Probe] = []
 
     def start(self) -> None:
         """Evaluate f and grad as they are, and choose what to look at."""
@@ -56,14 +60,16 @@ class Experiment:
             raise ValueError("f is random, and so are its differences")
         n_told = sum(int(case.told.sum()) for case in self.cases)
         self.left = min(MOST_EVALUATIONS, 40 + 4 * n_told, MOST_WORK // (1 + len(self.operations)))
-        self.narrow = next((operation for operation in self.operations if operation.narrowed), None)
-        if self.narrow is not None:
+        if all(a.dtype == np.float64 for a in self.arrays):
+            narrow = next((operation for operation in self.operations if operation.narrowed), None)
+            self.single = f"from {narrow.name} on" if narrow else "as its values show" if self._returns_single() else ""
+        if self.single:
             self.eps = float(np.finfo(np.float32).eps)
         self.elements = self._chosen()
         if self.grad is not None and self.gradient() is not None:
             self.grad_operations = self._grad_tape.operations
 
-    def evaluate(self, rule: Rule | None = None, change: tuple[Element, float] | None = None) -> tuple[float, Tape]:
+    def evaluate(self, rule: Rule | None = None, change: tuple[Probe, float] | None = None) -> tuple[float, Tape]:
         """The value of f, with one element changed by so much, and the tape of it."""
         self.left -= 1
         tape = Tape(rule)
@@ -129,7 +135,7 @@ class Experiment:
     def _number(result: Any) -> float:
         return float(np.asarray(result).reshape(()))
 
-    def returns_single(self) -> bool:
+    def _returns_single(self) -> bool:
         """Whether the values are numbers of float32, at points where those of float64 have more digits."""
         values = []
         for k in range(4):
@@ -138,18 +144,18 @@ class Experiment:
         self.left -= len(values)
         return in_single(np.array(values))
 
-    def rounding(self, element: Element, size: float) -> float:
+    def rounding(self, element: Probe, size: float) -> float:
         """How far rounding in numbers of this size may take the difference."""
         return 8 * self.eps * size / element.step
 
-    def _chosen(self) -> list[Element]:
+    def _chosen(self) -> list[Probe]:
         """The largest errors of each array in turn, and as many elements from anywhere."""
         rng, cases = np.random.default_rng(0), list(enumerate(self.cases))
         errors = [self._first(k, c.wrong, np.abs(c.analytic - c.numerical)) for k, c in cases]
         others = [self._first(k, c.sure | c.wrong, rng.random(c.told.shape)) for k, c in cases]
         return list(dict.fromkeys(_in_turn(errors) + _in_turn(others)))
 
-    def _first(self, which: int, among: NDArray[np.bool_], by: Array) -> list[Element]:
+    def _first(self, which: int, among: NDArray[np.bool_], by: Array) -> list[Probe]:
         """Some of these elements of one array, the largest first."""
         case, x = self.cases[which], np.asarray(self.arrays[which], np.float64)
         places = np.flatnonzero(among)
@@ -159,7 +165,7 @@ class Experiment:
         if self.arrays[which].dtype.itemsize < 8:
             cube_root = float(np.finfo(np.float32).eps) ** (1 / 3)
         return [
-            Element(
+            Probe(
                 which, int(p), float(case.analytic.flat[p]), float(case.numerical.flat[p]), bool(case.wrong.flat[p]),
                 cube_root * (max(abs(float(x.flat[p])), typical) or 1.0),
             )
@@ -167,7 +173,7 @@ class Experiment:
         ]  # fmt: skip
 
 
-def _in_turn(lists: list[list[Element]]) -> list[Element]:
+def _in_turn(lists: list[list[Probe]]) -> list[Probe]:
     """One element of each list, then the second of each, ..."""
     longest = max(map(len, lists), default=0)
     return [elements[i] for i in range(longest) for elements in lists if i < len(elements)][:N_ELEMENTS]

@@ -116,13 +116,10 @@ def _variant(f: Experiment) -> str:
 
 def _single_precision(f: Experiment, found: Found) -> None:
     """A hint where the errors are small enough to come from it, else a note."""
-    if any(a.dtype != np.float64 for a in f.arrays):
-        return
-    by = f"from {f.narrow.name} on" if f.narrow else "as its values show" if f.returns_single() else ""
-    if not by:
+    if not f.single:
         return
     said = (
-        f"f computes in float32 ({by}) though its argument is float64: its differences resolve slopes to about "
+        f"f computes in float32 ({f.single}) though its argument is float64: its differences resolve slopes to about "
         f"{np.finfo(np.float32).eps ** (2 / 3):.0e}"
     )
     wrong = [case for case in f.cases if case.wrong.any()]
