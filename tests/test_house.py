@@ -106,7 +106,13 @@ PYTHON = {
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
     "book": {"_checks", "history", "layers", "network"},
     "datasets": {"_checks"},
-    "_diagnosis": set(),
+    "_arrangements": {"_diagnosis"},  # only for its type
+    "_diagnosis": {"_arrangements"},
+    "_tape": {"_evaluation"},
+    "_variants": {"_tape"},
+    "_experiment": {"_diagnosis", "_evaluation", "_tape"},
+    "_batch_parts": {"_experiment", "_tape", "_variants"},
+    "_trace": {"_batch_parts", "_diagnosis", "_experiment", "_variants"},
     "report": {"_checks", "_diagnosis", "plotting"},  # plotting on first use
     "plotting": {"_checks", "gradient", "history", "report"},
     "gradcheck": {"_checks", "_differences", "book", "layers", "network", "report"},

@@ -129,8 +129,11 @@ class _Probe:
             *(self.net._named(a).values() for a in (self.noise, usable, np.abs(first - second) * step)), strict=True
         ):
             if np.count_nonzero(fit) >= FEWEST:
-                # a tenth of normal numbers is above 1.64 deviations; each difference has two values, each of two sides
-                view[...] = np.clip(np.quantile(apart[fit], 0.9) / 1.64, LEAST * self.rounding, self.rounding)
+                # a tenth of normal numbers is above 1.64 deviations, the largest of 48 is about 2.2; in float32 some
+                # parameters have much more rounding than others
+                part, deviations = (1.0, 2.2) if self.net.dtype == np.float32 else (0.9, 1.64)
+                level = np.quantile(apart[fit], part) / deviations
+                view[...] = np.clip(level, LEAST * self.rounding, self.rounding)
                 largest = max(largest, float(view.flat[0]))
         self.rounding = largest or self.rounding
 

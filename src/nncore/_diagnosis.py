@@ -7,17 +7,21 @@ is described by its place: one element, one row.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore._arrangements import rearranged
+
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 FEW = 5
+SINGLE = 1e-3  # of the largest value: errors that sums in float32 have
+NEAR = 0.1  # factors that near 1 are said in per cent
 
 
 def where(name: str, index: Sequence[int | str]) -> str:
@@ -45,8 +49,8 @@ def ratio_in_words(analytic: float, numerical: float, tolerance: float = 0.0) ->
 def _times(ratio: float) -> str:
     if ratio < 0:
         return "sign flipped" if abs(ratio + 1) < 0.005 else f"sign flipped, {_times(-ratio)}"
-    if abs(ratio - 1) < 0.1:
-        return f"{abs(ratio - 1):.2%} too {'large' if ratio > 1 else 'small'}".replace("%", " %")
+    if ratio and abs(ratio - 1) < NEAR:
+        return f"{100 * abs(ratio - 1):.3g} % too {'large' if ratio > 1 else 'small'}"
     return f"{ratio:.4g} times too large" if ratio > 1 else f"{1 / ratio:.4g} times too small"
 
 
@@ -101,6 +105,10 @@ class Case:
         within = np.abs(corrected - self.numerical) <= self.tolerance
         return bool((self.sure & told).any() and within[told].all())
 
+    def element(self, place: int) -> str:
+        """The name of an element, counted in C order."""
+        return where(self.name, [int(k) for k in np.unravel_index(place, self.told.shape)])
+
     def multiple(self, y: Array, x: Array) -> tuple[float, float]:
         """The c of the least squares y = c x, each element weighed by its tolerance, and the relative error of c."""
         among = self.told & (self.tolerance > 0)
@@ -116,12 +124,16 @@ def diagnose(cases: Sequence[Case]) -> list[str]:
     with np.errstate(all="ignore"):
         for case in cases:
             if case.wrong.any():
-                explanations = (explain(case, cases) for explain in (missing, factor, rearranged, decayed, placed))
-                sentence = next(filter(None, explanations), "")
-                found.setdefault(sentence, []).append(case.name)
+                found.setdefault(explained(case, cases), []).append(case.name)
     unexplained = found.pop("", [])
     sentences = [sentence.replace("{}", _join(names, len(cases))) for sentence, names in found.items()]
     return sentences + [s for s in (kept_inputs(cases, unexplained), upstream(cases, unexplained)) if s]
+
+
+def explained(case: Case, cases: Sequence[Case]) -> str:
+    """Return the first explanation of one parameter's errors, with {} for its name; empty if none fits."""
+    looks = (missing, factor, rearranged, decayed, single_precision, part_missing, factor_of_some, factors, placed)
+    return next(filter(None, (look(case, cases) for look in looks)), "")
 
 
 def missing(case: Case, _: Sequence[Case]) -> str:
@@ -144,42 +156,21 @@ def factor(case: Case, _: Sequence[Case]) -> str:
     exact = abs(size - whole) <= max(2 * relative, 1e-9) * size < 0.25
     if exact and whole == 1:
         return "the sign of {} is flipped" if c < 0 else ""
-    times = str(whole) if exact else _rounded(size, relative, 4)
-    much = f"{'of the wrong sign and ' if c < 0 else ''}{times} times too {'large' if abs(c) > 1 else 'small'}"
+    much = _much(c, relative, str(whole) if exact else "")
     if n_told == 1:
         return f"{{}} is {much}"
     all_ = "all" if n_told == case.told.size else "all checked"
     return f"{all_} elements of {{}} are {much}{_reason(whole, abs(c) > 1) if exact else ''}"
 
 
-def rearranged(case: Case, cases: Sequence[Case]) -> str:
-    """The right numbers in the wrong places: transposed, reversed, shifted, or those of another parameter."""
-    a = case.analytic
-    if np.count_nonzero(case.wrong) < 2:
-        return ""
-    if a.ndim == 2 and case.agrees(a.reshape(a.shape[::-1]).T):
-        square = a.shape[0] == a.shape[1]
-        return f"{{}} is transposed{'' if square else ' in memory: reshape where .T was meant?'}"
-    for axis in range(a.ndim):
-        line = "element" if a.ndim == 1 else ("row", "column")[axis] if a.ndim == 2 else f"place along axis {axis}"
-        for step in (-1, 1):
-            # what came over the edge may have been dropped
-            edge = np.arange(a.shape[axis]) == (0 if step == 1 else a.shape[axis] - 1)
-            edge = edge.reshape([-1 if k == axis else 1 for k in range(a.ndim)])
-            if np.count_nonzero(case.wrong & ~edge) >= 2 and case.agrees(np.roll(a, step, axis), edge):
-                return f"{{}} is shifted by one {line}"
-        if case.agrees(np.flip(a, axis)):
-            return "{} is in reverse order" + (f" along axis {axis}" if a.ndim > 1 else "")
-    for other in cases:
-        for b, how in ((a, ""), (a.T, ", transposed")):
-            if (
-                other is not case
-                and b.shape == other.told.shape
-                and np.count_nonzero(other.sure) >= 2
-                and other.agrees(b)
-            ):
-                return f"the gradient of {{}} looks like that of {other.name}{how}"
-    return ""
+def _much(c: float, relative: float, whole: str = "") -> str:
+    """Such as 4 times too large, or 0.5 % too small, of a ratio with this relative error."""
+    size, off = max(abs(c), 1 / abs(c)), abs(abs(c) - 1)
+    if off < NEAR:
+        much = f"{_rounded(100 * off, relative * abs(c) / off, 3)} %"
+    else:
+        much = f"{whole or _rounded(size, relative, 4)} times"
+    return f"{'of the wrong sign and ' if c < 0 else ''}{much} too {'large' if abs(c) > 1 else 'small'}"
 
 
 def decayed(case: Case, _: Sequence[Case]) -> str:
@@ -194,6 +185,75 @@ def decayed(case: Case, _: Sequence[Case]) -> str:
             place = "gradient" if c < 0 else "loss"
             size = _rounded(c, relative, 3)
             return f"the error of {{}} is {size} times {term}: is the {what} regularisation missing in the {place}?"
+    return ""
+
+
+def in_single(values: Array) -> bool:
+    """Whether these are numbers of float32, with more digits than whole numbers and simple fractions have."""
+    values = values[np.isfinite(values) & (values != 0)]
+    mantissas, _ = np.frexp(values)
+    simple = mantissas * 2.0**12 == np.round(mantissas * 2.0**12)
+    return bool(np.count_nonzero(~simple) > len(values) / 2 and (values == values.astype(np.float32)).all())
+
+
+def single_precision(case: Case, _: Sequence[Case]) -> str:
+    """Small errors of a gradient whose numbers are all those of float32."""
+    largest = np.abs(case.numerical[case.told]).max(initial=0.0)
+    error = np.abs(case.analytic - case.numerical)[case.wrong].max() / largest
+    if error > SINGLE or np.count_nonzero(case.told) < FEW or not in_single(case.analytic[case.told]):
+        return ""
+    return (
+        "the values of {} are those of float32 and so are their errors, as of long sums: compute the gradient in "
+        "float64, or allow for it by rtol and atol"
+    )
+
+
+def part_missing(case: Case, _: Sequence[Case]) -> str:
+    """Zero at all wrong elements, and at some that are right: a part that was never written."""
+    count = np.count_nonzero(case.wrong)
+    if count < 2 or case.analytic[case.wrong].any():
+        return ""
+    return f"{count:,} of {np.count_nonzero(case.told):,} elements of {{}} are missing, all zero{_among(case)}"
+
+
+def factor_of_some(case: Case, _: Sequence[Case]) -> str:
+    """One ratio for all wrong elements beside others that are right."""
+    k, relative = replace(case, told=case.wrong).multiple(case.numerical, case.analytic)
+    count = np.count_nonzero(case.wrong)
+    if not 3 <= count < np.count_nonzero(case.told) or not k or relative > 0.05:
+        return ""
+    if abs(k - 1) <= 2 * relative or not case.agrees(np.where(case.wrong, k, 1.0) * case.analytic):
+        return ""
+    much = "of the wrong sign" if abs(k + 1) <= max(2 * relative, 1e-9) else _much(1 / k, relative)
+    return f"{count:,} of {np.count_nonzero(case.told):,} elements of {{}} are {much}{_among(case)}"
+
+
+def _among(case: Case) -> str:
+    """The row, column or first and last place of the wrong elements."""
+    places = np.argwhere(case.wrong)
+    for axis in range(places.shape[1]):
+        if places.shape[1] > 1 and (places[:, axis] == places[0, axis]).all():
+            return f": in {where(case.name, [places[0, axis] if k == axis else ':' for k in range(places.shape[1])])}"
+    if places.shape[1] > 1 and (places == places[:, :1]).all():
+        return ": those on the diagonal"
+    return f": {where(case.name, places[0].tolist())} to {where(case.name, places[-1].tolist())}"
+
+
+def factors(case: Case, _: Sequence[Case]) -> str:
+    """Each row or column by a factor of its own."""
+    if case.analytic.ndim != 2:
+        return ""
+    weights = np.where(case.told & (case.tolerance > 0), 1 / case.tolerance**2, 0.0)
+    numerical = np.where(case.told, case.numerical, 0.0)
+    for axis, line in ((1, "row"), (0, "column")):
+        products = (weights * numerical * case.analytic).sum(axis, keepdims=True)
+        squares = (weights * case.analytic**2).sum(axis, keepdims=True)
+        k = products / np.where(squares > 0, squares, 1.0)
+        several = np.count_nonzero(case.sure & case.wrong, axis) >= 2
+        if np.count_nonzero(several) >= 2 and k.all() and case.agrees(case.analytic * k):
+            some = ", ".join(f"{c:.3g}" for c in 1 / k.ravel()[:3])
+            some += ", ..." * (k.size > 3)
+            return f"each {line} of {{}} is wrong by a factor of its own ({some}): is a product by {line} missing?"
     return ""
 
 
