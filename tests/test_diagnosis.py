@@ -591,13 +591,14 @@ def test_right_functions_yield_no_hint(name, rng):
     wrong = [g + 0.2 * size * rng.standard_normal(g.shape) for _ in range(5)]
     wrong += [g * rng.uniform(0.5, 2, g.shape), 1.3 * g, -g, 0 * g, rng.standard_normal(g.shape), g + 0.07, g**2]
     wrong += [put(g, [k], g.flat[k] + size) for k in (0, g.size - 1)]
+    wrong += [g * (rng.random(g.shape) < 0.6), put(g, range(g.size // 2), 0)]
     before = x.copy()
     for gradient in wrong:
         assert traced(f, x, gradient) == ([], [])
     assert x.tobytes() == before.tobytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
 def test_no_combination_of_operations_yields_a_false_hint(seed):
     """Random programs of sums, products, means and maxima over random axes, under random gradients."""
@@ -731,7 +732,7 @@ def shrinks(w):
         lambda w: [np.sum(w)] * 2,
         lambda w: np.sum(w, dtype=object),
         lambda w: warnings.warn("careful", stacklevel=1) or np.sum(w),
-        lambda w: sum(np.sum(w * i) for i in range(20_000)),
+        lambda w: sum(np.sum(w * i) for i in range(4000)),
         lambda w: np.sum(np.sqrt(w)),
     ],
 )
