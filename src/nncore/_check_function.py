@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks, _noise
+from nncore._callbacks import c_function
 from nncore._directions import along_directions, sizes_of, typical_size
 from nncore._evaluation import evaluator
 from nncore._evidence import Evidence
@@ -76,8 +77,9 @@ def check_function(
             again = gradients(grad(argument), arrays, keys, called=True)
             if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
                 notes.append("grad(x) returned another gradient when called again: does it read what an earlier call left?")
-        causes = trace_hints(f, argument, result.cases()) if result.counts["mismatch"] and _plain(f, how) else []
-        return report(causes=causes)
+        if not result.counts["mismatch"] or not _plain(f, how):
+            return report()
+        return report(causes=trace_hints(f, argument, result.cases(), grad if callable(grad) else None, notes))
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
@@ -137,7 +139,7 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
 
 def _plain(f: Any, how: Mapping[str, Any]) -> bool:
     """Whether f is a Python function of one point."""
-    return callable(f) and not how.get("vectorized")
+    return callable(f) and not how.get("vectorized") and c_function(f) is None
 
 
 def _two_values(f: Any, argument: Any, how: Mapping[str, Any]) -> list[str]:

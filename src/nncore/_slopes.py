@@ -208,6 +208,8 @@ class _Search:
         self.state[agrees & straight & (resolved | immaterial | equal)] = SMOOTH
         hidden = (SAFETY * rounding > self.rtol * size) & (straight | (size > uncertain))
         self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial] = NOISY
+        one_side = np.isfinite(up) != np.isfinite(down)
+        self.state[one_side & (4 * SAFETY * ONE_SIDED * noise / self.h > self.rtol * steep)] = NOISY
 
     def is_immaterial(self, rows: NDArray[np.intp], uncertain: Array) -> Mask:
         """Where what the uncertainty can hide is too small to matter, also by the size of the element."""
@@ -271,7 +273,7 @@ class _Search:
         if self.expected is None:
             rows = np.arange(len(self.x))
             rows = rows[np.isin(self.state, (NOISY, OPEN, SMOOTH)) & self._noise_rules(rows)]
-        moves = np.nansum(np.abs(self.up[rows]) + np.abs(self.down[rows]), axis=1) > 0
+        moves = np.nansum(np.fmax(np.abs(self.up[rows]), np.abs(self.down[rows])), axis=1) > 0
         coarse = self.noise[rows] > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
         rows = rows[moves | coarse]
         if not rows.size:

@@ -83,7 +83,7 @@ class GradientReport:
     values : mapping of str to ndarray, optional
         The parameters themselves: with them a missing regularisation term is recognised.
     causes : sequence of str
-        What else is likely wrong, to be printed with the hints.
+        What is likely wrong beside what the numbers tell; the first of the hints.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ class GradientReport:
     @cached_property
     def hints(self) -> list[str]:
         """What is likely wrong, a line each; empty if the errors have no pattern that tells."""
-        return [*diagnose(self.cases()), *self.causes]
+        return [*self.causes, *diagnose(self.cases())]
 
     def cases(self) -> list[Case]:
         """What diagnosis needs of every parameter."""
