@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nncore import _checks, _noise
 from nncore._callbacks import c_function
 from nncore._directions import along_directions, sizes_of, typical_size
-from nncore._evaluation import evaluator
+from nncore._evaluation import Evaluator, evaluator
 from nncore._evidence import Evidence
 from nncore._slopes import Slopes, slopes
 from nncore._trace import trace_hints
@@ -57,9 +57,10 @@ def check_function(
             evidence, levels, evaluations = {}, {}, 0
             for key, name in zip(keys, arrays, strict=True):
                 chosen = elements[name]
-                found = _array(f, argument, key, name, analytic[name], chosen, bounds, how, **common)
-                evidence[name] = _evidence(analytic[name], found[0], chosen)
-                levels[name], evaluations = found[1], evaluations + found[2]
+                fn = evaluator(f, argument, key, name=name, **how)
+                found, levels[name] = slopes_of_array(fn, analytic[name], chosen, bounds=bounds, name=name, **common)
+                evidence[name] = spread(analytic[name], found, chosen)
+                evaluations += fn.n_evaluations
             total, checked = (sum(map(len, e)) for e in (map(np.ravel, arrays.values()), elements.values()))
             mode = "every element" if sample is None else f"{checked:,} of {total:,} elements at random"
         watch.look("f")
@@ -168,12 +169,11 @@ def _selection(arrays: Mapping[str, Array], sample: int | None, rng: np.random.G
     return chosen
 
 
-def _array(
-    f: Any, argument: Any, key: Any, name: str, analytic: Array, elements: NDArray[np.intp], bounds: Any,
-    how: Mapping[str, Any], *, h: float | None, rtol: float, level: float | None,
-) -> tuple[Slopes, float, int]:  # fmt: skip
-    """The slopes by some elements of one array, the noise of f there, and the evaluations they took."""
-    fn = evaluator(f, argument, key, name=name, **how)
+def slopes_of_array(
+    fn: Evaluator, analytic: Array, elements: NDArray[np.intp], *, h: float | None, rtol: float, level: float | None,
+    bounds: Any = None, name: str = "x",
+) -> tuple[Slopes, float]:  # fmt: skip
+    """Return the slopes by some elements of one array, and the noise of f there."""
     limits = _checks.bounds(bounds, fn.x, name)
     f0 = fn.start()
     typical = typical_size(np.asarray(fn.x))
@@ -186,15 +186,14 @@ def _array(
             fn, f0, block, analytic.reshape(-1)[block], noise=noise, rtol=rtol, typical=typical, h=h, limits=limits,
             largest=largest,
         )  # fmt: skip
-        finite = np.isfinite(part.value)
-        sizes = np.abs(part.value), np.abs(part.value) * part.size
-        largest = tuple(max(old, float(a.max(initial=0.0, where=finite))) for old, a in zip(largest, sizes, strict=True))  # type: ignore[assignment]
+        size = np.where(np.isfinite(part.value), np.abs(part.value), 0.0)
+        largest = (max(largest[0], size.max(initial=0.0)), max(largest[1], (size * part.size).max(initial=0.0)))
         parts.append(part)
-    return Slopes.joined(parts), noise, fn.n_evaluations
+    return Slopes.joined(parts), noise
 
 
-def _evidence(analytic: Array, found: Slopes, elements: NDArray[np.intp]) -> Evidence:
-    """What was found, spread over the array when only some elements were asked for."""
+def spread(analytic: Array, found: Slopes, elements: NDArray[np.intp]) -> Evidence:
+    """Return what was found as evidence of the whole array when only some elements were asked for."""
     names = ("truncation", "rounding", "kink", "nonfinite", "jump", "left", "right")
     fields = {name: getattr(found, name) for name in names} | {"numerical": found.value, "weight": found.size}
     checked = np.zeros(analytic.size, bool)

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
+from nncore._check_function import slopes_of_array, spread
 from nncore._directions import along_directions, sizes_of
+from nncore._evaluation import evaluator
 from nncore._evidence import MISMATCH, Evidence, judge
 from nncore._evidence import NOISE as UNRESOLVED
+from nncore._python_engine import PythonNetwork
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 from nncore.report import GradientReport
@@ -57,6 +60,13 @@ def check_network(
             mode=f"{count} random directions", note=note, noise_level={"direction": level}, **settings,
         )  # fmt: skip
     wanted, mode = _selection(net, sample, generator)
+    if isinstance(net.core, PythonNetwork):
+        batch = (rows, targets, weights)
+        evidence, levels, evaluations = _by_whole_losses(net, batch, tested, wanted, h, rtol)
+        return GradientReport(
+            evidence, n_evaluations=evaluations, seconds=time.perf_counter() - started, mode=mode,
+            values=dict(net.params), noise_level=levels, **settings,
+        )  # fmt: skip
     rounding = float(np.finfo(net.dtype).eps) * _magnitude(net, rows, loss)
     probe = _Probe(net, rows, targets, weights, n_threads, max_memory, rounding)
     found = probe.measured(tested, step, wanted)
@@ -73,6 +83,23 @@ def _by_name(net: NeuralNetwork, found: Evidence) -> dict[str, Evidence]:
     """The evidence of every parameter, as views."""
     fields = {field: net._named(values) for field, values in vars(found).items() if values is not None}
     return {name: Evidence(**{field: views[name] for field, views in fields.items()}) for name in net.params}
+
+
+def _by_whole_losses(
+    net: NeuralNetwork, batch: tuple[Array, Array, Array | None], analytic: Array, wanted: NDArray[np.uint8] | None,
+    h: float | None, rtol: float,
+) -> tuple[dict[str, Evidence], dict[str, float], int]:  # fmt: skip
+    """The evidence of a network with functions of the user's: the whole loss for each parameter, array by array."""
+    evidence, levels, evaluations = {}, {}, 0
+    chosen = np.ones(net.n_params, np.uint8) if wanted is None else wanted
+    named = zip(net.params.items(), net._named(analytic).values(), net._named(chosen).values(), strict=True)
+    for (name, view), gradient, part in named:
+        elements = np.flatnonzero(part)
+        fn = evaluator(lambda _: net.core.loss(*batch), view, name=name)
+        found, levels[name] = slopes_of_array(fn, gradient, elements, h=h, rtol=rtol, level=None)
+        evidence[name] = spread(gradient, found, elements)
+        evaluations += fn.n_evaluations
+    return evidence, levels, evaluations
 
 
 class _Probe:

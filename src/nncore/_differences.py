@@ -1,4 +1,4 @@
-"""Numerical derivatives element by element, with error estimates and kinks.
+"""Numerical derivatives element by element, by a scheme that the user has chosen; _slopes chooses by itself.
 
 Evaluations are _evaluation's business, formulas _schemes'. Here points are chosen for many elements at once.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _checks, _kinks
+from nncore import _checks
 from nncore._dispatch import numdiff
 from nncore._evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
 from nncore._schemes import (
@@ -37,9 +37,7 @@ class Differences:
     """Derivatives of one array's elements, and how far to trust them."""
 
     value: Array
-    truncation: Array  # estimate of what the step's length costs; NaN without diagnose
-    rounding: Array  # estimate of what f's rounding costs; NaN without diagnose, unless a plan has it anyway
-    kink: NDArray[np.bool_]  # one-sided slopes disagree; False without diagnose
+    rounding: Array  # estimate of what f's rounding costs; NaN where differences are all that is wanted
     nonfinite: NDArray[np.bool_]  # f was infinite or NaN beside x
     n_evaluations: int
 
@@ -57,17 +55,14 @@ def differences(
     name: str = "x",
     elements: Any = None,
     arrays: bool = False,
-    diagnose: bool = False,
-    finer: float = 1.0,
     max_memory: int = MAX_MEMORY,
     **how: Any,
 ) -> Differences:
     """Derivatives of f by the elements of one float array, x or x[key].
 
     The arrays of the result have its shape, or (len(elements),) where only some are asked for by their index in C
-    order; with arrays=True the shape of what f returns follows. diagnose: estimate the truncation and look for
-    kinks, at five points an element; finer: with it, a factor of the step. how: vectorized, n_jobs, n_threads as
-    evaluator has them.
+    order; with arrays=True the shape of what f returns follows. how: vectorized, n_jobs, n_threads as evaluator has
+    them.
     """
     scheme = scheme_of(method, order, h, noise)
     fn = evaluator(f, x, key, name=name, arrays=arrays, complex_step=method == "complex", max_memory=max_memory, **how)
@@ -78,12 +73,12 @@ def differences(
         f0 = fn.start() if fn.x.size or arrays else np.zeros(())
         watch.look("f")
         result = _Result(wanted.size, f0.shape)
-        short = scheme.kind in TWO_POINTS and elements is None and not (diagnose or arrays or limits)
+        short = scheme.kind in TWO_POINTS and elements is None and not (arrays or limits)
         if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in _checks.FLOATS and fn.x.dtype.isnative:
             _fill_by_two_points(fn, f0, scheme, result)
         elif wanted.size:
             with np.errstate(all="ignore"):
-                plan = _Plan(fn, f0, scheme, limits, diagnose and not arrays, finer)
+                plan = _Plan(fn, f0, scheme, limits)
                 # points, values and what is made of them: about 16 numbers a point
                 rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
                 for first in range(0, wanted.size, rows):
@@ -107,25 +102,22 @@ class _Result:
     """Arrays that are filled block by block."""
 
     def __init__(self, n: int, shape: tuple[int, ...]):
-        self.value, self.truncation, self.rounding = (np.full((n, *shape), np.nan) for _ in range(3))
-        self.kink, self.nonfinite = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        self.value, self.rounding = (np.full((n, *shape), np.nan) for _ in range(2))
+        self.nonfinite = np.zeros(n, dtype=bool)
 
     def differences(self, shape: tuple[int, ...], flags: tuple[int, ...], n_evaluations: int) -> Differences:
-        value, truncation, rounding = (array.reshape(shape) for array in (self.value, self.truncation, self.rounding))
-        kink, nonfinite = self.kink.reshape(flags), self.nonfinite.reshape(flags)
-        return Differences(value, truncation, rounding, kink, nonfinite, n_evaluations)
+        value, rounding = (array.reshape(shape) for array in (self.value, self.rounding))
+        return Differences(value, rounding, self.nonfinite.reshape(flags), n_evaluations)
 
 
 class _Plan:
     """Steps and sides of every element, and the evaluation of some of them."""
 
-    def __init__(
-        self, fn: Evaluator, f0: Array, scheme: Scheme, limits: tuple[Array, Array] | None, diagnose: bool, finer: float
-    ):
-        self.fn, self.f0, self.scheme, self.diagnose, self.finer = fn, f0, scheme, diagnose, finer
+    def __init__(self, fn: Evaluator, f0: Array, scheme: Scheme, limits: tuple[Array, Array] | None):
+        self.fn, self.f0, self.scheme = fn, f0, scheme
         self.x = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
         self.wide: Any = np.result_type(self.x.dtype, np.float64)
-        self.nodes = FIVE if diagnose and len(scheme.nodes) < len(FIVE) else scheme.nodes
+        self.nodes = scheme.nodes
         self.error = max(fn.eps, float(np.finfo(self.x.dtype).eps)) * scheme.noise  # of f, relative
         self.low, self.high = _within(limits, self.x)
         if scheme.method != "complex":
@@ -136,8 +128,8 @@ class _Plan:
 
     def _steps(self, kind: str) -> Array:
         if self.scheme.h:
-            return np.full(self.x.size, self.finer * self.scheme.h)
-        step: Array = self.finer * relative_step(self.error, POWERS[kind]) * self.scale
+            return np.full(self.x.size, self.scheme.h)
+        step: Array = relative_step(self.error, POWERS[kind]) * self.scale
         return step
 
     def _sides(self) -> Array:
@@ -181,41 +173,20 @@ class _Plan:
         t, values = self._evaluated(elements, np.array(self.nodes))
         rise = values - self.f0
         kind = self.scheme.kind
-        truncation: Any = np.nan
         if kind == "richardson":
-            value, truncation, amplified = ridders(t, rise)
+            value, amplified = ridders(t, rise)
         elif kind == "order 4":
             value, amplified = slope(t, rise, (0, 1, 2, 3))
-            finer = np.abs(value - slope(t, rise, (2, 3))[0])
-            # the next term of the series, taken to shrink as the last one did
-            truncation = finer * np.minimum(1, finer / np.abs(rise / t).max(axis=1))
-            truncation[finer == 0] = 0
         else:
-            pairs = {
-                "forward": ((0,), (2,)),
-                "backward": ((1 if self.diagnose else 0,), (3,)),
-                "central": ((0, 1), (2, 3)),
-            }
-            coarse, fine = pairs[kind]
-            value, amplified = slope(t, rise, coarse, through_x=kind != "central")
-            if self.diagnose:
-                finer = np.abs(value - slope(t, rise, fine, through_x=kind != "central")[0])
-                truncation = finer * (4 / 3 if kind == "central" else 2)
-        self._store(result, rows, values, value, truncation, amplified)
-        if self.diagnose:
-            x, h = self.x[elements], self.h[elements]
-            result.kink[rows] = _kinks.kinks(self.fn, self.f0, elements, x, h, self.error, t, values)
+            columns = (0, 1) if kind == "central" else (0,)
+            value, amplified = slope(t, rise, columns, through_x=kind != "central")
+        self._store(result, rows, values, value, amplified)
 
     def _fill_at_bound(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
         """(-3 f(x) + 4 f(x + h/2) - f(x + h)) / h, towards the inside."""
-        nodes = np.array(ONE_SIDED if self.diagnose else ONE_SIDED[:2])
-        t, values = self._evaluated(elements, nodes * self.side[elements, None])
-        rise = values - self.f0
-        value, amplified = slope(t, rise, (0, 1), through_x=True)
-        truncation: Any = np.nan
-        if self.diagnose:
-            truncation = 4 / 3 * np.abs(value - slope(t, rise, (1, 2), through_x=True)[0])
-        self._store(result, rows, values, value, truncation, amplified)
+        t, values = self._evaluated(elements, np.array(ONE_SIDED) * self.side[elements, None])
+        value, amplified = slope(t, values - self.f0, (0, 1), through_x=True)
+        self._store(result, rows, values, value, amplified)
 
     def _fill_complex(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
         """Im f(x + ih) / h: W. Squire, G. Trapp, SIAM Review 40 (1998), 110."""
@@ -223,18 +194,15 @@ class _Plan:
         h = np.full(x.shape, self.scheme.h) if self.scheme.h else COMPLEX_STEP * np.maximum(1, np.abs(x.real))
         values = self.fn.each(elements, x + 1j * h)
         value = values[:, 0].imag / h.reshape(h.shape[:1] + (1,) * self.f0.ndim)
-        # h**2 / 6 of a third derivative that is not known: nothing for the default step
-        truncation = np.nan if self.scheme.h > COMPLEX_STEP else 0.0
         size = np.maximum(1, np.abs(x.real)).reshape(h.shape[:1] + (1,) * self.f0.ndim)
         # what cancels within the derivative is at most about f over x
-        self._store(result, rows, values, value, truncation, np.ones_like(value) / size)
+        self._store(result, rows, values, value, np.ones_like(value) / size)
 
     def _store(
-        self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, truncation: Any, amplified: Array
+        self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, amplified: Array
     ) -> None:
         """amplified: the sum of the weights' sizes, by which f's rounding reaches the derivative."""
         result.value[rows] = value
-        result.truncation[rows] = truncation
         size = np.maximum(np.abs(values).max(axis=1), np.abs(self.f0))
         # and what rounding within x costs: a relative eps of it
         result.rounding[rows] = self.error * (amplified * size + np.abs(value))

@@ -316,17 +316,14 @@ class PythonNetwork(core_network.Network):
         rounding: float = 0.0,
         one_sided: bool = False,
     ) -> None:
-        """As Network, but by the whole loss for each parameter; kinks are looked for at five points."""
+        """As Network, but by the whole loss for each parameter; kinks and truncation are not looked for."""
         elements = np.arange(slope.size) if wanted is None else np.flatnonzero(wanted)
-        method, diagnose = ("forward", False) if one_sided else ("central", True)
-        found = differences(
-            lambda params: self.loss(x, t, weights), self.params, h or None, method, elements=elements, diagnose=diagnose
-        )
+        method = "forward" if one_sided else "central"
         slope[:], kink[:] = 0, 0
-        slope[elements], kink[elements] = found.value, found.kink
+        found = differences(lambda params: self.loss(x, t, weights), self.params, h or None, method, elements=elements)
+        slope[elements] = found.value
         if truncation is not None:
             truncation[:] = 0
-            truncation[elements] = found.truncation
 
     @property
     def n_kept(self) -> int:

@@ -16,10 +16,10 @@ from nncore import _checks
 Array = NDArray[Any]
 METHODS = ("central", "forward", "backward", "complex", "richardson")
 
-# Where f is taken, in steps from x. Five points, with x itself, tell a kink from a curve.
+# Where f is taken, in steps from x.
 FIVE = (1.0, -1.0, 0.5, -0.5)
 LADDER = tuple(sign / 2**k for k in range(5) for sign in (1.0, -1.0))
-ONE_SIDED = (1.0, 0.5, 0.25)
+ONE_SIDED = (1.0, 0.5)
 
 # Differences of two values, or of one and f(x): whether x + h and x - h are taken.
 TWO_POINTS = {"central": (True, True), "forward": (True, False), "backward": (False, True)}
@@ -98,8 +98,8 @@ def slope(t: Array, rise: Array, columns: Sequence[int], through_x: bool = False
     return value, amplified * np.ones_like(value)
 
 
-def ridders(t: Array, rise: Array) -> tuple[Array, Array, Array]:
-    """Central differences of steps h, h/2, h/4, ... extrapolated to h = 0: value, its error, sum of weights."""
+def ridders(t: Array, rise: Array) -> tuple[Array, Array]:
+    """Central differences of steps h, h/2, h/4, ... extrapolated to h = 0: value, sum of weights."""
     best: Any = None
     previous: list[Array] = []
     for k in range(t.shape[1] // 2):
@@ -116,5 +116,5 @@ def ridders(t: Array, rise: Array) -> tuple[Array, Array, Array]:
                     np.where(better, new, old) for new, old in zip((row[-1], error, amplified), best, strict=True)
                 )
         previous = row
-    value, error, amplified = best
-    return value, error, 2 * amplified
+    value, _, amplified = best
+    return value, 2 * amplified

@@ -217,7 +217,7 @@ def _detailed(f: Any, x: Any, found: Any, named: dict[str, Any], settings: dict[
         value, evaluations = found.value.reshape(-1), evaluations + found.n_evaluations
         error = np.abs(value - best.value) + error
         if settings["method"] == "complex":
-            error = np.ravel(found.rounding + found.truncation) if not settings["h"] else error
+            error = np.ravel(found.rounding) if not settings["h"] else error
     error = np.where(np.isfinite(value), error, np.inf)
     shape = fn.x.shape
     return _Detailed(value.reshape(shape), error.reshape(shape), broken.reshape(shape), level, evaluations)
