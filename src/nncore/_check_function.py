@@ -29,8 +29,8 @@ def check_function(
     started = time.perf_counter()
     if grad is None:
         raise TypeError(
-            "grad is missing, expected check_gradient(f, x, grad=...): the gradient under test, or a function of x that "
-            "returns it (numerical_gradient(f, x) gives the differences alone)"
+            "grad is missing, expected check_gradient(f, x, grad=...): the gradient under test, or a function of x "
+            "that returns it (numerical_gradient(f, x) gives the differences alone)"
         )
     argument, arrays, keys = arguments(x)
     level = None if isinstance(noise, str) else _checks.positive_float(noise, "noise")
@@ -43,7 +43,7 @@ def check_function(
         watch.look("grad")
         notes = _two_values(f, argument, how)
         watch.look("f")
-        common = {"h": h, "rtol": rtol, "level": level}
+        common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
             if not callable(f) or how.get("vectorized"):
                 raise TypeError("directions is given, expected a Python function of one point for them")
@@ -68,7 +68,8 @@ def check_function(
         def report(**more: Any) -> GradientReport:
             return GradientReport(
                 evidence, n_evaluations=evaluations + 2, seconds=time.perf_counter() - started, mode=mode,
-                values=arrays if directions is None else None, noise_level=levels, note=" ".join(notes), **settings, **more,
+                values=arrays if directions is None else None, noise_level=levels, note=" ".join(notes),
+                **settings, **more,
             )  # fmt: skip
 
         result = report()
@@ -77,7 +78,9 @@ def check_function(
         if callable(grad):
             again = gradients(grad(argument), arrays, keys, called=True)
             if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
-                notes.append("grad(x) returned another gradient when called again: does it read what an earlier call left?")
+                notes.append(
+                    "grad(x) returned another gradient when called again: does it read what an earlier call left?"
+                )
         if not result.counts["mismatch"] or not _plain(f, how):
             return report()
         return report(causes=trace_hints(f, argument, result.cases(), grad if callable(grad) else None, notes))
@@ -154,10 +157,15 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any]) -> list[str]:
         return []  # no number: said when f is evaluated
     if same:
         return []
-    return [f"f gave two values at one point, {float(first):.6g} and {float(second):.6g}: random numbers, dropout or a state in it?"]
+    return [
+        f"f gave two values at one point, {float(first):.6g} and {float(second):.6g}: random numbers, dropout or a "
+        f"state in it?"
+    ]
 
 
-def _selection(arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator) -> dict[str, NDArray[np.intp]]:
+def _selection(
+    arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator
+) -> dict[str, NDArray[np.intp]]:
     """The elements to check of every array: all, or so many of all at random, of each by its size."""
     total = sum(array.size for array in arrays.values())
     chosen = {}

@@ -74,7 +74,13 @@ def differences(
         watch.look("f")
         result = _Result(wanted.size, f0.shape)
         short = scheme.kind in TWO_POINTS and elements is None and not (arrays or limits)
-        if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in _checks.FLOATS and fn.x.dtype.isnative:
+        if (
+            wanted.size
+            and short
+            and type(fn) is PythonFunction
+            and fn.x.dtype in _checks.FLOATS
+            and fn.x.dtype.isnative
+        ):
             _fill_by_two_points(fn, f0, scheme, result)
         elif wanted.size:
             with np.errstate(all="ignore"):
@@ -198,9 +204,7 @@ class _Plan:
         # what cancels within the derivative is at most about f over x
         self._store(result, rows, values, value, np.ones_like(value) / size)
 
-    def _store(
-        self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, amplified: Array
-    ) -> None:
+    def _store(self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, amplified: Array) -> None:
         """amplified: the sum of the weights' sizes, by which f's rounding reaches the derivative."""
         result.value[rows] = value
         size = np.maximum(np.abs(values).max(axis=1), np.abs(self.f0))

@@ -40,9 +40,9 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
     # what is 0 stays where others are not: nobody knows its size
     unit = np.where((x == 0) & (x != 0).any(), 0, np.spacing(np.where(x == 0, x.dtype.type(typical), np.abs(x))))
     random = rng.choice([-1.0, 1.0], size=x.shape)
-    directions = (random, np.ones_like(random), -np.ones_like(random))
+    directions = [random, np.ones_like(random), -np.ones_like(random)]
     if limits is not None:
-        directions = (np.where(limits[1] - x >= x - limits[0], 1.0, -1.0),)
+        directions = [np.where(limits[1] - x >= x - limits[0], 1.0, -1.0)]
     finest = np.finfo(x.dtype).nmant + WIDEST
     try:
         for signs in directions:
@@ -57,7 +57,9 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                     row.append(fn.call().astype(np.float64))
                     if len(row) == 2 and bit < finest and (row[0] == row[1]).all():
                         break
-                if bit == finest or len(row) == len(POINTS) and np.count_nonzero(np.diff(row, axis=0)) >= np.size(row) / 2:
+                if bit == finest or (
+                    len(row) == len(POINTS) and np.count_nonzero(np.diff(row, axis=0)) >= np.size(row) / 2
+                ):
                     break
                 # f does not see so short a step, or as a staircase
                 bit = min(bit + COARSER, finest)

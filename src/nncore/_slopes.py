@@ -39,7 +39,9 @@ FINER = 8.0
 FINER_ROUNDS = 8
 LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
 LONGER_ROUNDS = 4
-RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
+RESPONDS = (
+    16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
+)
 MAX_ORDER = 4  # of extrapolation
 ROUNDED_X = 8.0
 LUCKY = 16.0
@@ -151,7 +153,7 @@ class _Search:
 
     def scale_of_x(self) -> Array:
         """The size of every element, of those that are 0 the typical one."""
-        return np.where(self.size > 0, self.size, self.scale)
+        return np.asarray(np.where(self.size > 0, self.size, self.scale))
 
     def evaluate(self, rows: NDArray[np.intp], h: Array) -> None:
         """Add a round: the slopes of both sides over these steps of these rows."""
@@ -174,7 +176,8 @@ class _Search:
     def roughness(self, rows: Any, size: Array) -> Array:
         """The noise of f where it has values of this size."""
         noise = self.noise[rows]
-        return np.maximum(noise[:, None] if size.ndim == 2 else noise, _noise.SMALLEST * self.fn.eps * size)
+        least = _noise.SMALLEST * self.fn.eps * size
+        return np.asarray(np.maximum(noise[:, None] if size.ndim == 2 else noise, least))
 
     def first(self, largest: tuple[float, float]) -> None:
         """One central difference an element; who agrees with what is expected is done."""
@@ -302,7 +305,9 @@ class _Search:
         size = np.abs(value) if self.expected is None else np.fmax(np.abs(value), np.abs(self.expected[rows]))
         goal = self.rtol * size
         longest = np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], 0.0).max(axis=1)
-        result: Mask = (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
+        result: Mask = (
+            (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
+        )
         return result
 
     def drifted(self) -> None:
@@ -346,7 +351,9 @@ class _Search:
         steps = np.where(np.isfinite(self.up[rows]) | np.isfinite(self.down[rows]), self.steps[rows], np.nan)
         order = np.argsort(steps, axis=1)
         noise = self.roughness(rows, self.size_of_f[rows])
-        steps, up, down, noise = (np.take_along_axis(a, order, 1) for a in (steps, self.up[rows], self.down[rows], noise))
+        steps, up, down, noise = (
+            np.take_along_axis(a, order, 1) for a in (steps, self.up[rows], self.down[rows], noise)
+        )
         return steps, up, down, noise
 
     def _best(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
@@ -367,7 +374,11 @@ class _Search:
         rows = np.arange(n)
         up, down = self.up[:, 0], self.down[:, 0]
         steep = np.fmax(np.abs(up), np.abs(down))
-        first = [up / 2 + down / 2, np.where(steep > 0, np.square(up - down) / steep, 0.0), CENTRAL * self.noise / self.h]
+        first = [
+            up / 2 + down / 2,
+            np.where(steep > 0, np.square(up - down) / steep, 0.0),
+            CENTRAL * self.noise / self.h,
+        ]
         if self.steps.shape[1] > 1:
             once = np.isnan(self.steps[:, 1:]).all(axis=1)
             settled = (self.state == SMOOTH) & (self.expected is not None)
@@ -385,7 +396,9 @@ class _Search:
         bend = np.abs(self.up - self.down) / self.steps
         bend = np.min(np.where(np.isfinite(bend), bend, np.inf), axis=1, initial=np.inf)
         bend[broken] = 0.0
-        rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(np.isfinite(bend), bend, 0.0)
+        rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(
+            np.isfinite(bend), bend, 0.0
+        )
         kink, jump = self.state == KINK, self.state == JUMP
         nonfinite = ~np.isfinite(value) & ~jump
         truncation = np.where(np.isnan(truncation), np.inf, truncation)
@@ -407,7 +420,9 @@ class _Search:
         return left, right, np.maximum(off_left, off_right), np.maximum(round_left, round_right)
 
 
-def array_slopes(fn: Evaluator, f0: Array, elements: NDArray[np.intp], noise: Array, typical: float) -> tuple[Array, Array]:
+def array_slopes(
+    fn: Evaluator, f0: Array, elements: NDArray[np.intp], noise: Array, typical: float
+) -> tuple[Array, Array]:
     """Return the derivatives of every number that f returns by these elements, and their errors.
 
     Both have the shape (len(elements), *f0.shape); noise has that of f0. Fourteen evaluations an element.
@@ -476,9 +491,7 @@ def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tu
     return best_value, best_truncation, best_rounding, best_step
 
 
-def _limits(
-    limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]
-) -> tuple[Array, Array]:
+def _limits(limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]) -> tuple[Array, Array]:
     """The bounds of these elements in x's type, rounded inwards; without bounds the largest numbers of the type."""
     largest = np.finfo(x.dtype).max
     if limits is None:

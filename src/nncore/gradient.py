@@ -4,38 +4,18 @@ Source: S. Saito, Deep Learning from Scratch, chapter 4; step sizes: W. Press et
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
-from nncore import _noise
+from nncore._detailed import GradientInfo, jacobian_errors, with_errors
 from nncore._differences import differences
-from nncore._directions import typical_size
-from nncore._evaluation import MAX_MEMORY, evaluator, rebuilt
+from nncore._evaluation import MAX_MEMORY, rebuilt
 from nncore._second import second_differences
-from nncore._slopes import SAFETY, array_slopes, slopes
 
 Array = NDArray[Any]
-GOAL = 1e-6  # relative error at which a slope is known well enough
-
-
-@dataclass(frozen=True)
-class GradientInfo:
-    """How far to trust a numerical gradient; the fields have the form of x where x is a container.
-
-    error : the estimated error of each element, which holds in 95 of 100 cases: truncation, and the noise of f.
-    kink : where the slopes of the two sides differ, or f jumps; the gradient is then half their sum.
-    noise : of f around x, measured, as a standard deviation.
-    n_evaluations : of f, in all.
-    """
-
-    error: Any
-    kink: Any
-    noise: Any
-    n_evaluations: int
 
 
 def numerical_diff(f: Callable[[float], float], x: float, h: float = 1e-4, method: str = "central") -> float:
@@ -155,72 +135,32 @@ def numerical_gradient(
     >>> numerical_gradient(lambda p: float(np.sum(p["W"] ** 2) + 3 * p["b"][0]), params)["W"].round(6)
     array([[2., 4.]])
     """
-    settings: dict[str, Any] = {
-        "h": h, "method": method, "order": order, "noise": noise, "bounds": bounds, "vectorized": vectorized,
-        "n_jobs": n_jobs, "n_threads": n_threads, "max_memory": max_memory,
-    }  # fmt: skip
     one = isinstance(x, np.ndarray) or not isinstance(x, (dict, list, tuple))
     keys = [None] if one else _checks.array_keys(x, "x")
+    arrays = [x] if one else [x[key] for key in keys]
+    names = ["x"] if one else [f"x[{key!r}]" for key in keys]
     if not one:
         # all arrays are looked at before any work is done
-        arrays = [(f"x[{key!r}]", x[key]) for key in keys]
-        for name, array in arrays:
+        for name, array in zip(names, arrays, strict=True):
             _checks.perturbable(array, name, in_place=not vectorized)
-        _checks.separate(arrays)
-    detailed = return_error or full_output
-    parts = []
-    for key in keys:
-        named = {} if one else {"key": key, "name": f"x[{key!r}]"}
-        found = differences(f, x, **named, **settings) if not detailed or method != "central" or h or order != 2 else None
-        parts.append(_detailed(f, x, found, named, settings) if detailed else found)
-    grads = [found.value.astype((x if one else x[key]).dtype.newbyteorder("="), copy=False) for found, key in zip(parts, keys, strict=True)]
-    grad = grads[0] if one else _like(x, grads)
-    if not detailed:
-        return grad
-    error, kink, level = (
-        items[0] if one else _like(x, items)
-        for items in ([p.error for p in parts], [p.kink for p in parts], [p.noise for p in parts])
-    )
-    return (grad, GradientInfo(error, kink, level, sum(p.n_evaluations for p in parts))) if full_output else (grad, error)
+        _checks.separate(list(zip(names, arrays, strict=True)))
+    how: dict[str, Any] = {
+        "vectorized": vectorized, "n_jobs": n_jobs, "n_threads": n_threads, "max_memory": max_memory,
+    }  # fmt: skip
+    scheme: dict[str, Any] = {"h": h, "method": method, "order": order, "noise": noise}
+    find = with_errors if return_error or full_output else differences
+    parts: list[Any] = [
+        find(f, x, key=key, name=name, bounds=bounds, **scheme, **how) for key, name in zip(keys, names, strict=True)
+    ]
 
+    def like_x(items: list[Any]) -> Any:
+        return items[0] if one else _like(x, items)
 
-@dataclass(frozen=True)
-class _Detailed:
-    """The gradient by one array with what GradientInfo says of it."""
-
-    value: Array
-    error: Array
-    kink: NDArray[np.bool_]
-    noise: float
-    n_evaluations: int
-
-
-def _detailed(f: Any, x: Any, found: Any, named: dict[str, Any], settings: dict[str, Any]) -> _Detailed:
-    """Slopes with steps chosen by element; found: those of the method asked for, whose error is how far they are off."""
-    how = {key: settings[key] for key in ("vectorized", "n_jobs", "n_threads", "max_memory")}
-    fn = evaluator(f, x, named.get("key"), name=named.get("name", "x"), **how)
-    limits = _checks.bounds(settings["bounds"], fn.x, named.get("name", "x"))
-    if not fn.x.size:
-        return _Detailed(np.empty(fn.x.shape), np.empty(fn.x.shape), np.empty(fn.x.shape, bool), 0.0, 0)
-    with fn.watched() as watch, np.errstate(all="ignore"):
-        f0 = fn.start()
-        watch.look("f")
-        typical = typical_size(np.asarray(fn.x))
-        given = settings["noise"] != 1.0
-        level = settings["noise"] * fn.eps * abs(float(f0)) if given else float(_noise.measure(fn, f0, typical, limits))
-        best = slopes(fn, f0, np.arange(fn.x.size), noise=level, rtol=GOAL, typical=typical, limits=limits)
-        watch.look("f")
-    broken = best.kink | best.jump
-    error = SAFETY * (best.truncation + best.rounding) + np.where(broken, np.abs(best.right - best.left) / 2, 0.0)
-    value, evaluations = best.value, fn.n_evaluations
-    if found is not None:
-        value, evaluations = found.value.reshape(-1), evaluations + found.n_evaluations
-        error = np.abs(value - best.value) + error
-        if settings["method"] == "complex":
-            error = np.ravel(found.rounding) if not settings["h"] else error
-    error = np.where(np.isfinite(value), error, np.inf)
-    shape = fn.x.shape
-    return _Detailed(value.reshape(shape), error.reshape(shape), broken.reshape(shape), level, evaluations)
+    grad = like_x([p.value.astype(a.dtype.newbyteorder("="), copy=False) for p, a in zip(parts, arrays, strict=True)])
+    if full_output:
+        fields = {field: like_x([getattr(p, field) for p in parts]) for field in ("error", "kink", "noise")}
+        return grad, GradientInfo(**fields, n_evaluations=sum(p.n_evaluations for p in parts))
+    return (grad, like_x([p.error for p in parts])) if return_error else grad
 
 
 def _like(container: Any, items: list[Any]) -> Any:
@@ -283,14 +223,7 @@ def numerical_jacobian(
     jacobian = _outputs_first(found.value, x).astype(x.dtype.newbyteorder("="), copy=False)
     if not full_output:
         return jacobian
-    fn = evaluator(f, x, arrays=True, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
-    with fn.watched(), np.errstate(all="ignore"):
-        f0 = fn.start()
-        typical = typical_size(x)
-        level = _noise.measure(fn, f0, typical) if noise == 1.0 else noise * fn.eps * np.abs(f0)
-        best, error = array_slopes(fn, f0, np.arange(x.size), level, typical)
-        shape = (*x.shape, *f0.shape)
-        error = error.reshape(shape) + np.abs(found.value - best.reshape(shape))
+    error = jacobian_errors(f, x, found.value, noise, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
     return jacobian, _outputs_first(error, x)
 
 
