@@ -1,5 +1,6 @@
 """Pictures: what stands on the axes is what was given, and bad arguments are refused in one sentence."""
 
+import dataclasses
 import doctest
 import os
 import re
@@ -316,7 +317,9 @@ def gradient_report(evidence):
 
 
 def test_gradient_report_shows_values_and_errors():
-    W = checked([[1.0, 2.0, 3.0], [4.0, 0.5, 6.0]], [[1.0, 2.5, 3.0], [4.0, 1.0, 6.0]], kink=[[0, 0, 0], [0, 1, 0]])
+    kink = np.array([[0, 0, 0], [0, 1, 0]], bool)
+    W = checked([[1.0, 2.0, 3.0], [4.0, 0.5, 6.0]], [[1.0, 2.5, 3.0], [4.0, 1.0, 6.0]], kink=kink)
+    W = dataclasses.replace(W, left=np.zeros(kink.shape), right=np.ones(kink.shape))
     b = checked([7.0, 8.0], [7.001, np.nan], checked=[True, False])
     figure = plotting.plot_gradient_report(gradient_report({"W": W, "b": b}))
     agreement, of_W, of_b, bar = figure.axes
@@ -327,7 +330,7 @@ def test_gradient_report_shows_values_and_errors():
     assert points["1 kink"] == [[0.5, 1.0]]
     assert (of_W.get_title(), of_b.get_title()) == ("W: 1 mismatch", "b: 1 mismatch")
     floor = np.log10(8 * np.finfo(float).eps)
-    expected = np.where(W.analytic == W.numerical, floor, np.log10(0.5))
+    expected = np.where((W.analytic == W.numerical) | kink, floor, np.log10(0.5))
     np.testing.assert_allclose(of_W.images[0].get_array(), expected)
     of_row = np.ma.filled(of_b.images[0].get_array(), np.nan)
     np.testing.assert_allclose(of_row, [[-3.0, np.nan]], atol=1e-9)

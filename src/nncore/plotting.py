@@ -37,7 +37,7 @@ DARK_BACKGROUND, DARK_INK = "#15181E", "#D8DCE3"
 MARKS = 200  # in one heat map: more would hide it
 MAPS = 12
 VERDICT_STYLES = {  # colour and marker, drawn in this order
-    "ok": (BLUE, "o"), "noise": ("#999999", "o"), "kink": (ORANGE, "^"), "mismatch": (VERMILLION, "x"),
+    "ok": (BLUE, "o"), "noise": ("#999999", "o"), "kink": (ORANGE, "^"), "jump": (PURPLE, "v"), "mismatch": (VERMILLION, "x"),
 }  # fmt: skip
 
 SQUARE: Extent = (-3.0, 3.0, -3.0, 3.0)
@@ -588,7 +588,7 @@ def plot_gradient_report(report: GradientReport) -> "Figure":
     Figure
         A new one: on its first axes the points of each verdict; then axes for every parameter (of more than 12 those
         most wrong) with log10 of its errors as a heat map on one scale, grey where nothing was checked, and with its
-        mismatches, kinks and elements that are not finite marked.
+        mismatches, kinks, jumps and elements that are not finite marked.
 
     Raises
     ------
@@ -695,7 +695,7 @@ def _plot_errors(report: GradientReport, name: str, errors: Array, ax: "Axes", l
     ax.set_facecolor("#999999")
     verdict = report.verdict[name].reshape(errors.shape)
     for kind, colour, marker in (
-        ("kink", ORANGE, "^"), ("nonfinite", PURPLE, "s"), ("mismatch", VERMILLION, "x"),
+        ("kink", ORANGE, "^"), ("jump", PURPLE, "v"), ("nonfinite", PURPLE, "s"), ("mismatch", VERMILLION, "x"),
     ):  # fmt: skip
         rows, columns = np.nonzero(verdict == kind)
         if 0 < rows.size <= MARKS:
