@@ -25,7 +25,7 @@ def forward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[:
     if n_in == 0:
         raise ValueError("x has 0 features, expected at least 1")
     with nogil:
-        kernel.dense_forward(&x[0, 0], &W[0, 0], bias, &a[0, 0], n_samples, n_in, n_out, n_threads)
+        kernel.dense_forward(&x[0, 0], &W[0, 0], bias, &a[0, 0], n_samples, n_in, n_out, n_threads, NULL)
 
 
 def backward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[:, ::1] da,
@@ -40,5 +40,5 @@ def backward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[
     if min(n_samples, n_in, n_out) == 0:
         raise ValueError(f"x has shape {n_samples, n_in} and W {n_in, n_out}, expected no dimension of 0")
     with nogil:
-        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, n_threads)
-        kernel.dense_backward_input(&da[0, 0], &W[0, 0], &dx[0, 0], n_samples, n_in, n_out, n_threads)
+        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, n_threads, NULL)
+        kernel.dense_backward_input(&da[0, 0], &W[0, 0], &dx[0, 0], n_samples, n_in, n_out, n_threads, NULL)
