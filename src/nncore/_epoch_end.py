@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _threads
 from nncore.history import History
 from nncore.metrics import EarlyStopping, Evaluation
 from nncore.schedules import Schedule
@@ -68,8 +67,7 @@ class EpochEnd:
             return
         values = {}
         if self.evaluation.metrics:
-            with _threads.shared(self.net.core, self.history.n_threads):
-                values = self.evaluation()
+            values = self.evaluation(self.history.n_threads)
         self.settled = False
         self._note(values)
         self.settled = True

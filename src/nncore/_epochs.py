@@ -170,12 +170,11 @@ class Epochs:
             last = min(first + steps, len(self.starts))
             begin, end = first * self.batch_size, min(last * self.batch_size, size)
             started = time.perf_counter()
-            with _threads.shared(self.net.core, threads):
-                done = self.net.core.train(
-                    *self.data, self.rows[begin:end], begin, size, self.batch_size, optimizer.lr,
-                    self.losses[first:last], optimizer.settings, optimizer.state,
-                    seed=self.seed, first_step=optimizer.state.n_steps,
-                )  # fmt: skip
+            done = self.net.core.train(
+                *self.data, self.rows[begin:end], begin, size, self.batch_size, optimizer.lr,
+                self.losses[first:last], optimizer.settings, optimizer.state,
+                seed=self.seed, first_step=optimizer.state.n_steps, n_threads=_threads.usable(threads),
+            )  # fmt: skip
             if done < last - first:
                 return False
             self.pace.took(threads, done, time.perf_counter() - started)

@@ -37,6 +37,7 @@ def _after_fork_in_child() -> None:
     _forked = True
     _lock = threading.Lock()
     _depth = 0
+    network.forked()
 
 
 if hasattr(os, "register_at_fork"):
@@ -138,14 +139,9 @@ class Pace:
         self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
 
 
-@contextlib.contextmanager
-def shared(core: network.Network, n_threads: int) -> Iterator[None]:
-    """Let a network use so many threads within: outside, a fork may happen at any time."""
-    core.n_threads = 1 if _forked else n_threads
-    try:
-        yield
-    finally:
-        core.n_threads = 1
+def usable(n_threads: int) -> int:
+    """So many threads for a call, asked just before it: one where this process was forked meanwhile."""
+    return 1 if _forked else n_threads
 
 
 @cache

@@ -183,19 +183,19 @@ class Evaluation:
             self._classes[data, single] = is_one_hot(targets, single=single)
         return self._classes[data, single]
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, n_threads: int = 1) -> dict[str, float]:
         """All of them now, by column."""
         outputs: dict[str, Array] = {}
-        return {column: self._value(metric, outputs) for column, metric in self.metrics.items()}
+        return {column: self._value(metric, outputs, n_threads) for column, metric in self.metrics.items()}
 
-    def _value(self, metric: Metric, known: dict[str, Array]) -> float:
+    def _value(self, metric: Metric, known: dict[str, Array], n_threads: int) -> float:
         rows, targets = self.data[metric.data]
         if metric.kind == "accuracy":
-            return self.net._accuracy(rows, targets)
+            return self.net._accuracy(rows, targets, n_threads=n_threads)
         if metric.kind == "loss":
-            return self.net._loss(rows, targets)
+            return self.net._loss(rows, targets, n_threads=n_threads)
         if metric.data not in known:
-            known[metric.data] = self.net._outputs(rows)
+            known[metric.data] = self.net._outputs(rows, None, n_threads)
         outputs = known[metric.data]
         if metric.function is not None:
             return float(metric.function(targets, outputs))

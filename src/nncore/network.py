@@ -438,18 +438,23 @@ class NeuralNetwork:
             sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
         return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
 
-    def _loss(self, rows: Array, targets: Array, weights: Array | None = None) -> float:
+    def _loss(self, rows: Array, targets: Array, weights: Array | None = None, *, n_threads: int = 1) -> float:
         """The mean loss of samples that are checked."""
 
         def loss(part: Array, at: slice) -> float:
-            return float(self.core.loss(part, targets[at], None if weights is None else weights[at]))
+            some = None if weights is None else weights[at]
+            return float(self.core.loss(part, targets[at], some, n_threads=_threads.usable(n_threads)))
 
         with _threads.single_threaded_blas(self._macs(len(rows))):
             return self._mean(rows, loss, weights)
 
-    def _accuracy(self, rows: Array, targets: Array) -> float:
+    def _accuracy(self, rows: Array, targets: Array, *, n_threads: int = 1) -> float:
         """The accuracy for samples that are checked."""
-        return self._mean(rows, lambda part, at: self.accuracy(self._scores(self._outputs(part)), targets[at]))
+
+        def accuracy(part: Array, at: slice) -> float:
+            return self.accuracy(self._scores(self._outputs(part, None, n_threads)), targets[at])
+
+        return self._mean(rows, accuracy)
 
     def _scores(self, outputs: Array) -> Array:
         """Outputs such that a single one means class 1 above 0.5."""
@@ -656,14 +661,11 @@ class NeuralNetwork:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
         weights = np.ones(len(rows)) if weights is None else weights
-        self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
-        try:
-            with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
-                self.core.numerical_gradient(
-                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding
-                )
-        finally:
-            self.core.n_threads = 1
+        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            self.core.numerical_gradient(
+                rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding,
+                n_threads=_threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1],
+            )  # fmt: skip
         return kink
 
     def forward(self, X: ArrayLike) -> Array:

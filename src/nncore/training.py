@@ -291,12 +291,11 @@ class _Run:
         core.steps_done = 0
         before = time.perf_counter()
         try:
-            with _threads.shared(core, threads):
-                core.train(
-                    *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
-                    self.optimizer._rule(), self.state, clip_norm=self.clip_norm, clip_value=self.clip_value,
-                    seed=self.seed, first_step=done_before,
-                )  # fmt: skip
+            core.train(
+                *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
+                self.optimizer._rule(), self.state, clip_norm=self.clip_norm, clip_value=self.clip_value,
+                seed=self.seed, first_step=done_before, n_threads=_threads.usable(threads),
+            )  # fmt: skip
         finally:
             # Ctrl-C is raised when the core returns: what it did counts
             done = core.steps_done
