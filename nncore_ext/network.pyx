@@ -51,12 +51,20 @@ cnp.import_array()
 cdef extern from *:
     """
     #ifdef _OPENMP
+    #include <omp.h>
     #define NN_HAS_OPENMP 1
+    static inline int nn_openmp_threads(void)
+    {
+        const int most = omp_get_max_threads(), limit = omp_get_thread_limit();
+        return most < limit ? most : limit;
+    }
     #else
     #define NN_HAS_OPENMP 0
+    static inline int nn_openmp_threads(void) { return 1; }
     #endif
     """
     bint NN_HAS_OPENMP
+    int nn_openmp_threads()
     const char *NNCORE_FLAGS
 
 cdef enum:
@@ -173,6 +181,11 @@ def has_openmp():
     return NN_HAS_OPENMP != 0
 
 
+def openmp_threads():
+    """As many threads as OpenMP would use: by its environment variables, and what was set since in this thread."""
+    return max(1, nn_openmp_threads())
+
+
 def uses_blas():
     """Whether this level leaves large products to BLAS."""
     return NN_USES_BLAS != 0
@@ -228,27 +241,37 @@ cdef class Spec:
         return twin
 
 
+cdef enum Use:
+    TRAINING, READING, PAUSE
+
+
 cdef class Turn:
-    """with net.training("fit"): the network belongs to this thread. with net.reading("save"): nobody trains it."""
+    """The context of a use of a network, see Network.training, reading, pause."""
 
     cdef Network net
     cdef str what
-    cdef bint trains
+    cdef Use use
 
-    def __cinit__(self, Network net, str what, bint trains):
-        self.net, self.what, self.trains = net, what, trains
+    def __cinit__(self, Network net, str what, Use use):
+        self.net, self.what, self.use = net, what, use
 
     def __enter__(self):
-        if self.trains:
+        if self.use == TRAINING:
             self.net.begin_training(self.what)
-        else:
+        elif self.use == READING:
             self.net.begin_reading()
+        else:
+            self.net.paused = True
 
     def __exit__(self, *exc):
-        if self.trains:
-            self.net.end_training()
+        if self.use == TRAINING:
+            self.net.depth -= 1
+            if self.net.depth <= 0:
+                self.net.training_by = None
+        elif self.use == READING:
+            self.net.readers = max(0, self.net.readers - 1)
         else:
-            self.net.end_reading()
+            self.net.paused = False
 
 
 cdef class Network:
@@ -268,6 +291,8 @@ cdef class Network:
     cdef str training_by  # what trains the network for long, None: nothing
     cdef unsigned long trainer  # the thread it runs in
     cdef Py_ssize_t trainer_generation
+    cdef bint paused
+    cdef int depth  # 2 where its steps are made, 1 around
     cdef Py_ssize_t readers  # calls that must not see it trained
     cdef Py_ssize_t readers_generation
     cdef unsigned long keeper  # the thread whose batch the workspace holds
@@ -328,20 +353,21 @@ cdef class Network:
 
     def training(self, str what):
         """A context in which this thread alone uses the network, but for predictions; what: the name in messages"""
-        return Turn(self, what, True)
+        return Turn(self, what, TRAINING)
 
     def reading(self, str what):
-        """A context in which nobody trains the network, but for this thread"""
-        return Turn(self, what, False)
+        """A context in which nobody begins to train the network, nor does but for this thread, unless it has it rest"""
+        return Turn(self, what, READING)
 
-    @property
-    def in_training(self):
-        """What trains the network, in whatever thread; None: nothing."""
-        return self.training_by if self.is_trained() else None
+    def pause(self):
+        """A context within a training, of its callbacks: other threads may save and copy the network as it is then"""
+        return Turn(self, "", PAUSE)
 
-    def expect_still(self):
-        """That no other thread trains the network."""
-        if self.is_trained() and self.trainer != <unsigned long> PyThread_get_thread_ident():
+    def expect_still(self, bint pause=False):
+        """That no other thread trains the network; pause: or has it rest, while callbacks are called"""
+        if not self.is_trained() or (pause and self.paused):
+            return
+        if self.trainer != <unsigned long> PyThread_get_thread_ident():
             raise RuntimeError(f"this network is in use by another thread ({self.training_by}), expected one caller at "
                                f"a time: wait for the other call to end, or train a copy that was made before")
 
@@ -353,28 +379,26 @@ cdef class Network:
 
     cdef int begin_training(self, str what) except -1:
         self.expect_still()
+        if self.is_trained() and not self.paused and self.depth == 1 and self.training_by == what:
+            self.depth = 2  # the same training: its checks, then its steps
+            return 0
         if self.is_trained():
-            raise RuntimeError(f"{what} was called within {self.training_by} of the same network, by a callback "
-                               f"perhaps, expected one at a time: train a copy")
+            raise RuntimeError(f"{what} was called within {self.training_by} of the same network, by a callback of it, "
+                               f"expected one at a time: train a copy")
         if self.readers_generation == generation and self.readers > 0:
             raise RuntimeError(f"this network is in use by another thread, expected {what} to have it for itself: wait "
                                f"for the other call to end, or train a copy")
         self.expect_free()
         self.training_by, self.trainer, self.trainer_generation = what, PyThread_get_thread_ident(), generation
+        self.depth, self.paused = 1, False
         return 0
 
-    cdef void end_training(self) noexcept:
-        self.training_by = None
-
     cdef int begin_reading(self) except -1:
-        self.expect_still()
+        self.expect_still(pause=True)
         if self.readers_generation != generation:
             self.readers, self.readers_generation = 0, generation
         self.readers += 1
         return 0
-
-    cdef void end_reading(self) noexcept:
-        self.readers = max(0, self.readers - 1)
 
     cdef int expect_free(self) except -1:
         """That no call has the workspace"""
@@ -609,18 +633,25 @@ cdef class Network:
         set_weights(&w, weights, m, net.n_out)
         if dx is not None:
             dx_data = data_of(dx, "dx", self.type_number, m * net.n_in, True)
-        memory = held(x), held(t), held(weights), held(grads), held(dx)
         self.acquire(kept_numbers(net, m))
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef const void *params = cnp.PyArray_DATA(self.params)
         try:
-            with nogil:
-                if self.single:
-                    result = gradient_kept(net, <const float *> params, &rows, &targets, &w,
-                                           <float *> g, <float *> dx_data, m, <float *> work)
-                else:
-                    result = gradient_kept(net, <const double *> params, &rows, &targets, &w,
-                                           <double *> g, <double *> dx_data, m, <double *> work)
+            if m * net.n_params <= QUICK_MACS and self.single:
+                result = gradient_kept(net, <const float *> params, &rows, &targets, &w, <float *> g,
+                                       <float *> dx_data, m, <float *> work)
+            elif m * net.n_params <= QUICK_MACS:
+                result = gradient_kept(net, <const double *> params, &rows, &targets, &w, <double *> g,
+                                       <double *> dx_data, m, <double *> work)
+            else:
+                memory = held(x), held(t), held(weights), held(grads), held(dx)
+                with nogil:
+                    if self.single:
+                        result = gradient_kept(net, <const float *> params, &rows, &targets, &w,
+                                               <float *> g, <float *> dx_data, m, <float *> work)
+                    else:
+                        result = gradient_kept(net, <const double *> params, &rows, &targets, &w,
+                                               <double *> g, <double *> dx_data, m, <double *> work)
             call.end()
             self.kept, self.kept_backward = m, True
             return result
@@ -941,6 +972,7 @@ cdef class Network:
         buffer = np.empty(base_elements + net.n_threads * scratch_size(net, probe.m, probe.n_pairs), self.params.dtype)
         memory = [held(array) for array in (x, t, weights, slope, truncation, kink, wanted)]
         cdef void *base = cnp.PyArray_DATA(buffer)
+        self.expect_still()
         with self.reading("numerical_gradient"):
             for start in range(0, n, probe.m):
                 probe.m = min(probe.m, n - start)

@@ -67,14 +67,16 @@ class EpochEnd:
             return
         values = {}
         if self.evaluation.metrics:
-            values = self.evaluation(self.history.n_threads)
+            with self.net.core.pause():
+                values = self.evaluation(self.history.n_threads)
         self.settled = False
         self._note(values)
         self.settled = True
 
     def call_back(self) -> bool:
         """Call all callbacks; returns whether one ends the run."""
-        stops = [callback(self.history) is True for callback in self.callbacks]
+        with self.net.core.pause():
+            stops = [callback(self.history) is True for callback in self.callbacks]
         return any(stops)
 
     def _note(self, values: dict[str, float]) -> None:

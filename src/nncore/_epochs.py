@@ -160,7 +160,8 @@ class Epochs:
         self.estimator._record(float(self.losses @ self.sizes) / len(self.rows) if finite else math.nan)
         self.estimator.t_ += len(self.rows)
         ended = self.is_last(self.score()) if finite else self.diverged()
-        return (self.tasks is not None and self.tasks.end()) or ended
+        with self.net.core.pause():
+            return (self.tasks is not None and self.tasks.end()) or ended
 
     def descend(self) -> bool:
         """The updates of an epoch, in calls of the core of about 50 ms; whether all losses were finite."""

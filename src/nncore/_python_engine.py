@@ -322,7 +322,11 @@ class PythonNetwork(core_network.Network):
         """As Network, but by the whole loss for each parameter; kinks are looked for at five points."""
         elements = np.arange(slope.size) if wanted is None else np.flatnonzero(wanted)
         found = differences(
-            lambda params: self.loss(x, t, weights, n_threads=n_threads), self.params, h or None, elements=elements, diagnose=True
+            lambda params: self.loss(x, t, weights, n_threads=n_threads),
+            self.params,
+            h or None,
+            elements=elements,
+            diagnose=True,
         )
         slope[:], kink[:] = 0, 0
         slope[elements], kink[elements] = found.value, found.kink

@@ -105,6 +105,10 @@ class _Minimization:
 
     def run(self, optimizer: LBFGS) -> History:
         """Minimize, as far as Ctrl-C, early stopping and the callbacks let it come."""
+        with self.net.core.training("fit"):
+            return self._run(optimizer)
+
+    def _run(self, optimizer: LBFGS) -> History:
         from scipy.optimize import minimize
 
         params, history = self.net.core.params, self.history

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._data import is_one_hot
-from nncore.schedules import MODES
+from nncore._settings import Checked
+from nncore.schedules import mode_of
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -65,6 +66,11 @@ class EarlyStopping:
     3
     """
 
+    patience = Checked(_checks.positive_int)
+    min_delta = Checked(_checks.non_negative_float)
+    restore_best = Checked(_checks.switch)
+    mode = Checked(mode_of)
+
     def __init__(
         self,
         metric: str | Function | None = None,
@@ -74,11 +80,8 @@ class EarlyStopping:
         restore_best: bool = True,
         mode: str = "auto",
     ) -> None:
-        self.metric = metric
-        self.patience = _checks.positive_int(patience, "patience")
-        self.min_delta = _checks.non_negative_float(min_delta, "min_delta")
-        self.restore_best = _checks.switch(restore_best, "restore_best")
-        self.mode = _checks.choice(mode, "mode", MODES)
+        self.metric, self.patience, self.min_delta = metric, patience, min_delta
+        self.restore_best, self.mode = restore_best, mode
 
     def __repr__(self) -> str:
         return f"EarlyStopping({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"

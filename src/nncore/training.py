@@ -199,6 +199,10 @@ class _Run:
 
     def train(self, bar: Any) -> History:
         """All epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
+        with self.net.core.training("fit"):
+            return self._train(bar)
+
+    def _train(self, bar: Any) -> History:
         begin = self._start()
         history = self.history
         self.started = time.perf_counter() - history.seconds
