@@ -24,7 +24,7 @@ from nncore_ext.loss cimport (
     terms_row,
 )
 from nncore_ext.vmath cimport vsigmoid
-from nncore_ext.watch cimport UNIT_WORK, Watch, look, stopped
+from nncore_ext.watch cimport UNIT_WORK, Watch, look
 
 cdef enum:
     # Samples whose softmax is computed at a time.
@@ -132,6 +132,8 @@ cdef inline void network_forward(
         if layer.gamma >= 0:
             norm_forward(params + layer.gamma, params + layer.b, z, layer_x_hat(net, workspace, m, k),
                          layer_moments(net, workspace, k), training, m, layer.n_out)
+        if look(net.watch, UNIT_WORK * m * layer.n_out):
+            return
         activation_forward(layer.activation, layer.param, z, layer_slope(net, workspace, m, k), m * layer.n_out)
         if key and layer.dropout > 0:
             drop(z, layer.dropout, layer_key(key, k), row * layer.n_out, m * layer.n_out)
@@ -260,9 +262,9 @@ cdef inline void network_backward(
     cdef floating *da_in
     cdef Py_ssize_t k
     for k in range(net.n_layers - 1, first - 1, -1):
-        if stopped(net.watch):
-            return
         layer = &net.layers[k]
+        if look(net.watch, UNIT_WORK * m * layer.n_out):
+            return
         da = layer_da(net, workspace, m, k)
         z_in = layer_input(net, workspace, x, m, k)
         if layer.gamma >= 0:

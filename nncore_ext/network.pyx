@@ -297,6 +297,7 @@ cdef class Network:
     cdef Py_ssize_t readers_generation
     cdef unsigned long keeper  # the thread whose batch the workspace holds
     cdef int type_number
+    cdef tuple memory  # holds that of the arrays below
     cdef object workspace  # of the batch last trained on or forwarded
     cdef Py_ssize_t kept  # number of samples whose z (and da, dz) the workspace holds, 0: none
     cdef bint kept_backward
@@ -348,6 +349,7 @@ cdef class Network:
         self.grads = aligned_zeros(net.n_params, dtype)
         self.moments = aligned_zeros(n_moments, dtype)
         net.moments = cnp.PyArray_DATA(self.moments)
+        self.memory = held(self.params), held(self.grads), held(self.moments)
         self.workspace = np.empty(0, dtype)
         self.spec = spec
 

@@ -23,9 +23,9 @@ cdef enum:
     # A block has at least so many rows or columns: fewer would each read, or copy, the whole other matrix.
     BLOCK_ROWS = 32
     BLOCK_COLUMNS = 48
-    # A block of more multiply-adds, 10 to 50 ms, is computed in slices, to look for Ctrl-C in between. They are as high,
+    # A block of more multiply-adds, some ms, is computed in slices, to look for Ctrl-C in between. They are as high,
     # wide and deep as costs nothing: product.h copies a strip of B once for all rows, and takes depths by 256.
-    SLICE_MACS = 1 << 28
+    SLICE_MACS = 1 << 26
     SLICE_COLUMNS = 768
     SLICE_ROWS = 2048
     SLICE_DEPTH = 256
