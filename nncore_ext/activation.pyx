@@ -2,6 +2,7 @@
 
 from cython cimport floating
 cimport nncore_ext.activation as kernel
+from nncore_ext.alignment cimport expect_aligned
 
 ACTIVATIONS = {
     "identity": kernel.IDENTITY,
@@ -33,7 +34,9 @@ def activate(int kind, floating[::1] z, floating[::1] slope=None, double param=0
         raise ValueError(f"slope has {slope.shape[0]} elements, expected {z.shape[0]} to match z")
     if z.shape[0] == 0:
         return
+    expect_aligned(&z[0], sizeof(floating), "z")
     if slope is not None:
+        expect_aligned(&slope[0], sizeof(floating), "slope")
         kept = &slope[0]
     with nogil:
         kernel.activation_forward(kind, param, &z[0], kept, z.shape[0])
@@ -48,7 +51,10 @@ def differentiate(int kind, const floating[::1] z, floating[::1] da, const float
         raise ValueError(f"slope has {0 if slope is None else slope.shape[0]} elements, expected {z.shape[0]}")
     if z.shape[0] == 0:
         return
+    expect_aligned(&z[0], sizeof(floating), "z")
+    expect_aligned(&da[0], sizeof(floating), "da")
     if slope is not None:
+        expect_aligned(&slope[0], sizeof(floating), "slope")
         kept = &slope[0]
     with nogil:
         kernel.activation_backward(kind, param, &z[0], kept, &da[0], z.shape[0])
@@ -61,6 +67,8 @@ def softmax(floating[:, ::1] y, double[::1] log_sums):
         raise ValueError(f"log_sums has {log_sums.shape[0]} elements, expected {y.shape[0]} to match y")
     if y.shape[0] == 0 or n == 0:
         return
+    expect_aligned(&y[0, 0], sizeof(floating), "y")
+    expect_aligned(&log_sums[0], sizeof(double), "log_sums")
     with nogil:
         kernel.softmax_rows(&y[0, 0], &y[0, 0], &log_sums[0], y.shape[0], n)
 
@@ -72,6 +80,8 @@ def softmax_backward(const floating[:, ::1] y, floating[:, ::1] da):
         raise ValueError(f"da has shape {da.shape[0], da.shape[1]}, expected {y.shape[0], n} to match y")
     if y.shape[0] == 0 or n == 0:
         return
+    expect_aligned(&y[0, 0], sizeof(floating), "y")
+    expect_aligned(&da[0, 0], sizeof(floating), "da")
     with nogil:
         for s in range(y.shape[0]):
             kernel.softmax_backward_row(&y[s, 0], &da[s, 0], n)

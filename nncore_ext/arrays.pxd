@@ -1,10 +1,16 @@
 """NumPy arrays as the kernels take them: types, layouts and sizes, which memory safety needs, are checked."""
 
 cimport numpy as cnp
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.weakref cimport PyWeakref_NewRef
 from cython cimport floating
 from nncore_ext.network cimport Weights
 from nncore_ext.rows cimport FLOAT32, FLOAT64, PARTS, UINT8, CompressedRows, Rows
 from nncore_ext.vmath cimport vfinite
+
+cdef enum:
+    # Elements that are looked at with the GIL: sooner than it is given back and taken again.
+    FEW = 1 << 10
 
 
 cdef inline void *data_of(
@@ -17,8 +23,24 @@ cdef inline void *data_of(
         raise TypeError(f"{name} is read-only, expected an array to write to")
     if not (cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == type_number and array.size == size):
         raise TypeError(f"{name} is a {array.dtype} array of shape {(<object> array).shape}, "
-                        f"expected {size} contiguous elements of {cnp.PyArray_DescrFromType(type_number)}")
+                        f"expected {size} contiguous elements of {cnp.PyArray_DescrFromType(type_number)} in memory "
+                        f"aligned for them")
     return cnp.PyArray_DATA(array)
+
+
+cdef inline object held(cnp.ndarray array):
+    """What keeps the memory of an array where it is as long as it lives, whatever other threads do
+
+    NumPy resizes no array that has a weak reference; nothing resizes or closes a buffer that is exported.
+    """
+    if array is None:
+        return None
+    cdef object root = array, base = root.base
+    while isinstance(base, cnp.ndarray):
+        root, base = base, (<object> base).base
+    if base is None:
+        return PyWeakref_NewRef(root, None)
+    return memoryview(base) if PyObject_CheckBuffer(base) else base
 
 
 cdef inline Py_ssize_t n_rows(cnp.ndarray array, str name) except -1:
@@ -44,7 +66,8 @@ cdef inline int set_rows(Rows *rows, cnp.ndarray x, str name, Py_ssize_t n_featu
     """rows = x, contiguous (n, n_features); bytes are to be multiplied by scale"""
     if x is None or cnp.PyArray_NDIM(x) != 2 or x.shape[1] != n_features or not cnp.PyArray_ISCARRAY_RO(x):
         shape = () if x is None else (<object> x).shape
-        raise TypeError(f"{name} is an array of shape {shape}, expected contiguous rows of {n_features}")
+        raise TypeError(f"{name} is an array of shape {shape}, expected contiguous rows of {n_features} in memory "
+                        f"aligned for them")
     rows.element = element_type(x, name)
     rows.data = cnp.PyArray_DATA(x)
     rows.n_features = n_features
@@ -91,12 +114,18 @@ cdef inline bint is_plain_rows(x, Py_ssize_t n_features):
     cdef bint finite = True
     if n_dims not in (1, 2) or rows.shape[n_dims - 1] != n_features or size == 0 or not cnp.PyArray_ISCARRAY_RO(rows):
         return False
-    if kind == cnp.NPY_FLOAT32:
+    if kind == cnp.NPY_FLOAT32 and size > FEW:
+        memory = held(rows)
         with nogil:
             finite = all_finite(<const float *> data, size)
-    elif kind == cnp.NPY_FLOAT64:
+    elif kind == cnp.NPY_FLOAT64 and size > FEW:
+        memory = held(rows)
         with nogil:
             finite = all_finite(<const double *> data, size)
+    elif kind == cnp.NPY_FLOAT32:
+        finite = all_finite(<const float *> data, size)
+    elif kind == cnp.NPY_FLOAT64:
+        finite = all_finite(<const double *> data, size)
     elif kind != cnp.NPY_UINT8:
         return False
     return finite

@@ -13,6 +13,7 @@ from nncore_ext.optimizer cimport OptimizerSpec, is_plain
 from nncore_ext.rows cimport CompressedRows, Rows, Targets
 from nncore_ext.update cimport clip_gradient, has_max_norm, limit_norms, network_penalty, network_update
 from nncore_ext.vmath cimport axpby
+from nncore_ext.watch cimport stopped
 
 # What training steps need. index holds samples of consecutive epochs, epoch_size each, and starts at the given
 # position within one; an epoch is taken batch_size samples a step, its last step what is left.
@@ -32,6 +33,8 @@ cdef struct Plan:
     double clip_value
     uint64_t seed  # of dropout
     Py_ssize_t first_step  # steps of the run before this plan
+    void *moments  # room for the running moments before a step; NULL if there are none
+    Py_ssize_t moments_size  # bytes
 
 
 cdef enum:
@@ -59,7 +62,7 @@ cdef struct Batch:
 
 
 cdef inline bint moves_at_once(const NetworkSpec *net, const Plan *plan) noexcept nogil:
-    """Whether no parameter may move before all gradients are known, or none is as it will be before all have moved"""
+    """Whether the update needs the whole gradient first (clipping, max_norm)"""
     return plan.clip_norm > 0 or plan.clip_value > 0 or has_max_norm(net)
 
 
@@ -169,6 +172,8 @@ cdef inline double block_gradient(
     if w.values != NULL:
         w.values += row * (net.n_out if w.by_output else 1)
     network_forward(net, params, x, workspace, m, first, True, batch.key, row)
+    if stopped(net.watch):
+        return 0
     loss = network_loss(net, workspace, t, &w, m, batch.whole)
     network_backward(net, params, grads, x, workspace, m, first, <floating *> NULL, <floating *> NULL, True, batch.key,
                      row)

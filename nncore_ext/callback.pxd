@@ -4,6 +4,7 @@ Threads share the elements, never one evaluation, and each has a copy of x: the 
 """
 
 from cython.parallel cimport prange
+from nncore_ext.watch cimport Watch  # for its header, before a prange
 
 ctypedef double (*plain_function)(Py_ssize_t n, const double *x) noexcept nogil
 ctypedef double (*function_with_data)(Py_ssize_t n, const double *x, void *user_data) noexcept nogil

@@ -1,13 +1,14 @@
 """The dense layer a = x @ W + b and its backward.
 
 x (n_samples, n_in), W (n_in, n_out), b (n_out,) or NULL, a and da (n_samples, n_out), all contiguous. A single sample
-is bound by memory: a pass over the rows of W is as fast as a product and skips its overhead.
+is bound by memory: a pass over the rows of W is as fast as a product and skips its overhead. watch as in product.
 """
 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 from nncore_ext.product cimport product
 from nncore_ext.vmath cimport add_rows, axpby, vecmat
+from nncore_ext.watch cimport Watch
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
@@ -42,11 +43,11 @@ cdef inline void dots(
 
 cdef inline void dense_forward(
     const floating *x, const floating *W, const floating *b, floating *a,
-    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads
+    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads, Watch *watch
 ) noexcept nogil:
     """a = x @ W + b"""
     if n_samples > 1:
-        product(False, False, x, W, b, 0, a, n_samples, n_out, n_in, n_threads)
+        product(False, False, x, W, b, 0, a, n_samples, n_out, n_in, n_threads, watch)
     elif n_samples == 1 and n_out * <Py_ssize_t> sizeof(floating) >= NN_VECTOR:
         row(x, n_in, W, n_out, n_out, b, a)
     elif n_samples == 1:
@@ -59,7 +60,7 @@ cdef inline void dense_forward(
 
 cdef inline void dense_backward_params(
     const floating *x, const floating *da, floating *dW, floating *db,
-    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads
+    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads, Watch *watch
 ) noexcept nogil:
     """dW = x.T @ da,  db = sum(da, axis=0); db may be NULL"""
     cdef Py_ssize_t i
@@ -67,7 +68,7 @@ cdef inline void dense_backward_params(
         for i in range(n_in):
             axpby(x[i], da, False, &dW[i * n_out], n_out)
     else:
-        product(True, False, x, da, <const floating *> NULL, 0, dW, n_in, n_out, n_samples, n_threads)
+        product(True, False, x, da, <const floating *> NULL, 0, dW, n_in, n_out, n_samples, n_threads, watch)
     if db != NULL:
         memset(db, 0, n_out * sizeof(floating))
         add_rows(da, db, n_samples, n_out)
@@ -75,10 +76,10 @@ cdef inline void dense_backward_params(
 
 cdef inline void dense_backward_input(
     const floating *da, const floating *W, floating *dx,
-    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads
+    Py_ssize_t n_samples, Py_ssize_t n_in, Py_ssize_t n_out, int n_threads, Watch *watch
 ) noexcept nogil:
     """dx = da @ W.T"""
     if n_samples == 1:
         dots(W, n_in, n_out, da, dx)
     else:
-        product(False, True, da, W, <const floating *> NULL, 0, dx, n_samples, n_in, n_out, n_threads)
+        product(False, True, da, W, <const floating *> NULL, 0, dx, n_samples, n_in, n_out, n_threads, watch)

@@ -2,6 +2,7 @@
 
 from cython cimport floating
 cimport nncore_ext.dense as kernel
+from nncore_ext.alignment cimport expect_aligned
 
 
 cdef int expect(name, tuple shape, tuple expected) except -1:
@@ -24,8 +25,12 @@ def forward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[:
         bias = &b[0]
     if n_in == 0:
         raise ValueError("x has 0 features, expected at least 1")
+    expect_aligned(&x[0, 0], sizeof(floating), "x")
+    expect_aligned(&W[0, 0], sizeof(floating), "W")
+    expect_aligned(bias, sizeof(floating), "b")
+    expect_aligned(&a[0, 0], sizeof(floating), "a")
     with nogil:
-        kernel.dense_forward(&x[0, 0], &W[0, 0], bias, &a[0, 0], n_samples, n_in, n_out, n_threads)
+        kernel.dense_forward(&x[0, 0], &W[0, 0], bias, &a[0, 0], n_samples, n_in, n_out, max(1, n_threads), NULL)
 
 
 def backward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[:, ::1] da,
@@ -39,6 +44,12 @@ def backward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[
     expect("dx", (dx.shape[0], dx.shape[1]), (n_samples, n_in))
     if min(n_samples, n_in, n_out) == 0:
         raise ValueError(f"x has shape {n_samples, n_in} and W {n_in, n_out}, expected no dimension of 0")
+    expect_aligned(&x[0, 0], sizeof(floating), "x")
+    expect_aligned(&W[0, 0], sizeof(floating), "W")
+    expect_aligned(&da[0, 0], sizeof(floating), "da")
+    expect_aligned(&dW[0, 0], sizeof(floating), "dW")
+    expect_aligned(&db[0], sizeof(floating), "db")
+    expect_aligned(&dx[0, 0], sizeof(floating), "dx")
     with nogil:
-        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, n_threads)
-        kernel.dense_backward_input(&da[0, 0], &W[0, 0], &dx[0, 0], n_samples, n_in, n_out, n_threads)
+        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, max(1, n_threads), NULL)
+        kernel.dense_backward_input(&da[0, 0], &W[0, 0], &dx[0, 0], n_samples, n_in, n_out, max(1, n_threads), NULL)

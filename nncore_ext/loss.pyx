@@ -2,6 +2,7 @@
 
 from cython cimport floating
 cimport nncore_ext.loss as kernel
+from nncore_ext.alignment cimport expect_aligned
 
 LOSSES = {
     "squared_error": kernel.SQUARED_ERROR,
@@ -21,6 +22,10 @@ cdef int expect_like(const floating[:, ::1] y, const floating[:, ::1] t, floatin
         raise ValueError(f"t has shape {t.shape[0], t.shape[1]}, expected {y.shape[0], y.shape[1]} to match y")
     if (dy.shape[0], dy.shape[1]) != (y.shape[0], y.shape[1]):
         raise ValueError(f"dy has shape {dy.shape[0], dy.shape[1]}, expected {y.shape[0], y.shape[1]} to match y")
+    if y.shape[0] and y.shape[1]:
+        expect_aligned(&y[0, 0], sizeof(floating), "y")
+        expect_aligned(&t[0, 0], sizeof(floating), "t")
+        expect_aligned(&dy[0, 0], sizeof(floating), "dy")
     return 0
 
 
@@ -53,6 +58,8 @@ def terms(int kind, double param, const floating[:, ::1] y, const floating[:, ::
         raise ValueError(f"w has shape {w.shape[0], w.shape[1]}, expected {y.shape[0], n} to match y")
     if y.shape[0] == 0 or n == 0:
         return total
+    if w is not None:
+        expect_aligned(&w[0, 0], sizeof(double), "w")
     with nogil:
         for s in range(y.shape[0]):
             if w is not None:

@@ -1,5 +1,7 @@
 """A dense network as plain C: sizes, one flat parameter vector, one workspace.
 
+A NetworkSpec belongs to one call: a copy with its own threads and Watch; what its pointers lead to never changes.
+
 params: W1, b1, W2, b2, ... one after the other, the gamma of a normalised layer before its b; grads in the same order.
 workspace for m samples: the outputs z of all layers, then their da, both layer by layer and (m, n_out) each, then
 whatever the caller appends. A layer whose activation keeps_slope has its f'(a), (m, n_out), after its z, a normalised
@@ -22,6 +24,7 @@ from nncore_ext.loss cimport (
     terms_row,
 )
 from nncore_ext.vmath cimport vsigmoid
+from nncore_ext.watch cimport UNIT_WORK, Watch, look
 
 cdef enum:
     # Samples whose softmax is computed at a time.
@@ -50,14 +53,15 @@ cdef struct NetworkSpec:
     Py_ssize_t n_out
     Py_ssize_t n_units  # numbers a sample that the layers have in the workspace: outputs, and slopes that are kept
     Py_ssize_t n_params
-    LayerSpec *layers
-    void *moments
+    const LayerSpec *layers
+    void *moments  # these do change
     int loss
     double loss_param
     double delta
     bint penalty_by_samples  # penalties are divided by the weight of the batch
     double penalty_share  # by how much they count in the losses that training reports
-    int n_threads
+    int n_threads  # of the call
+    Watch *watch  # of the call; NULL: it is short
 
 # The weights of m samples: one a sample, or one a sample and output.
 cdef struct Weights:
@@ -88,7 +92,7 @@ cdef inline floating *layer_x_hat(
     const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k
 ) noexcept nogil:
     """The normalised inputs (m, n_out) of layer k's activation before gamma and b"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     return workspace + m * (layer.unit + (2 if keeps_slope(layer.activation) else 1) * layer.n_out)
 
 
@@ -112,20 +116,24 @@ cdef inline void network_forward(
 ) noexcept nogil:
     """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)
 
-    training: normalised layers take the moments of the batch. key: of the step, for dropout; 0: none. row: where in
+    training: normalised layers take the moments of the batch, which move even if the call is stopped half-way. key: of the step, for dropout; 0: none. row: where in
     its batch x begins, for dropout too.
     """
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef floating *z
     cdef Py_ssize_t k
     for k in range(first, net.n_layers):
         layer = &net.layers[k]
         z = layer_z(net, workspace, m, k)
         dense_forward(x, params + layer.W, params + layer.b if layer.b >= 0 and layer.gamma < 0 else NULL, z,
-                      m, layer.n_in, layer.n_out, net.n_threads)
+                      m, layer.n_in, layer.n_out, net.n_threads, net.watch)
+        if look(net.watch, (UNIT_WORK * m + layer.n_in) * layer.n_out):
+            return
         if layer.gamma >= 0:
             norm_forward(params + layer.gamma, params + layer.b, z, layer_x_hat(net, workspace, m, k),
                          layer_moments(net, workspace, k), training, m, layer.n_out)
+        if look(net.watch, UNIT_WORK * m * layer.n_out):
+            return
         activation_forward(layer.activation, layer.param, z, layer_slope(net, workspace, m, k), m * layer.n_out)
         if key and layer.dropout > 0:
             drop(z, layer.dropout, layer_key(key, k), row * layer.n_out, m * layer.n_out)
@@ -163,7 +171,7 @@ cdef inline void layer_backward(
     const NetworkSpec *net, floating *workspace, Py_ssize_t m, Py_ssize_t k
 ) noexcept nogil:
     """da of layer k from its dz, which stands in its place"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     activation_backward(layer.activation, layer.param, layer_z(net, workspace, m, k),
                         layer_slope(net, workspace, m, k), layer_da(net, workspace, m, k), m * layer.n_out)
 
@@ -187,7 +195,7 @@ cdef inline double network_loss(
     whole: total_weight of the batch. One whose weights are all zero has loss 0 and gradient 0. t of cross-entropy is
     overwritten by w * t where outputs have weights.
     """
-    cdef LayerSpec *last = &net.layers[net.n_layers - 1]
+    cdef const LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
     cdef double[LOG_SUMS] log_sums
@@ -248,24 +256,26 @@ cdef inline void network_backward(
     dz, unless NULL, (m, n_units) laid out as the outputs: keeps the gradient by each hidden layer's z. training,
     key, row: as in network_forward; hidden outputs that were not dropped become what they were before.
     """
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef const floating *z_in
     cdef floating *da
     cdef floating *da_in
     cdef Py_ssize_t k
     for k in range(net.n_layers - 1, first - 1, -1):
         layer = &net.layers[k]
+        if look(net.watch, UNIT_WORK * m * layer.n_out):
+            return
         da = layer_da(net, workspace, m, k)
         z_in = layer_input(net, workspace, x, m, k)
         if layer.gamma >= 0:
             norm_backward(params + layer.gamma, layer_x_hat(net, workspace, m, k), layer_moments(net, workspace, k),
                           da, grads + layer.gamma, grads + layer.b, training, m, layer.n_out)
         dense_backward_params(z_in, da, grads + layer.W, grads + layer.b if layer.b >= 0 and layer.gamma < 0 else NULL,
-                              m, layer.n_in, layer.n_out, net.n_threads)
+                              m, layer.n_in, layer.n_out, net.n_threads, net.watch)
         da_in = layer_da(net, workspace, m, k - 1) if k > 0 else dx
         if da_in == NULL:
             continue
-        dense_backward_input(da, params + layer.W, da_in, m, layer.n_in, layer.n_out, net.n_threads)
+        dense_backward_input(da, params + layer.W, da_in, m, layer.n_in, layer.n_out, net.n_threads, net.watch)
         if k > 0:
             if dz != NULL:
                 memcpy(dz + m * net.layers[k - 1].unit, da_in, m * layer.n_in * sizeof(floating))

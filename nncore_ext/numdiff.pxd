@@ -13,7 +13,6 @@ base, fixed for a block of samples, each (rows, m):
 """
 
 from cython cimport floating
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.math cimport cbrt, fabs
 from libc.string cimport memcpy, memset
@@ -23,14 +22,13 @@ from nncore_ext.loss cimport SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, loss_term
 from nncore_ext.network cimport LayerSpec, NetworkSpec
 from nncore_ext.product cimport product
 from nncore_ext.vmath cimport axpby, square_root, vcrosses, vdot, vexp, vlog
+from nncore_ext.watch cimport look
 
 cdef enum:
     # About this many inputs of a unit are also differenced with half the step, to see the truncation error.
     TRUNCATION_INPUTS = 32
     # Perturbations evaluated at a time, at most.
     MAX_PAIRS = 16
-    # Multiply-adds between two looks for Ctrl-C: 10 ms or less.
-    WATCH_WORK = 1 << 27
 
 # What was found of each parameter, all by its place in the parameter vector.
 cdef struct Findings:
@@ -39,17 +37,10 @@ cdef struct Findings:
     unsigned char *kink  # a relu changes sides between the two points
     const unsigned char *wanted  # which parameters are asked for; NULL: all
 
-# Lets the thread that holds a signal's handlers look for them, and the others stop.
-cdef struct Watch:
-    Py_ssize_t work  # multiply-adds since the last look
-    bint stop
-    void *raised  # a list for the exception of a handler
-
 cdef struct Probe:
     Py_ssize_t m  # samples of the block
     Py_ssize_t n_pairs  # perturbations (up and down) evaluated at a time
     Py_ssize_t work  # about the multiply-adds of one pair and one sample
-    Watch *watch
     bint one_hot  # every target row has one 1
     bint by_output  # outputs have weights
     double share  # of each sample in the mean then
@@ -121,7 +112,7 @@ cdef inline floating norm_factor(
     const NetworkSpec *net, const floating *params, Py_ssize_t k, Py_ssize_t r
 ) noexcept nogil:
     """What a change of x @ W is multiplied by in unit r of layer k: gamma / sqrt(var + eps), 1 without normalisation"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     cdef const floating *var
     if layer.gamma < 0:
         return 1
@@ -137,7 +128,7 @@ cdef inline void columns_forward(
 
     x_hat may be a.
     """
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     cdef const floating *mean = <const floating *> net.moments + layer.moments
     cdef Py_ssize_t r, c
     cdef floating bias, factor
@@ -145,29 +136,13 @@ cdef inline void columns_forward(
         bias = params[layer.b + r] if layer.b >= 0 and layer.gamma < 0 else 0
         for c in range(r * n_columns, (r + 1) * n_columns):
             a[c] = bias
-    product(True, False, params + layer.W, z, a, n_columns, a, layer.n_out, n_columns, layer.n_in, 1)
+    product(True, False, params + layer.W, z, a, n_columns, a, layer.n_out, n_columns, layer.n_in, 1, net.watch)
     if layer.gamma >= 0:
         for r in range(layer.n_out):
             factor = 1 / square_root(mean[layer.n_out + r] + <floating> NN_NORM_EPS)
             for c in range(r * n_columns, (r + 1) * n_columns):
                 x_hat[c] = factor * (a[c] - mean[r])
                 a[c] = params[layer.gamma + r] * x_hat[c] + params[layer.b + r]
-
-
-cdef inline bint interrupted(const Probe *probe, Py_ssize_t n_pairs) noexcept nogil:
-    """Whether to stop, before so many pairs are evaluated: Ctrl-C, seen by the thread that called"""
-    cdef Watch *watch = probe.watch
-    if threadid() == 0 and not watch.stop:
-        watch.work += n_pairs * probe.m * probe.work
-        if watch.work > WATCH_WORK:
-            watch.work = 0
-            with gil:
-                try:
-                    PyErr_CheckSignals()
-                except BaseException as error:
-                    (<list> watch.raised).append(error)
-                    watch.stop = True
-    return watch.stop
 
 
 cdef inline void prepare_base(
@@ -345,8 +320,8 @@ cdef inline void losses_moved(
 
     scratch: two layers of columns, 2 m, then t_W (m,) of near_losses.
     """
-    cdef LayerSpec *layer = &net.layers[k]
-    cdef LayerSpec *following
+    cdef const LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *following
     cdef Py_ssize_t m = probe.m, n = 2 * n_pairs * m, last = net.n_layers - 1, q, r, p
     cdef floating *a = scratch
     cdef floating *z = scratch + n * widest(net)
@@ -400,7 +375,7 @@ cdef inline void slopes_of(
     unsigned char *kinks
 ) noexcept nogil:
     """Central differences by the parameters from these inputs (n_inputs_of) into unit j, factor times the step"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     cdef Py_ssize_t m = probe.m, q, s, p
     cdef floating *moved = scratch
     cdef const floating *a = base_a(net, base, m, k) + j * m
@@ -433,7 +408,7 @@ cdef inline void probe_unit(
     Py_ssize_t k, Py_ssize_t j, const Findings *found
 ) noexcept nogil:
     """Add this block's part to what is found of all parameters into unit j of layer k"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     cdef Py_ssize_t m = probe.m, n_inputs = n_inputs_of(layer), i, n, q, r, s, p
     cdef Py_ssize_t[MAX_PAIRS] inputs
     cdef double[MAX_PAIRS] slopes
@@ -455,7 +430,7 @@ cdef inline void probe_unit(
         n = next_inputs(found, layer, j, &i, &wanted, 1, probe.n_pairs, inputs)
         if n == 0:
             break
-        if interrupted(probe, n):
+        if look(net.watch, n * probe.m * probe.work):
             return
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
@@ -472,7 +447,7 @@ cdef inline void probe_unit(
         n = next_inputs(found, layer, j, &i, &wanted, max(1, n_wanted // TRUNCATION_INPUTS), probe.n_pairs, inputs)
         if n == 0:
             break
-        if interrupted(probe, 2 * n):
+        if look(net.watch, 2 * n * probe.m * probe.work):
             return
         memset(kinks, 0, n)
         slopes_of(net, params, probe, base, scratch, k, j, inputs, n, 1.0, slopes, kinks)
@@ -529,7 +504,7 @@ cdef inline double error_scale(
     Py_ssize_t i
 ) noexcept nogil:
     """step^2 * sum(weights * |z_in[i]|^3), to which truncation errors are proportional within a unit"""
-    cdef LayerSpec *layer = &net.layers[k]
+    cdef const LayerSpec *layer = &net.layers[k]
     cdef const floating *weights = base_t(net, base, probe.m) + probe.m * (2 * net.n_out + 3)
     cdef const floating *z
     cdef double step = unit_step(net, params, probe, k, j, i), total = 0, scale = 1

@@ -88,7 +88,7 @@ cdef inline void pack(
     const NetworkSpec *net, PackedNetwork *packed, const floating *params, floating *p
 ) noexcept nogil:
     """Fill p, the packed memory"""
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef PackedLayer *to
     cdef Py_ssize_t k, i, j
     memset(p, 0, packed.size * sizeof(floating))
@@ -107,7 +107,7 @@ cdef inline void unpack(
     const NetworkSpec *net, PackedNetwork *packed, const floating *p, floating *params
 ) noexcept nogil:
     """params from the packed memory"""
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef PackedLayer *at
     cdef Py_ssize_t k, i
     for k in range(net.n_layers):
@@ -146,7 +146,7 @@ cdef inline double packed_step(
 
     W moves in the next step, which has the other turn, or by finish_packed.
     """
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef PackedLayer *at
     cdef floating *z
     cdef floating *da

@@ -9,6 +9,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.math cimport pow, sqrt
 from nncore_ext.vmath cimport axpby, flushed, square_root
+from nncore_ext.watch cimport Watch  # for its header, before a prange
 
 cdef enum OptimizerKind:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, ADAM_HAT

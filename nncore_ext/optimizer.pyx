@@ -2,6 +2,7 @@
 
 from cython cimport floating
 cimport nncore_ext.optimizer as kernel
+from nncore_ext.alignment cimport expect_aligned
 
 KINDS = {
     "sgd": kernel.SGD,
@@ -36,9 +37,12 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
         raise ValueError(f"state has shape {state.shape[0], state.shape[1]}, expected {STATE_VECTORS[kind], n}")
     if n == 0:
         return
+    expect_aligned(&params[0], sizeof(floating), "params")
+    expect_aligned(&grads[0], sizeof(floating), "grads")
     cdef void *vectors = <void *> &state[0, 0] if state.shape[0] else NULL
+    expect_aligned(vectors, sizeof(floating), "state")
     cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, weight_decay, beta1, beta2, eps, n_steps,
                                                            vectors, n)
     with nogil:
         kernel.begin_step(&spec, lr)
-        kernel.optimizer_update(&spec, &params[0], &grads[0], 0, n, n_threads)
+        kernel.optimizer_update(&spec, &params[0], &grads[0], 0, n, max(1, n_threads))

@@ -1,4 +1,7 @@
-"""Through the network once: whole data sets block by block, and a batch of which everything is kept."""
+"""Through the network once: whole data sets block by block, and a batch of which everything is kept.
+
+A call that is stopped (watch.pxd) leaves what it was to fill in half done.
+"""
 
 from cython cimport floating
 from cython.parallel cimport prange, threadid
@@ -11,24 +14,32 @@ from nncore_ext.network cimport (
 )
 from nncore_ext.rows cimport FLOAT32, FLOAT64, Rows, Targets, gather_rows, gather_targets
 from nncore_ext.update cimport network_penalty
+from nncore_ext.watch cimport stopped
 
 cdef enum:
     # Samples a block when nothing is kept: large enough for products, small enough for the cache.
     BLOCK = 256
+    # Numbers that a block has in memory at most, unless one sample has more: 1 GB.
+    BLOCK_NUMBERS = 1 << 27
+
+
+cdef inline Py_ssize_t block_rows(Py_ssize_t n, Py_ssize_t per_sample) noexcept nogil:
+    """Samples of a block, out of n of so many numbers each"""
+    return max(1, min(n, <Py_ssize_t> BLOCK, BLOCK_NUMBERS // per_sample))
 
 
 cdef inline void forward_blocks(
     const NetworkSpec *net, const floating *params, const Rows *rows, floating *y, Py_ssize_t n, floating *buffers,
-    Py_ssize_t size, int n_threads
+    Py_ssize_t size, Py_ssize_t rows_each, int n_threads
 ) noexcept nogil:
-    """y = outputs of all n rows, block by block; buffers: size elements a thread"""
-    cdef Py_ssize_t n_blocks = (n + BLOCK - 1) // BLOCK, block
+    """y = outputs of all n rows, rows_each at a time; buffers: size elements a thread"""
+    cdef Py_ssize_t n_blocks = (n + rows_each - 1) // rows_each, block
     if n_threads == 1:
         for block in range(n_blocks):
-            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK), buffers)
+            forward_block(net, params, rows, y, block * rows_each, min(rows_each, n - block * rows_each), buffers)
     else:
         for block in prange(n_blocks, num_threads=n_threads, schedule="dynamic"):
-            forward_block(net, params, rows, y, block * BLOCK, min(BLOCK, n - block * BLOCK),
+            forward_block(net, params, rows, y, block * rows_each, min(rows_each, n - block * rows_each),
                           buffers + threadid() * size)
 
 
@@ -38,6 +49,8 @@ cdef inline void forward_block(
 ) noexcept nogil:
     """y = outputs of m rows from start on; buffer: z of the block, then x where it must be converted"""
     cdef const floating *x = buffer + m * net.n_units
+    if stopped(net.watch):
+        return
     if rows.element == <int> (FLOAT32 if sizeof(floating) == sizeof(float) else FLOAT64):
         x = <const floating *> rows.data + start * rows.n_features
     else:
@@ -48,16 +61,16 @@ cdef inline void forward_block(
 
 cdef inline double loss_blocks(
     const NetworkSpec *net, const floating *params, const Rows *rows, const Targets *targets, const Weights *weights,
-    Py_ssize_t n, floating *buffer
+    Py_ssize_t n, Py_ssize_t rows_each, floating *buffer
 ) noexcept nogil:
-    """The mean loss of all n rows and penalties; buffer: z, da of a block, then x, t"""
+    """The mean loss of all n rows, rows_each at a time, and penalties; buffer: z, da of a block, then x, t"""
     cdef Py_ssize_t start = 0, m
     cdef double total = 0, whole = 0, weight
     cdef Weights part = weights[0]
     cdef floating *x
     cdef floating *t
-    while start < n:
-        m = min(BLOCK, n - start)
+    while start < n and not stopped(net.watch):
+        m = min(rows_each, n - start)
         x = buffer + 2 * m * net.n_units
         t = x + m * net.n_in
         gather_rows(rows, NULL, start, x, m)
@@ -84,6 +97,8 @@ cdef inline double gradient_kept(
     gather_rows(rows, NULL, 0, x, m)
     gather_targets(targets, NULL, 0, t, m)
     network_forward(net, params, x, workspace, m, 0, False, 0, 0)
+    if stopped(net.watch):
+        return 0
     loss = network_loss(net, workspace, t, weights, m, whole)
     network_backward(net, params, grads, x, workspace, m, 0, dx, t + m * net.n_out, False, 0, 0)
     loss += network_penalty(net, params, grads, whole, 0, net.n_params)

@@ -3,6 +3,7 @@
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.string cimport memcpy
+from nncore_ext.watch cimport Watch, look
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 cdef extern from "product.h" nogil:
@@ -22,16 +23,23 @@ cdef enum:
     # A block has at least so many rows or columns: fewer would each read, or copy, the whole other matrix.
     BLOCK_ROWS = 32
     BLOCK_COLUMNS = 48
+    # A block of more multiply-adds, some ms, is computed in slices, to look for Ctrl-C in between. They are as high,
+    # wide and deep as costs nothing: product.h copies a strip of B once for all rows, and takes depths by 256.
+    SLICE_MACS = 1 << 26
+    SLICE_COLUMNS = 768
+    SLICE_ROWS = 2048
+    SLICE_DEPTH = 256
 
 
 cdef inline void product(
     bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
-    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads, Watch *watch
 ) noexcept nogil:
     """C = start + op(A) @ op(B): op(A) (m, k), op(B) (k, n), C (m, n), A and B contiguous
 
     start: row i at start + i * start_row (0: the same for all rows), or NULL. C is cut into blocks by the sizes alone
     and each block is computed by one thread: the same bits for any n_threads. Sizes below 2^31 (Network checks them).
+    watch, unless NULL, is asked now and then whether to stop, with C half done.
     """
     cdef Py_ssize_t most = min(m * n * k // BLOCK_MACS, MAX_BLOCKS), n_rows = 1, n_cols = 1, block
     # powers of two, so that 2, 4, 8 threads share evenly; columns first: each strip of B is then read or copied once
@@ -42,36 +50,67 @@ cdef inline void product(
     if n_threads == 1 or n_rows * n_cols == 1:
         for block in range(n_rows * n_cols):
             product_block(trans_A, trans_B, A, B, start, start_row, C, m, n, k, block // n_cols, n_rows,
-                          block % n_cols, n_cols)
+                          block % n_cols, n_cols, watch)
     else:
         for block in prange(n_rows * n_cols, num_threads=min(n_threads, <int> (n_rows * n_cols)), schedule="static"):
             product_block(trans_A, trans_B, A, B, start, start_row, C, m, n, k, block // n_cols, n_rows,
-                          block % n_cols, n_cols)
+                          block % n_cols, n_cols, watch)
 
 
 cdef inline void product_block(
     bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
     floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t row_block, Py_ssize_t n_row_blocks,
-    Py_ssize_t col_block, Py_ssize_t n_col_blocks
+    Py_ssize_t col_block, Py_ssize_t n_col_blocks, Watch *watch
 ) noexcept nogil:
     """One block of C; its columns begin at whole tiles"""
-    cdef Py_ssize_t a_row = 1 if trans_A else k, a_col = m if trans_A else 1
-    cdef Py_ssize_t b_row = 1 if trans_B else n, b_col = k if trans_B else 1
     cdef Py_ssize_t i = m * row_block // n_row_blocks, i_stop = m * (row_block + 1) // n_row_blocks
     cdef Py_ssize_t strips = (n + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
     cdef Py_ssize_t j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
     cdef Py_ssize_t j_stop = min(n, strips * (col_block + 1) // n_col_blocks * BLOCK_COLUMNS)
+    cdef Py_ssize_t i_first = i, i_last, j_last, p, p_last, depth
+    if (i_stop - i) * (j_stop - j) * k <= SLICE_MACS:
+        if look(watch, (i_stop - i) * (j_stop - j) * k):
+            return
+        product_slice(trans_A, trans_B, A, B, start, start_row, C, m, n, k, i, i_stop, j, j_stop, 0, k)
+        return
+    while j < j_stop:
+        j_last = j_stop if j_stop - j < 2 * SLICE_COLUMNS else j + SLICE_COLUMNS
+        i = i_first
+        while i < i_stop:
+            i_last = i_stop if i_stop - i < 2 * SLICE_ROWS else i + SLICE_ROWS
+            depth = SLICE_MACS // ((i_last - i) * (j_last - j)) // SLICE_DEPTH * SLICE_DEPTH
+            p = 0
+            while p < k:
+                p_last = min(k, p + max(depth, <Py_ssize_t> SLICE_DEPTH))
+                if look(watch, (i_last - i) * (j_last - j) * (p_last - p)):
+                    return
+                product_slice(trans_A, trans_B, A, B, start, start_row, C, m, n, k, i, i_last, j, j_last, p, p_last)
+                p = p_last
+            i = i_last
+        j = j_last
+
+
+cdef inline void product_slice(
+    bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t i, Py_ssize_t i_stop, Py_ssize_t j,
+    Py_ssize_t j_stop, Py_ssize_t p, Py_ssize_t p_stop
+) noexcept nogil:
+    """Rows i to i_stop and columns j to j_stop of C: its start, or from p = 0 on C itself, plus terms p to p_stop"""
+    cdef Py_ssize_t a_row = 1 if trans_A else k, a_col = m if trans_A else 1
+    cdef Py_ssize_t b_row = 1 if trans_B else n, b_col = k if trans_B else 1
+    cdef const floating *begin = start + i * start_row + j if start else start
+    if p > 0:
+        begin, start_row = C + i * n + j, n
+    A += i * a_row + p * a_col
+    B += j * b_col + p * b_row
+    C += i * n + j
     if NN_USES_BLAS:
-        blas_product(trans_A, trans_B, A + i * a_row, B + j * b_col, start + i * start_row + j if start else start,
-                     start_row, C + i * n + j, i_stop - i, j_stop - j, k, m if trans_A else k, k if trans_B else n, n)
+        blas_product(trans_A, trans_B, A, B, begin, start_row, C, i_stop - i, j_stop - j, p_stop - p,
+                     m if trans_A else k, k if trans_B else n, n)
     elif floating is float:
-        nn_product_f32(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
-                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
-                       i_stop - i, j_stop - j, k)
+        nn_product_f32(A, a_row, a_col, B, b_row, b_col, begin, start_row, C, n, i_stop - i, j_stop - j, p_stop - p)
     else:
-        nn_product_f64(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
-                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
-                       i_stop - i, j_stop - j, k)
+        nn_product_f64(A, a_row, a_col, B, b_row, b_col, begin, start_row, C, n, i_stop - i, j_stop - j, p_stop - p)
 
 
 cdef inline void blas_product(

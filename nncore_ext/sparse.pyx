@@ -1,6 +1,7 @@
 """The face of sparse.pxd: a data set with many zeros, turned into compressed rows once."""
 
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from nncore_ext.rows cimport PARTS, column_t, element_t
@@ -14,6 +15,8 @@ cnp.import_array()
 cdef enum:
     # Rows by which the columns of dense data are cut into parts.
     SAMPLED_ROWS = 1000
+    # Elements that are read at a time, without a look for Ctrl-C.
+    PIECE = 1 << 24
 
 CompressedRows = namedtuple("CompressedRows", "pieces bounds columns values max_piece")
 CompressedRows.__doc__ = """Row i has values[pieces[n * i]:pieces[n * (i + 1)]] in those columns, uint16 or int32.
@@ -28,12 +31,16 @@ def compress(x, double max_density):
         return None
     bounds = equal_parts(np.count_nonzero(x[::max(1, x.shape[0] // SAMPLED_ROWS)], axis=0))
     pieces = np.zeros(PARTS * x.shape[0] + 1, np.intp)
-    if x.dtype == np.uint8:
-        count_nonzeros[cnp.uint8_t](x, bounds, pieces)
-    elif x.dtype == np.float32:
-        count_nonzeros[float](x, bounds, pieces)
-    else:
-        count_nonzeros[double](x, bounds, pieces)
+    step = max(1, PIECE // x.shape[1])
+    for first in range(0, x.shape[0], step):
+        some, counts = slice(first, first + step), pieces[PARTS * first:]
+        if x.dtype == np.uint8:
+            count_nonzeros[cnp.uint8_t](x[some], bounds, counts)
+        elif x.dtype == np.float32:
+            count_nonzeros[float](x[some], bounds, counts)
+        else:
+            count_nonzeros[double](x[some], bounds, counts)
+        PyErr_CheckSignals()
     most = int(pieces.max())
     np.cumsum(pieces, out=pieces)
     total = pieces[PARTS * x.shape[0]]
@@ -42,17 +49,20 @@ def compress(x, double max_density):
     # a place more: the fill writes zeros too, where the next element overwrites them
     columns = np.empty(total + 1, np.uint16 if x.shape[1] <= 2**16 else np.int32)
     values = np.empty(total + 1, x.dtype)
-    if x.dtype == np.uint8:
-        fill_rows[cnp.uint8_t](x, bounds, pieces, columns, values)
-    elif x.dtype == np.float32:
-        fill_rows[float](x, bounds, pieces, columns, values)
-    else:
-        fill_rows[double](x, bounds, pieces, columns, values)
+    for first in range(0, x.shape[0], step):
+        some, starts = slice(first, first + step), pieces[PARTS * first:]
+        if x.dtype == np.uint8:
+            fill_rows[cnp.uint8_t](x[some], bounds, starts, columns, values)
+        elif x.dtype == np.float32:
+            fill_rows[float](x[some], bounds, starts, columns, values)
+        else:
+            fill_rows[double](x[some], bounds, starts, columns, values)
+        PyErr_CheckSignals()
     return CompressedRows(pieces, bounds, columns[:total], values[:total], most)
 
 
 def cut(const Py_ssize_t[::1] indptr, columns, values, counts):
-    """CompressedRows of rows that have values[indptr[i]:indptr[i + 1]] in those columns, ascending
+    """CompressedRows of rows that have values[indptr[i]:indptr[i + 1]] in those columns, ascending and in range
 
     counts (n_features,): non-zeros by column.
     """

@@ -17,14 +17,19 @@ from nncore_ext.optimizer cimport begin_step
 from nncore_ext.rows cimport OVERRUN, PARTS, gather_rows, gather_targets
 from nncore_ext.sparse cimport NN_VECTOR, forward_part, pad_rows, padded, sum_parts, unpad_rows, update_part
 from nncore_ext.vmath cimport add_rows
+from nncore_ext.watch cimport look, stopped
+
+cdef enum:
+    # Single samples between two looks for Ctrl-C.
+    ONLINE_STEPS = 1 << 10
 
 
 cdef inline Py_ssize_t train_steps(
     const NetworkSpec *net, floating *params, floating *grads, floating *workspace, double *weights, const Plan *plan,
     double *losses
 ) noexcept nogil:
-    """Run the plan; losses[i] = the loss of batch i before its update. Returns the number of finite ones:
-    at a loss that is not finite it stops with the parameters that gave it.
+    """Run the plan; losses[i] = the loss of batch i before its update. Returns the number of updates: it ends at a loss
+    that is not finite, with the parameters that gave it, and where it is stopped (watch.pxd), after the last whole one.
 
     workspace: dense_workspace elements; weights: those of a batch, or NULL.
     """
@@ -34,9 +39,11 @@ cdef inline Py_ssize_t train_steps(
     cdef Batch batch
     while begin < plan.n_index:
         set_batch(net, plan, begin, step, drops, 0, weights, &batch)
+        save_moments(net, plan)
         share_blocks(net, plan, &batch, NULL, params, grads, copies, workspace)
         losses[step] = total_loss(&batch)
-        if not isfinite(losses[step]):
+        if stopped(net.watch) or not isfinite(losses[step]):
+            restore_moments(net, plan)
             return step
         begin_step(plan.rule, plan.lr[step])
         share_parts(net, plan, &batch, params, grads, copies)
@@ -44,6 +51,18 @@ cdef inline Py_ssize_t train_steps(
         begin += batch.m
         step += 1
     return step
+
+
+cdef inline void save_moments(const NetworkSpec *net, const Plan *plan) noexcept nogil:
+    """Before a step: its forward pass moves them, even if there is no update then"""
+    if plan.moments != NULL:
+        memcpy(plan.moments, net.moments, plan.moments_size)
+
+
+cdef inline void restore_moments(const NetworkSpec *net, const Plan *plan) noexcept nogil:
+    """After a step without an update"""
+    if plan.moments != NULL:
+        memcpy(net.moments, plan.moments, plan.moments_size)
 
 
 cdef inline Py_ssize_t dense_workspace(const NetworkSpec *net, Py_ssize_t batch_size) noexcept nogil:
@@ -147,9 +166,11 @@ cdef inline Py_ssize_t train_sparse(
     for_parts(net, plan, &first, params, grads, NULL, True, next)
     while next != NULL:
         batch.lr = plan.lr[step]
+        save_moments(net, plan)
         share_blocks(net, plan, &batch, &first, params, grads, copies, <floating *> NULL)
         losses[step] = total_loss(&batch)
-        if not isfinite(losses[step]):
+        if stopped(net.watch) or not isfinite(losses[step]):
+            restore_moments(net, plan)
             break
         done = batch
         begin += batch.m
@@ -186,7 +207,7 @@ cdef inline void sum_bias(
     const NetworkSpec *net, const SparseMemory *first, floating *grads, Py_ssize_t m
 ) noexcept nogil:
     """The sum of y's m rows moves b, or is its gradient"""
-    cdef LayerSpec *layer = &net.layers[0]
+    cdef const LayerSpec *layer = &net.layers[0]
     cdef floating *b = <floating *> first.b
     if not first.in_place:
         memset(b, 0, first.ld * sizeof(floating))
@@ -219,7 +240,7 @@ cdef inline void do_part(
     """After the batch done: rows of W and a part of the other layers move, or only have their gradient; pad: W and b
     from params; before the batch next: its sums. NULL: no such batch. The last part has b.
     """
-    cdef LayerSpec *layer = &net.layers[0]
+    cdef const LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
     cdef floating *W = <floating *> first.W + at * ld
     if done != NULL:
@@ -241,7 +262,7 @@ cdef inline void finish_columns(
     Batch *done, Py_ssize_t part
 ) noexcept nogil:
     """What finish_part does, for the rows of the first layer's W that belong to a part of the columns"""
-    cdef LayerSpec *layer = &net.layers[0]
+    cdef const LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
     cdef Py_ssize_t begin = layer.W + at * layer.n_out
     cdef floating *W = <floating *> first.W
@@ -262,7 +283,7 @@ cdef inline double sparse_block(
     floating *grads, Py_ssize_t r
 ) noexcept nogil:
     """The outputs of the first layer for block r, the gradient of the others and y; returns its share in the loss"""
-    cdef LayerSpec *layer = &net.layers[0]
+    cdef const LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t row = batch.m * r // batch.n_blocks, m = batch.m * (r + 1) // batch.n_blocks - row, ld = first.ld
     cdef floating *t = <floating *> first.work + 2 * batch.m * net.n_units + row * net.n_out
     cdef floating *z = <floating *> first.work + 2 * row * net.n_units
@@ -330,10 +351,13 @@ cdef inline Py_ssize_t train_online(
 ) noexcept nogil:
     """train_steps for one sample a step; workspace: packed.size elements and those of a vector, to start at one"""
     cdef floating *p = aligned(workspace)
-    cdef Py_ssize_t step
+    cdef Py_ssize_t step, done = plan.n_index
     cdef int turn = 0
     pack(net, packed, params, p)
     for step in range(plan.n_index):
+        if step % ONLINE_STEPS == 0 and look(net.watch, ONLINE_STEPS * 3 * net.n_params):
+            done = step
+            break
         losses[step] = 0
         if plan.weights.values != NULL and not plan.weights.values[plan.index[step]] > 0:
             continue
@@ -346,4 +370,4 @@ cdef inline Py_ssize_t train_online(
         turn = 1 - turn
     finish_packed(net, packed, p, turn)
     unpack(net, packed, p, params)
-    return plan.n_index
+    return done

@@ -73,7 +73,7 @@ cdef inline void network_update(
 
     What has a learning rate of 0 stays as it is, its state too.
     """
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef double scale = 0, next_scale
     cdef Py_ssize_t k
     # what lies between changes of the learning rate is one stretch: mostly the whole vector
@@ -138,7 +138,7 @@ cdef inline void clip_gradient(
 
     As torch.nn.utils.clip_grad_value_ and clip_grad_norm_, whose 1e-6 keeps the quotient finite.
     """
-    cdef LayerSpec *layer
+    cdef const LayerSpec *layer
     cdef floating limit = <floating> clip_value, scale
     cdef double square = 0
     cdef Py_ssize_t k, i

@@ -25,6 +25,7 @@ PYTHON = {
     "_memory": set(),
     "_watch": set(),
     "_checks": {"_mapped", "_memory"},
+    "_settings": set(),
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
@@ -39,13 +40,13 @@ PYTHON = {
     "_second": {"_checks", "_directions", "_evaluation", "_noise"},
     "_detailed": {"_checks", "_differences", "_directions", "_evaluation", "_noise", "_slopes"},
     "gradient": {"_checks", "_detailed", "_differences", "_evaluation", "_second"},
-    "optimizers": {"_checks", "_dispatch"},
-    "layers": {"_checks", "_dispatch", "network"},  # network only for its type
+    "optimizers": {"_checks", "_settings", "_dispatch"},
+    "layers": {"_checks", "_settings", "_dispatch", "network"},  # network only for its type
     "history": {"plotting"},  # on first use
-    "schedules": {"_checks"},
+    "schedules": {"_checks", "_settings"},
     "_data": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "network"},  # network only for its type
-    "metrics": {"_checks", "_data", "functions", "schedules", "network"},
-    "_epoch_end": {"_threads", "history", "metrics", "schedules", "network"},
+    "metrics": {"_checks", "_settings", "_data", "functions", "schedules", "network"},
+    "_epoch_end": {"history", "metrics", "schedules", "network"},
     "training": {
         "_checks",
         "_data",
@@ -74,11 +75,12 @@ PYTHON = {
         "training",
     },
     "checkpoint": {"_mapped", "_sparse_rows", "optimizers", "persistence", "training"},  # training only for its type
-    "callbacks": {"_checks", "history", "persistence"},
+    "callbacks": {"_checks", "_settings", "history", "persistence"},
     "losses": {"_checks", "_dispatch"},
     "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
         "_checks",
+        "_settings",
         "_dispatch",
         "_mapped",
         "_python_engine",
@@ -162,25 +164,38 @@ PYTHON = {
 }
 # Kernels include kernels, faces the kernels they show.
 PXD = {
-    "product": set(),
+    "watch": set(),
+    "alignment": set(),
+    "product": {"watch"},
     "vmath": set(),
     "activation": {"vmath"},
-    "optimizer": {"vmath"},
-    "dense": {"product", "vmath"},
+    "optimizer": {"vmath", "watch"},
+    "dense": {"product", "vmath", "watch"},
     "loss": {"activation"},
     "batch_norm": {"vmath"},
     "dropout": set(),
-    "network": {"activation", "batch_norm", "dense", "dropout", "loss", "vmath"},
+    "network": {"activation", "batch_norm", "dense", "dropout", "loss", "vmath", "watch"},
     "update": {"network", "optimizer", "vmath"},
     "rows": set(),
     "sparse": {"rows"},
     "online": {"activation", "dense", "network"},
-    "batch": {"dropout", "network", "optimizer", "rows", "update", "vmath"},
+    "batch": {"dropout", "network", "optimizer", "rows", "update", "vmath", "watch"},
     "arrays": {"network", "rows", "vmath"},
-    "passes": {"activation", "loss", "network", "rows", "update"},
-    "training": {"activation", "batch", "dropout", "network", "online", "optimizer", "rows", "sparse", "vmath"},
-    "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath"},
-    "callback": set(),
+    "passes": {"activation", "loss", "network", "rows", "update", "watch"},
+    "training": {
+        "activation",
+        "batch",
+        "dropout",
+        "network",
+        "online",
+        "optimizer",
+        "rows",
+        "sparse",
+        "vmath",
+        "watch",
+    },
+    "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath", "watch"},
+    "callback": {"watch"},
 }
 
 

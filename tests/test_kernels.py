@@ -132,10 +132,10 @@ def test_wrong_gradients_are_caught(core, name, fault, rng):
     assert np.any(np.abs(wrong - numerical) > bound)
 
 
-def slopes(net, x, t, h=0.0, max_memory=1 << 26):
+def slopes(net, x, t, h=0.0, max_memory=1 << 26, n_threads=1):
     """The engine's central differences of the mean loss."""
     slope, kink = np.full(net.params.size, np.nan), np.full(net.params.size, 9, np.uint8)
-    net.numerical_gradient(x, t, np.full(len(x), 1 / len(x)), h, slope, None, kink, max_memory)
+    net.numerical_gradient(x, t, np.full(len(x), 1 / len(x)), h, slope, None, kink, max_memory, n_threads=n_threads)
     return slope
 
 
@@ -294,9 +294,7 @@ def test_numerical_gradient_is_the_same_for_any_threads_and_to_rounding_for_any_
     x, t = make_batch(name, rng, 37, dtype)
     expected = slopes(net, x, t)
     for n_threads in (2, 5):
-        net.n_threads = n_threads
-        np.testing.assert_array_equal(slopes(net, x, t), expected)
-    net.n_threads = 1
+        np.testing.assert_array_equal(slopes(net, x, t, n_threads=n_threads), expected)
     # blocks of a few samples: the same differences, added in another order
     noise = 100 * np.finfo(dtype).eps ** (2 / 3) * (1 + abs(net.loss(x, t)))
     np.testing.assert_allclose(slopes(net, x, t, max_memory=20000), expected, rtol=0, atol=noise)

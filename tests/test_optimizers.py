@@ -344,15 +344,13 @@ def updating_again(params):
     return lambda: optimizer.update(params, params)
 
 
-def updating_by(lr):
-    optimizer = SGD()
-    optimizer.lr = lr
-    return lambda: optimizer.update({"W1": np.ones(3)}, {"W1": np.ones(3)})
+def set_later(optimizer, name, value):
+    return lambda: setattr(optimizer, name, value)
 
 
 BAD = {
     "other size": (updating_again({"W1": np.ones(4)}), "params['W1'] has 4 elements, expected 3 as in the update"),
-    "lr nan": (updating_by(np.nan), "lr is nan, expected a finite number above 0"),
+    "lr nan": (set_later(SGD(), "lr", np.nan), "lr is nan, expected a finite number above 0"),
     "gradient": (updating({"W1": np.ones(2)}, {"W1": np.array([1, np.nan])}), "grads['W1'][1] is nan, expected finite"),
     "nesterov text": (lambda: SGD(0.1, 0.9, "no"), "nesterov is 'no', expected True or False"),
     "lr": (lambda: Adam(0), "lr is 0, expected a finite number above 0"),

@@ -48,7 +48,6 @@ def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, n, rng):
     """Whole, and in blocks of samples."""
     net = network(sizes=(80, 33, 7, 3), dtype=dtype, dropout=0.4)
     net.layers[1].dropout = 0.1
-    net.core.n_threads = 2
     x, t = batch(rng, net, n)
     x *= rng.random(x.shape) < (0.1 if rows == "sparse" else 1)
     seed, step = 2**63 + 12345, 7
@@ -60,7 +59,8 @@ def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, n, rng):
         from nncore._dispatch import sparse
 
         data = sparse.compress(x, 0.5)
-    net.core.train(data, t, None, np.arange(n), 0, n, n, 1.0, np.empty(1), seed=seed, first_step=step)
+    losses = np.empty(1)
+    net.core.train(data, t, None, np.arange(n), 0, n, n, 1.0, losses, seed=seed, first_step=step, n_threads=2)
     for name, value in net.params.items():
         np.testing.assert_allclose(before[name] - value, expected[name], rtol=0, atol=400 * np.finfo(dtype).eps)
 
@@ -102,7 +102,6 @@ def test_dropout_does_not_depend_on_threads_or_chunks(batch_size, rng):
     results = []
     for parts, threads in (((64,), 1), ((64,), 2), ((16, 32, 16), 1)):
         net = network(sizes=(40, 300, 200, 3), dropout=0.5)
-        net.core.n_threads = threads
         steps = position = 0
         for n in parts:
             losses = np.empty(n // batch_size)
@@ -118,6 +117,7 @@ def test_dropout_does_not_depend_on_threads_or_chunks(batch_size, rng):
                 losses,
                 seed=5,
                 first_step=steps,
+                n_threads=threads,
             )
             steps, position = steps + len(losses), position + n
         results.append(net.core.params.copy())
@@ -312,8 +312,8 @@ def test_a_first_layer_on_compressed_rows(activation, threads, rng):
     x, t = batch(rng, nets[0])
     x *= rng.random(x.shape) < 0.1
     for net, rows in zip(nets, (x, sparse.compress(x, 0.5)), strict=True):
-        net.core.n_threads = threads
-        net.core.train(rows, t, None, np.tile(np.arange(20), 3), 0, 20, 8, 0.1, np.empty(9), seed=3)
+        index, losses = np.tile(np.arange(20), 3), np.empty(9)
+        net.core.train(rows, t, None, index, 0, 20, 8, 0.1, losses, seed=3, n_threads=threads)
     np.testing.assert_allclose(nets[1].core.params, nets[0].core.params, rtol=0, atol=1e-13)
 
 

@@ -50,13 +50,13 @@ def test_training_equals_the_dense_path(core, name, dtype, source, batch_size, r
             same = np.random.default_rng(seed)
             net, _, _, _ = make_network(core, name, dtype, same)
             net.input_scale = 1 / 255
-            net.n_threads = n_threads
             x = sparse_rows(same, (30, sizes[0]), source)
             x[3] = 0
             t = same.random(size=(30, sizes[-1])).astype(dtype)
             index, losses, weights = same.permutation(30), np.empty(-(-30 // batch_size)), same.random(30)
             data = core.sparse.compress(x, 1.0) if compressed else x
-            assert net.train(data, t, weights, index, 0, 30, batch_size, 0.01, losses) == len(losses)
+            done = net.train(data, t, weights, index, 0, 30, batch_size, 0.01, losses, n_threads=n_threads)
+            assert done == len(losses)
             results.append(np.append(net.params, losses))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[2], results[3])

@@ -120,6 +120,8 @@ def numbers(x: ArrayLike, name: str) -> Array:
         array = np.asarray(x)
     except ValueError:
         raise ValueError(f"{name} is a ragged list, expected rows of equal length") from None
+    except RuntimeError as error:  # a tensor whose gradients PyTorch keeps
+        raise TypeError(f"{name} is a {type(x).__name__} that is no array: {error}") from None
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         count = int(np.ma.getmaskarray(x).sum())
         raise TypeError(f"{name} is a masked array with {count} masked elements, expected none: fill them")
@@ -132,7 +134,13 @@ def floats(x: ArrayLike, name: str) -> Array:
     """float32 and float64 are kept, everything else becomes float64; contiguous, of native byte order."""
     array = numbers(x, name)
     dtype = np.dtype(np.float32) if array.dtype.newbyteorder("=") == np.float32 else np.dtype(np.float64)
-    return np.asarray(array, dtype=dtype, order="C")
+    return laid_out(array, dtype)
+
+
+def laid_out(array: Array, dtype: Any) -> Array:
+    """An array as the kernels take it: of this type, contiguous, aligned; a copy where it is not."""
+    result = np.asarray(array, dtype=dtype, order="C")
+    return result if result.flags.aligned else result.copy()
 
 
 def finite(array: Array, name: str) -> Array:
@@ -190,7 +198,7 @@ def labels(t: ArrayLike, name: str, n_classes: int) -> NDArray[np.intp]:
         bad = np.argwhere((array < 0) | (array >= n_classes))[0]
         index = ", ".join(str(int(i)) for i in bad)
         raise ValueError(f"{name}[{index}] is {array[tuple(bad)]}, expected labels 0 to {n_classes - 1}")
-    return np.asarray(array, dtype=np.intp, order="C")
+    return laid_out(array, np.intp)
 
 
 TARGET_RANGES: dict[str, tuple[Callable[[Array], Any], str]] = {
@@ -216,7 +224,7 @@ def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDA
     """One weight a sample, or one a sample and output; none negative, not all zero."""
     if weights is None:
         return None
-    array = np.ascontiguousarray(numbers(weights, "sample_weight"), dtype=np.float64)
+    array = laid_out(numbers(weights, "sample_weight"), np.float64)
     if array.shape not in ((n_samples,), (n_samples, n_out)):
         raise ValueError(
             f"sample_weight has shape {array.shape}, expected ({n_samples},) or ({n_samples}, {n_out}) to match X"
@@ -283,8 +291,10 @@ def updatable(param: Any, grad: Any, key: str) -> tuple[Array, Array]:
     gradient = finite(numbers(grad, f"grads[{key!r}]"), f"grads[{key!r}]")
     if gradient.shape != param.shape:
         raise ValueError(f"grads[{key!r}] has shape {gradient.shape}, expected {param.shape} to match {name}")
-    flat = np.asarray(param, dtype, order="C").reshape(-1)
-    gradient = np.asarray(gradient, dtype, order="C").reshape(-1)
+    if param.size > 1 and any(step == 0 < size - 1 for step, size in zip(param.strides, param.shape, strict=True)):
+        raise TypeError(f"{name} has elements that share memory, expected an array of its own: copy it")
+    flat = laid_out(param, dtype).reshape(-1)
+    gradient = laid_out(gradient, dtype).reshape(-1)
     return flat, gradient.copy() if np.may_share_memory(flat, gradient) else gradient
 
 

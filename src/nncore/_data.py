@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks, _mapped
-from nncore._dispatch import sparse
+from nncore._dispatch import network, sparse
 from nncore._sparse_rows import SparseRows
 
 if TYPE_CHECKING:
@@ -34,18 +34,29 @@ class Data:
         sample_weight: ArrayLike | None,
         class_weight: Any = None,
     ) -> None:
-        self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True)
-        self.weights = _checks.sample_weights(sample_weight, len(self.x), net.n_out)
+        self._memory: list[object] = []
+        rows, targets, _ = net._batch(X, y, "X", "y", sparse=True)
+        weights = _checks.sample_weights(sample_weight, len(rows), net.n_out)
+        self.x, self.t = self._held(rows), self._held(targets)
+        self.weights = None if weights is None else self._held(weights)
         self.test = None
         if validation_data is not None:
             pair = _checks.pair(validation_data, "validation_data")
-            self.test = net._batch(*pair, "validation X", "validation y", sparse=True)[:2]
+            rows, targets, _ = net._batch(*pair, "validation X", "validation y", sparse=True)
+            self.test = self._held(rows), self._held(targets)
         # metrics are about the targets as they came
         self.true = self.t
         if class_weight is not None:
             self._weigh(net, class_weight)
         net.expect_unweighted(self.weights)
         self._compressed: dict[float, Any] = {}
+
+    def _held(self, array: Any) -> Any:
+        """The same numbers, in memory that stays what and where it is as long as these data live."""
+        if isinstance(array, SparseRows):
+            return array
+        self._memory.append(network.held_memory(array))
+        return _mapped.settled(array)
 
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:
         """Weigh samples by their class, as torch.nn.CrossEntropyLoss(weight=...) does; soft targets by element."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _threads
 from nncore.history import History
 from nncore.metrics import EarlyStopping, Evaluation
 from nncore.schedules import Schedule
@@ -68,15 +67,16 @@ class EpochEnd:
             return
         values = {}
         if self.evaluation.metrics:
-            with _threads.shared(self.net.core, self.history.n_threads):
-                values = self.evaluation()
+            with self.net.core.pause():
+                values = self.evaluation(self.history.n_threads)
         self.settled = False
         self._note(values)
         self.settled = True
 
     def call_back(self) -> bool:
         """Call all callbacks; returns whether one ends the run."""
-        stops = [callback(self.history) is True for callback in self.callbacks]
+        with self.net.core.pause():
+            stops = [callback(self.history) is True for callback in self.callbacks]
         return any(stops)
 
     def _note(self, values: dict[str, float]) -> None:

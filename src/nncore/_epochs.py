@@ -160,7 +160,8 @@ class Epochs:
         self.estimator._record(float(self.losses @ self.sizes) / len(self.rows) if finite else math.nan)
         self.estimator.t_ += len(self.rows)
         ended = self.is_last(self.score()) if finite else self.diverged()
-        return (self.tasks is not None and self.tasks.end()) or ended
+        with self.net.core.pause():
+            return (self.tasks is not None and self.tasks.end()) or ended
 
     def descend(self) -> bool:
         """The updates of an epoch, in calls of the core of about 50 ms; whether all losses were finite."""
@@ -170,12 +171,11 @@ class Epochs:
             last = min(first + steps, len(self.starts))
             begin, end = first * self.batch_size, min(last * self.batch_size, size)
             started = time.perf_counter()
-            with _threads.shared(self.net.core, threads):
-                done = self.net.core.train(
-                    *self.data, self.rows[begin:end], begin, size, self.batch_size, optimizer.lr,
-                    self.losses[first:last], optimizer.settings, optimizer.state,
-                    seed=self.seed, first_step=optimizer.state.n_steps,
-                )  # fmt: skip
+            done = self.net.core.train(
+                *self.data, self.rows[begin:end], begin, size, self.batch_size, optimizer.lr,
+                self.losses[first:last], optimizer.settings, optimizer.state,
+                seed=self.seed, first_step=optimizer.state.n_steps, n_threads=_threads.usable(threads),
+            )  # fmt: skip
             if done < last - first:
                 return False
             self.pace.took(threads, done, time.perf_counter() - started)

@@ -23,13 +23,35 @@ def is_large(array: Any) -> bool:
     return array.nbytes > WINDOW_BYTES and _file_map(array) is not None
 
 
-def _file_map(array: Any) -> mmap.mmap | None:
-    """The map that an array is a view of; None for copy-on-write, whose changed pages are nowhere else."""
+def _memmap(array: Any) -> Any:
+    """The memmap that an array is a view of."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and array.mode is not None:
-            return None if array.mode == "c" else array._mmap  # type: ignore[attr-defined, unused-ignore]
+            return array
         array = array.base
     return None
+
+
+def _file_map(array: Any) -> mmap.mmap | None:
+    """The map that an array is a view of; None for copy-on-write, whose changed pages are nowhere else."""
+    whole = _memmap(array)
+    return None if whole is None or whole.mode == "c" else whole._mmap
+
+
+def expect_whole(array: Any) -> None:
+    """That the file of a mapped array is as long as it was: reading beyond its end would end the process."""
+    whole = _memmap(array)
+    if whole is not None:
+        expected = whole.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY + len(whole._mmap)
+        if whole._mmap.size() < expected:
+            raise ValueError(f"the file of a mapped array has {whole._mmap.size()} bytes, expected {expected}: "
+                             "it became shorter after it was mapped")  # fmt: skip
+
+
+def settled(array: Any) -> Any:
+    """An array for a whole training: a view, whose shape nobody else changes, or the copy of a file that may shrink."""
+    expect_whole(array)
+    return np.array(array) if _memmap(array) is not None and not is_large(array) else array.view()
 
 
 def release(array: Any) -> None:
@@ -42,11 +64,13 @@ def release(array: Any) -> None:
 
 def pieces(array: Array) -> Iterator[tuple[int, Array]]:
     """Consecutive parts along the first axis, of about PIECE_BYTES, and where each starts."""
+    expect_whole(array)
     if array.nbytes <= PIECE_BYTES:
         yield 0, array
         return
     step = max(1, PIECE_BYTES * len(array) // array.nbytes)
     for first in range(0, len(array), step):
+        expect_whole(array)
         yield first, array[first : first + step]
         release(array)
 
@@ -58,6 +82,7 @@ def parts(array: Any) -> Iterator[tuple[Array, slice]]:
         return
     step = max(1, PIECE_BYTES * len(array) // array.nbytes)
     for first in range(0, len(array), step):
+        expect_whole(array)
         yield array[first : first + step], slice(first, min(first + step, len(array)))
         release(array)
 
@@ -93,6 +118,8 @@ class Windows:
     def load(self, index: NDArray[np.intp]) -> tuple[Array, Array, NDArray[np.float64] | None]:
         """Copies of the samples of one window; index, their numbers, becomes their places in it."""
         rows, index[:] = np.unique(index, return_inverse=True)  # ascending: read in the order of the file
+        for array in (self.x, self.t, self.weights):
+            expect_whole(array)
         for first in range(0, len(rows), self.block):
             some = rows[first : first + self.block]
             # clip: what is out of bounds cannot be here, and "raise" would copy once more

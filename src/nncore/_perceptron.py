@@ -267,10 +267,11 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
             if self.solver != "lbfgs":
                 train, validation = self._split(rows, y_rows, t, given, validation_data, rng)
                 epochs = Epochs(self, net, data, train, validation, rng, tasks)
-        if epochs is None:
-            self._minimise(net, data, tasks)
-        else:
-            epochs.train()
+        with net.core.training("fit"):
+            if epochs is None:
+                self._minimise(net, data, tasks)
+            else:
+                epochs.train()
         if not np.isfinite(net.core.params).all():
             raise ValueError(
                 "a parameter is not finite after training, expected finite ones: scale X, or lower the rate"

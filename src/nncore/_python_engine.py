@@ -5,7 +5,6 @@ clipped update.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
@@ -74,7 +73,6 @@ class PythonNetwork(core_network.Network):
         off, on = smoothing / layers[-1][1], 1 - smoothing + smoothing / layers[-1][1]
         self.off, self.on = (-1.0, 1.0) if loss == core_loss.LOSSES["hinge"] else (off, on)
         self.smoothed = smoothing > 0
-        self._lock = threading.Lock()
         self._passes: list[_Pass] = []  # of the last forward_keep or gradient
         self._t: Array | None = None  # of the last gradient
 
@@ -86,13 +84,11 @@ class PythonNetwork(core_network.Network):
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One caller at a time, as what a batch leaves is kept."""
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("this network is in use by another thread, expected one caller at a time: "
-                               "train a copy, or wait for the other call to end")  # fmt: skip
+        self.take()
         try:
             yield
         finally:
-            self._lock.release()
+            self.release()
 
     def _rows(self, x: Any, index: Any) -> Array:
         """These samples in the network's float type, contiguous."""
@@ -117,13 +113,13 @@ class PythonNetwork(core_network.Network):
         rows = np.array(part, self.params.dtype, order="C")
         return np.asarray(self.off + (self.on - self.off) * rows, rows.dtype) if self.smoothed else rows
 
-    def _forward(self, x: Array, step: Step | None = None) -> list[_Pass]:
+    def _forward(self, x: Array, n_threads: int, step: Step | None = None) -> list[_Pass]:
         """All layers; with a step as in training."""
         passes = []
         for k, functions in enumerate(self.activations):
             W, b = self.views(k)
             a, x_hat, kept = np.empty((len(x), W.shape[1]), W.dtype), None, None
-            core_dense.forward(x, W, None if k in self.batch_norm else b, a, self.n_threads)
+            core_dense.forward(x, W, None if k in self.batch_norm else b, a, n_threads)
             if k in self.batch_norm:
                 x_hat = np.empty_like(a)
                 self.normalise(k, a, x_hat, step is not None)
@@ -187,7 +183,9 @@ class PythonNetwork(core_network.Network):
         loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, shares(weights, t.shape), dy)
         return loss, dy, None if fused else y
 
-    def _backpropagate(self, passes: list[_Pass], da: Array, grads: Array, step: Step | None = None) -> Array:
+    def _backpropagate(
+        self, passes: list[_Pass], da: Array, grads: Array, n_threads: int, step: Step | None = None
+    ) -> Array:
         """Fill in grads from da of the last layer; returns dx."""
         for k in range(len(passes) - 1, -1, -1):
             done = passes[k]
@@ -196,7 +194,7 @@ class PythonNetwork(core_network.Network):
             if done.x_hat is not None:
                 self.normalise_backward(k, done.x_hat, da, grads, step is not None)
                 db = None
-            core_dense.backward(done.x, W, da, dW, np.empty_like(W[0]) if db is None else db, dx, self.n_threads)
+            core_dense.backward(done.x, W, da, dW, np.empty_like(W[0]) if db is None else db, dx, n_threads)
             if k:
                 passes[k - 1].dz = dx.copy()
                 if step:
@@ -205,16 +203,16 @@ class PythonNetwork(core_network.Network):
         return dx
 
     def _gradient(
-        self, x: Array, t: Array, weights: Array | None, grads: Array, step: Step | None = None
+        self, x: Array, t: Array, weights: Array | None, grads: Array, n_threads: int, step: Step | None = None
     ) -> tuple[float, Array | None]:
         """The mean loss and dx, and in grads its gradient, both without penalties; of a loss not finite no gradient."""
         self._passes = []
-        passes = self._forward(x, step)
+        passes = self._forward(x, n_threads, step)
         loss, dy, y = self._loss(passes[-1].z, t, weights)
         if not isfinite(loss):
             return loss, None
         da = dy if y is None else self._output_backward(passes[-1], y, dy)
-        dx = self._backpropagate(passes, da, grads, step)
+        dx = self._backpropagate(passes, da, grads, n_threads, step)
         self._passes, self._t = passes, t
         return loss, dx
 
@@ -222,44 +220,46 @@ class PythonNetwork(core_network.Network):
         """As Network."""
         for first in range(0, len(x), BLOCK):
             part = slice(first, first + BLOCK)
-            out[part] = self._output(self._forward(self._rows(x, part))[-1].z)
+            out[part] = self._output(self._forward(self._rows(x, part), n_threads)[-1].z)
 
     def forward_plain(self, x: object, out: object = None) -> Array | None:
         """None: there is no short way."""
         return None
 
-    def loss(self, x: Array, t: Array, weights: Array | None = None) -> float:
+    def loss(self, x: Array, t: Array, weights: Array | None = None, *, n_threads: int = 1) -> float:
         """As Network."""
         parts = [slice(first, first + BLOCK) for first in range(0, len(x), BLOCK)]
-        z = np.concatenate([self._forward(self._rows(x, part))[-1].z for part in parts])
+        z = np.concatenate([self._forward(self._rows(x, part), n_threads)[-1].z for part in parts])
         return self._loss(z, self._targets(t, slice(None)), weights)[0] + self.penalty(_whole(weights, len(x)))
 
-    def gradient(self, x: Array, t: Array, weights: Array | None, grads: Array, dx: Array | None = None) -> float:
+    def gradient(
+        self, x: Array, t: Array, weights: Array | None, grads: Array, dx: Array | None = None, *, n_threads: int = 1
+    ) -> float:
         """As Network."""
         every = slice(None)
         with self._alone():
-            loss, by_x = self._gradient(self._rows(x, every), self._targets(t, every), weights, grads)
+            loss, by_x = self._gradient(self._rows(x, every), self._targets(t, every), weights, grads, n_threads)
             if dx is not None and by_x is not None:
                 dx[:] = by_x
             return loss + self.penalty(_whole(weights, len(x)), grads)
 
-    def forward_keep(self, x: Array, out: Array) -> None:
+    def forward_keep(self, x: Array, out: Array, *, n_threads: int = 1) -> None:
         """As Network."""
         with self._alone():
             self._passes, self._t = [], None
-            passes = self._forward(self._rows(x, slice(None)))
+            passes = self._forward(self._rows(x, slice(None)), n_threads)
             # a copy: the caller's array is the caller's
             passes[-1].z = self._output(passes[-1].z)
             out[:] = passes[-1].z
             self._passes = passes
 
-    def backward(self, dy: Array, grads: Array, dx: Array) -> None:
+    def backward(self, dy: Array, grads: Array, dx: Array, *, n_threads: int = 1) -> None:
         """As Network."""
         if not self._passes or self._t is not None:
             raise RuntimeError("backward was called without a forward before it, expected forward(x) first")
         with self._alone():
             da = self._output_backward(self._passes[-1], self._passes[-1].z, np.array(dy))
-            dx[:] = self._backpropagate(self._passes, da, grads)
+            dx[:] = self._backpropagate(self._passes, da, grads, n_threads)
 
     def train(
         self,
@@ -279,6 +279,7 @@ class PythonNetwork(core_network.Network):
         clip_value: float = 0,
         seed: int = 0,
         first_step: int = 0,
+        n_threads: int = 1,
     ) -> int:
         """As Network; Ctrl-C, or an error of a function, leaves what the last update left."""
         self.steps_done = step = begin = 0
@@ -290,8 +291,9 @@ class PythonNetwork(core_network.Network):
                 w = None if weights is None else weights[part]
                 rows, targets, moments = self._rows(x, part), self._targets(t, part), self.moments.copy()
                 try:
-                    losses[step] = self._gradient(rows, targets, w, self.grads, (seed, first_step + step))[0]
+                    losses[step] = self._gradient(rows, targets, w, self.grads, n_threads, (seed, first_step + step))[0]
                     if not isfinite(losses[step]):
+                        self.moments[:] = moments
                         return step
                     losses[step] += self.penalty(_whole(w, m), self.grads)
                     self.update(rates[step], rule, state, clip_norm=clip_norm, clip_value=clip_value)
@@ -315,12 +317,17 @@ class PythonNetwork(core_network.Network):
         wanted: NDArray[np.uint8] | None = None,
         rounding: float = 0.0,
         one_sided: bool = False,
+        *,
+        n_threads: int = 1,
     ) -> None:
         """As Network, but by the whole loss for each parameter; kinks and truncation are not looked for."""
         elements = np.arange(slope.size) if wanted is None else np.flatnonzero(wanted)
         method = "forward" if one_sided else "central"
         slope[:], kink[:] = 0, 0
-        found = differences(lambda params: self.loss(x, t, weights), self.params, h or None, method, elements=elements)
+        found = differences(
+            lambda params: self.loss(x, t, weights, n_threads=n_threads), self.params, h or None, method,
+            elements=elements,
+        )  # fmt: skip
         slope[elements] = found.value
         if truncation is not None:
             truncation[:] = 0

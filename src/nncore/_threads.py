@@ -1,8 +1,10 @@
 """How many threads a job gets, and BLAS held to one thread while ours share the work."""
 
+import atexit
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,8 +26,13 @@ CALL_SECONDS = 0.05
 # A shorter call that was slow may have been interrupted by another program.
 HICCUP_SECONDS = 0.02
 
+# How long the end of the interpreter waits for calls of other threads to end.
+ENDING_SECONDS = 2.0
+
 _NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
+# One thread at a time lays a network out.
+building = threading.RLock()
 _depth = 0
 _saved: list[int] = []
 _forked = False
@@ -33,26 +40,47 @@ _forked = False
 
 def _after_fork_in_child() -> None:
     """The thread pools of the parent do not exist in the child: waiting for them would never end."""
-    global _forked, _lock, _depth
+    global _forked, _lock, _depth, building
     _forked = True
-    _lock = threading.Lock()
+    _lock, building = threading.Lock(), threading.RLock()
     _depth = 0
+    network.forked()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+def _end_calls() -> None:
+    """Before the interpreter ends: no daemon thread is to be found in the core, whose libraries are taken down then."""
+    network.end_calls()
+    limit = time.monotonic() + ENDING_SECONDS
+    while network.n_calls() and time.monotonic() < limit:
+        time.sleep(0.001)
+
+
+atexit.register(_end_calls)
+
+
 def available() -> int:
     """Threads the core may use."""
-    return 1 if _forked or not network.has_openmp() else cpus()
+    return 1 if _forked or not network.has_openmp() else limited()
+
+
+def limited() -> int:
+    """cpus(), but no more than OpenMP says unless NNCORE_NUM_THREADS does.
+
+    OpenMP goes by OMP_NUM_THREADS and OMP_THREAD_LIMIT as they were when it was loaded, and by what threadpoolctl
+    has set since in this thread; joblib's loky sets the first for its workers.
+    """
+    return cpus() if os.environ.get("NNCORE_NUM_THREADS") else min(cpus(), network.openmp_threads())
 
 
 def cpus() -> int:
     """NNCORE_NUM_THREADS, or the CPUs this process is allowed on and, in a container, given the time of."""
     forced = os.environ.get("NNCORE_NUM_THREADS", "")
     if forced:
-        if not forced.isdigit() or int(forced) < 1:
+        if not forced.isdecimal() or int(forced) < 1:
             raise ValueError(f"NNCORE_NUM_THREADS is {forced!r}, expected a whole number of 1 or more")
         return min(int(forced), MAX_THREADS)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -138,14 +166,9 @@ class Pace:
         self.steps = max(1, min(8 * self.steps, int(self.seconds / per_step)))
 
 
-@contextlib.contextmanager
-def shared(core: network.Network, n_threads: int) -> Iterator[None]:
-    """Let a network use so many threads within: outside, a fork may happen at any time."""
-    core.n_threads = 1 if _forked else n_threads
-    try:
-        yield
-    finally:
-        core.n_threads = 1
+def usable(n_threads: int) -> int:
+    """So many threads for a call, asked just before it: one where this process was forked meanwhile."""
+    return 1 if _forked else n_threads
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nncore import _checks
+from nncore._settings import Checked
 from nncore.history import History
 
 
@@ -167,8 +168,10 @@ class TimeLimit:
     True
     """
 
+    seconds = Checked(_checks.positive_float)
+
     def __init__(self, seconds: float) -> None:
-        self.seconds = _checks.positive_float(seconds, "seconds")
+        self.seconds = seconds
 
     def __call__(self, history: History) -> bool:
         """Whether the time is up."""

@@ -264,6 +264,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             As fit; if classes are missing or not those of the first call; if y has others.
         """
         known = getattr(self, "classes_", None)
+        if classes is not None and np.size(classes) == 0:
+            raise ValueError("classes is empty, expected all classes there will be")
         if known is None and classes is None and type_of_target(y) != "multilabel-indicator":
             raise ValueError("classes is None, expected all classes in the first call of partial_fit")
         if known is not None and classes is not None and not np.array_equal(np.unique(classes), known):

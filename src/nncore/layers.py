@@ -1,7 +1,7 @@
 """class Layer: one dense layer, by itself or in a network."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from nncore import _checks
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import dense as core_dense
+from nncore._settings import Checked, Fixed
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -33,25 +34,16 @@ INITS: dict[str, Callable[[int, int], float]] = {
 UNIFORM = {"uniform": "normal", **{f"{name}_uniform": name for name in INITS if name != "normal"}}
 
 
-class _Setting(Generic[T]):
-    """An attribute that is checked when it is set, and that the network of the layer then reads again."""
-
-    def __init__(self, check: Callable[[Any, str], T]) -> None:
-        self.check = check
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, layer: "Layer", owner: type | None = None) -> T:
-        value: T = layer.__dict__[self.name]
-        return value
+class _Setting(Checked[T]):
+    """A checked attribute that the network of the layer reads again when it was set."""
 
     def __set__(self, layer: "Layer", value: Any) -> None:
-        before, layer.__dict__[self.name] = layer.__dict__.get(self.name), self.check(value, self.name)
+        before = layer.__dict__.get(self.name)
+        super().__set__(layer, value)
         if layer.__dict__.get("_network") is not None:
             try:
                 layer._network.configure(layer)  # type: ignore[union-attr]
-            except ValueError:
+            except BaseException:
                 layer.__dict__[self.name] = before
                 raise
 
@@ -129,6 +121,15 @@ class Layer:
     array([36.])
     """
 
+    n_input = Fixed[int]()
+    n_neurons = Fixed[int]()
+    activation = Fixed[str | Functions | None]()
+    activation_name = Fixed[str]()
+    activation_param = Fixed[float]()
+    functions = Fixed[Functions | None]()
+    use_bias = Fixed[bool]()
+    batch_norm = Fixed[bool]()
+    init = Fixed[str | float | None]()
     trainable_bias = _Setting(_checks.switch)
     dropout = _Setting(_checks.fraction)
     l1 = _Setting(_checks.non_negative_float)
@@ -157,11 +158,11 @@ class Layer:
     ) -> None:
         self.n_input = _checks.positive_int(n_input, "n_input")
         self.n_neurons = _checks.positive_int(n_neurons, "n_neurons")
-        self.functions: Functions | None = None
         if isinstance(activation, (tuple, list)):
             self.functions = _checks.functions(activation, "activation")
             self.activation_name, self.activation_param = CUSTOM, 0.0
         else:
+            self.functions = None
             self.activation_name, self.activation_param = _checks.named(
                 "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
             )
@@ -230,6 +231,11 @@ class Layer:
         """Belong to no network again."""
         self._network = None
 
+    def _expect_still(self) -> None:
+        """That no other thread trains the network that this layer belongs to."""
+        if self._network is not None:
+            self._network.expect_still()
+
     def _initialise(self) -> None:
         """Draw what was not given."""
         rng = self._rng or np.random.default_rng()
@@ -262,6 +268,7 @@ class Layer:
     @weights.setter
     def weights(self, value: ArrayLike) -> None:
         if value is not self._weights:
+            self._expect_still()
             self.weights[...] = _checks.parameter(value, "weights", self.shape)
 
     @property
@@ -277,6 +284,7 @@ class Layer:
         if bias is None:
             raise ValueError("bias is assigned to a layer made with use_bias=False, expected no assignment")
         if value is not bias:
+            self._expect_still()
             bias[...] = _checks.parameter(value, "bias", (self.n_neurons,))
 
     @property

@@ -76,10 +76,10 @@ class Objective:
         net.core.params[self.free] = x
         loss, gradient = 0.0, np.zeros(len(x))
         n_threads, _ = self.pace.next()
-        with _threads.shared(net.core, n_threads):
-            for rows, targets, weights, share in self.blocks():
-                loss += share * net.core.gradient(rows, targets, weights, self.grads)
-                gradient += share * self.grads[self.free]
+        usable = _threads.usable(n_threads)
+        for rows, targets, weights, share in self.blocks():
+            loss += share * net.core.gradient(rows, targets, weights, self.grads, n_threads=usable)
+            gradient += share * self.grads[self.free]
         self.pace.took(n_threads, 1, time.perf_counter() - before)
         return loss, gradient
 
@@ -105,6 +105,10 @@ class _Minimization:
 
     def run(self, optimizer: LBFGS) -> History:
         """Minimize, as far as Ctrl-C, early stopping and the callbacks let it come."""
+        with self.net.core.training("fit"):
+            return self._run(optimizer)
+
+    def _run(self, optimizer: LBFGS) -> History:
         from scipy.optimize import minimize
 
         params, history = self.net.core.params, self.history

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._data import is_one_hot
-from nncore.schedules import MODES
+from nncore._settings import Checked
+from nncore.schedules import mode_of
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -65,6 +66,11 @@ class EarlyStopping:
     3
     """
 
+    patience = Checked(_checks.positive_int)
+    min_delta = Checked(_checks.non_negative_float)
+    restore_best = Checked(_checks.switch)
+    mode = Checked(mode_of)
+
     def __init__(
         self,
         metric: str | Function | None = None,
@@ -74,11 +80,8 @@ class EarlyStopping:
         restore_best: bool = True,
         mode: str = "auto",
     ) -> None:
-        self.metric = metric
-        self.patience = _checks.positive_int(patience, "patience")
-        self.min_delta = _checks.non_negative_float(min_delta, "min_delta")
-        self.restore_best = _checks.switch(restore_best, "restore_best")
-        self.mode = _checks.choice(mode, "mode", MODES)
+        self.metric, self.patience, self.min_delta = metric, patience, min_delta
+        self.restore_best, self.mode = restore_best, mode
 
     def __repr__(self) -> str:
         return f"EarlyStopping({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
@@ -183,19 +186,19 @@ class Evaluation:
             self._classes[data, single] = is_one_hot(targets, single=single)
         return self._classes[data, single]
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, n_threads: int = 1) -> dict[str, float]:
         """All of them now, by column."""
         outputs: dict[str, Array] = {}
-        return {column: self._value(metric, outputs) for column, metric in self.metrics.items()}
+        return {column: self._value(metric, outputs, n_threads) for column, metric in self.metrics.items()}
 
-    def _value(self, metric: Metric, known: dict[str, Array]) -> float:
+    def _value(self, metric: Metric, known: dict[str, Array], n_threads: int) -> float:
         rows, targets = self.data[metric.data]
         if metric.kind == "accuracy":
-            return self.net._accuracy(rows, targets)
+            return self.net._accuracy(rows, targets, n_threads=n_threads)
         if metric.kind == "loss":
-            return self.net._loss(rows, targets)
+            return self.net._loss(rows, targets, n_threads=n_threads)
         if metric.data not in known:
-            known[metric.data] = self.net._outputs(rows)
+            known[metric.data] = self.net._outputs(rows, None, n_threads)
         outputs = known[metric.data]
         if metric.function is not None:
             return float(metric.function(targets, outputs))

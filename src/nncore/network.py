@@ -1,5 +1,6 @@
 """class NeuralNetwork: layers over one flat parameter vector, computed by the compiled engine."""
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -14,6 +15,7 @@ from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
 from nncore._python_engine import LossFunction, PythonNetwork
+from nncore._settings import Fixed
 from nncore._sparse_rows import SparseRows, is_sparse
 from nncore.functions import sigmoid, softmax
 from nncore.history import History
@@ -37,8 +39,8 @@ LAST_ACTIVATIONS = {
 class Params(MutableMapping[str, Array]):
     """The parameters by name, W1, b1, W2, ...: views that can be changed but never replaced or removed."""
 
-    def __init__(self, views: dict[str, Array]) -> None:
-        self._views = views
+    def __init__(self, views: dict[str, Array], core: core_network.Network) -> None:
+        self._views, self._core = views, core
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._views:
@@ -48,6 +50,7 @@ class Params(MutableMapping[str, Array]):
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         view = self[name]
         if value is not view:  # params["W1"] -= g has changed the view already
+            self._core.expect_still()
             view[...] = _checks.parameter(value, f"params[{name!r}]", view.shape)
 
     def __delitem__(self, name: str) -> None:
@@ -136,6 +139,12 @@ class NeuralNetwork:
            [0.]])
     """
 
+    loss_function = Fixed[LossFunction | None]()
+    loss_name = Fixed[str]()
+    dtype = Fixed["np.dtype[Any]"]()
+    delta = Fixed[float]()
+    label_smoothing = Fixed[float]()
+
     def __init__(
         self,
         layers: Iterable[Layer] = (),
@@ -161,9 +170,9 @@ class NeuralNetwork:
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
         if self.delta and self._loss_kind != "softmax_cross_entropy":
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
-        self.input_scale = _checks.positive_float(input_scale, "input_scale")
-        self._layers: list[Layer] = []
         self._core: core_network.Network | None = None
+        self.input_scale = input_scale
+        self._layers: list[Layer] = []
         self._params: Params | None = None
         self._single_sample = False
         # of the masks of updates outside fit, and how many there were
@@ -187,6 +196,19 @@ class NeuralNetwork:
         """The layers from input to output."""
         return tuple(self._layers)
 
+    @property
+    def input_scale(self) -> float:
+        """What uint8 data are multiplied by."""
+        return self._input_scale
+
+    @input_scale.setter
+    def input_scale(self, value: float) -> None:
+        scale = _checks.positive_float(value, "input_scale")
+        self.expect_still()
+        self._input_scale = scale
+        if self._core is not None:
+            self._core.input_scale = scale
+
     def add_layer(self, layer: Layer) -> None:
         """Append a layer.
 
@@ -208,10 +230,11 @@ class NeuralNetwork:
             raise ValueError(
                 f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only"
             )
-        layer.join(self)
-        self._layers.append(layer)
-        self._core = self._params = None
-        self._optimizer = (None, None)
+        with contextlib.nullcontext() if self._core is None else self._core.training("add_layer"):
+            layer.join(self)
+            self._layers.append(layer)
+            self._core = self._params = None
+            self._optimizer = (None, None)
 
     def __copy__(self) -> "NeuralNetwork":
         """A copy has parameters of its own."""
@@ -219,15 +242,29 @@ class NeuralNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers hold the values; a copy lays them out in a vector of its own."""
+        if self._core is not None:
+            self._core.expect_still(pause=True)
         return {**self.__dict__, "_core": None, "_params": None}
+
+    def expect_still(self) -> None:
+        """That no other thread trains this network: what is read, or set, would fall between two of its updates.
+
+        Raises
+        ------
+        RuntimeError
+            If one does.
+        """
+        if self._core is not None:
+            self._core.expect_still()
 
     @property
     def core(self) -> core_network.Network:
         """The compiled network, or its twin for Python functions; made, and the layers laid out, when first needed."""
-        if self._core is None:
-            self._core = self._build()
-        self._core.input_scale = self.input_scale
-        return self._core
+        core = self._core
+        if core is None:
+            with _threads.building:
+                core = self._core = self._core or self._build()
+        return core
 
     def _build(self) -> core_network.Network:
         last = self._layer(-1)
@@ -251,6 +288,7 @@ class NeuralNetwork:
             )
         else:
             core = core_network.Network(*settings)
+        core.input_scale = self.input_scale
         for index, layer in enumerate(self._layers):
             layer.lay_out(*core.views(index), core.norm_views(index) if layer.batch_norm else None)
             _configure(core, index, layer)
@@ -293,7 +331,7 @@ class NeuralNetwork:
         A layer with batch_norm has gamma1 as well.
         """
         if self._params is None:
-            self._params = Params(self._named(self.core.params))
+            self._params = Params(self._named(self.core.params), self.core)
         return self._params
 
     @property
@@ -438,18 +476,23 @@ class NeuralNetwork:
             sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
         return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
 
-    def _loss(self, rows: Array, targets: Array, weights: Array | None = None) -> float:
+    def _loss(self, rows: Array, targets: Array, weights: Array | None = None, *, n_threads: int = 1) -> float:
         """The mean loss of samples that are checked."""
 
         def loss(part: Array, at: slice) -> float:
-            return float(self.core.loss(part, targets[at], None if weights is None else weights[at]))
+            some = None if weights is None else weights[at]
+            return float(self.core.loss(part, targets[at], some, n_threads=_threads.usable(n_threads)))
 
         with _threads.single_threaded_blas(self._macs(len(rows))):
             return self._mean(rows, loss, weights)
 
-    def _accuracy(self, rows: Array, targets: Array) -> float:
+    def _accuracy(self, rows: Array, targets: Array, *, n_threads: int = 1) -> float:
         """The accuracy for samples that are checked."""
-        return self._mean(rows, lambda part, at: self.accuracy(self._scores(self._outputs(part)), targets[at]))
+
+        def accuracy(part: Array, at: slice) -> float:
+            return self.accuracy(self._scores(self._outputs(part, None, n_threads)), targets[at])
+
+        return self._mean(rows, accuracy)
 
     def _scores(self, outputs: Array) -> Array:
         """Outputs such that a single one means class 1 above 0.5."""
@@ -599,11 +642,12 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or t does not fit the network.
         """
-        rows, targets, self._single_sample = self._batch(X, t)
+        rows, targets, single = self._batch(X, t)
         weights = self._weights(sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.gradient(rows, targets, weights, grads)
+        self._single_sample = single
         return self._named(grads)
 
     def numerical_gradient(
@@ -657,14 +701,11 @@ class NeuralNetwork:
         """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
         kink = np.empty(self.n_params, np.uint8)
         weights = np.ones(len(rows)) if weights is None else weights
-        self.core.n_threads = _threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1]
-        try:
-            with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
-                self.core.numerical_gradient(
-                    rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding, one_sided
-                )
-        finally:
-            self.core.n_threads = 1
+        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            self.core.numerical_gradient(
+                rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding, one_sided,
+                n_threads=_threads.choices(n_threads, len(rows) * self.n_params**2 // 16)[-1],
+            )  # fmt: skip
         return kink
 
     def forward(self, X: ArrayLike) -> Array:
@@ -682,10 +723,11 @@ class NeuralNetwork:
         >>> loss < 0.001
         True
         """
-        rows, self._single_sample = self._samples(X)
+        rows, single = self._samples(X)
         out = np.empty((len(rows), self.n_out), self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
             self.core.forward_keep(rows, out)
+        self._single_sample = single
         return out[0] if self._single_sample else out
 
     def backward(self, dy: ArrayLike) -> tuple[dict[str, Array], Array]:
@@ -735,8 +777,10 @@ class NeuralNetwork:
             If X or y does not fit the network, or the learning rate is not above 0.
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
-        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        self._update(rows, targets, lr)
+        rows, targets, single = self._batch(X, y, "X", "y")
+        with self.core.training("backpropagation"):
+            self._update(rows, targets, lr)
+            self._single_sample = single
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -770,9 +814,11 @@ class NeuralNetwork:
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
-        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        rule, state = training.rule_and_state(self, optimizer)
-        loss = self._update(rows, targets, optimizer.lr, rule, state)
+        rows, targets, single = self._batch(X, y, "X", "y")
+        with self.core.training("partial_fit"):
+            rule, state = training.rule_and_state(self, optimizer)
+            loss = self._update(rows, targets, optimizer.lr, rule, state)
+            self._single_sample = single
         if not isfinite(loss):
             raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
         return loss
@@ -960,7 +1006,8 @@ class NeuralNetwork:
         n_threads : int or "auto"
             "auto" tries one thread and all of them where steps are large enough to share, and goes by what is faster at
             the time. All are NNCORE_NUM_THREADS, or the CPUs that this process is allowed on and its container has
-            time of; one in a process forked from one that has used threads. The result does not depend on it, to
+            time of, but no more than OMP_NUM_THREADS, OMP_THREAD_LIMIT and threadpoolctl's limits allow; one in a
+            process forked from one that has used threads. The result does not depend on it, to
             the bit.
         rng : int or numpy.random.Generator, optional
             For sampling; by default the network's.
@@ -988,13 +1035,15 @@ class NeuralNetwork:
         >>> history.test_accuracy[-1] > 0.95
         True
         """
-        return training.fit(
-            self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
+        settings: dict[str, Any] = dict(
+            optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
             iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm, clip_value=clip_value,
             validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
             early_stopping=early_stopping, callbacks=callbacks, checkpoint=checkpoint,
             checkpoint_every=checkpoint_every, resume=resume, progress=progress, n_threads=n_threads, rng=rng,
         )  # fmt: skip
+        with self.core.training("fit"):
+            return training.fit(self, X, y, **settings)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and architecture as a safetensors file, or leave the file that is there as it is.
@@ -1006,7 +1055,8 @@ class NeuralNetwork:
         """
         from nncore import persistence
 
-        persistence.save(self, path)
+        with self.core.reading("save"):
+            persistence.save(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
         """Write the network as ONNX; see nncore.export.export_onnx.
@@ -1020,7 +1070,8 @@ class NeuralNetwork:
         """
         from nncore import export
 
-        export.export_onnx(self, path, input_dtype=input_dtype)
+        with self.core.reading("export_onnx"):
+            export.export_onnx(self, path, input_dtype=input_dtype)
 
     def export_c(
         self,
@@ -1040,9 +1091,10 @@ class NeuralNetwork:
         """
         from nncore import export
 
-        return export.export_c(
-            self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
-        )  # fmt: skip
+        with self.core.reading("export_c"):
+            return export.export_c(
+                self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
+            )  # fmt: skip
 
     def export_torch(self, path: str | os.PathLike[str]) -> str:
         """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.export.export_torch.
@@ -1054,7 +1106,8 @@ class NeuralNetwork:
         """
         from nncore import export
 
-        return export.export_torch(self, path)
+        with self.core.reading("export_torch"):
+            return export.export_torch(self, path)
 
     @staticmethod
     def from_torch(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._dispatch import optimizer as core
+from nncore._settings import Checked
 
 Array = NDArray[Any]
 # What the core reads: kind, weight_decay, beta1, beta2, eps.
@@ -34,9 +35,11 @@ class Optimizer(ABC):
     Attributes are the settings; they may be changed between updates. Copies and pickles keep the state of update.
     """
 
+    lr = Checked(_checks.positive_float)
+    weight_decay = Checked(_checks.non_negative_float)
+
     def __init__(self, lr: float, weight_decay: float) -> None:
-        self.lr = _checks.positive_float(lr, "lr")
-        self.weight_decay = _checks.non_negative_float(weight_decay, "weight_decay")
+        self.lr, self.weight_decay = lr, weight_decay
         self._states: dict[str, State] = {}
 
     def __repr__(self) -> str:
@@ -92,7 +95,6 @@ class Optimizer(ABC):
         if missing:
             raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
         arrays = {key: _checks.updatable(params[key], grads[key], key) for key in params}
-        _checks.positive_float(self.lr, "lr")
         for key, (flat, _) in arrays.items():
             known = self._states[key].vectors.shape[1] if key in self._states else flat.size
             if known != flat.size:
@@ -143,16 +145,19 @@ class SGD(Optimizer):
     array([0.5, 0.5])
     """
 
+    momentum = Checked(_checks.fraction)
+    nesterov = Checked(_checks.switch)
+
     def __init__(
         self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, *, weight_decay: float = 0.0
     ) -> None:
         super().__init__(lr, weight_decay)
-        self.momentum = _checks.fraction(momentum, "momentum")
-        self.nesterov = _checks.switch(nesterov, "nesterov")
-        if self.nesterov and not self.momentum:
-            raise ValueError(f"momentum is {momentum}, expected a number above 0 with nesterov=True")
+        self.momentum, self.nesterov = momentum, nesterov
+        self._rule()
 
     def _rule(self) -> Rule:
+        if self.nesterov and not self.momentum:
+            raise ValueError(f"momentum is {self.momentum}, expected a number above 0 with nesterov=True")
         kind = "nesterov" if self.nesterov else "momentum" if self.momentum else "sgd"
         return self._numbers(kind, beta1=self.momentum)
 
@@ -210,9 +215,11 @@ class AdaGrad(Optimizer):
     array([0.8293, 0.8293])
     """
 
+    eps = Checked(_checks.positive_float)
+
     def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
-        self.eps = _checks.positive_float(eps, "eps")
+        self.eps = eps
 
     def _rule(self) -> Rule:
         return self._numbers("adagrad", eps=self.eps)
@@ -249,13 +256,22 @@ class RMSprop(Optimizer):
     array([0.9, 0.9])
     """
 
+    alpha = Checked(_checks.fraction)
+    eps = Checked(_checks.positive_float)
+
     def __init__(self, lr: float = 0.01, alpha: float = 0.99, eps: float = 1e-8, *, weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
-        self.alpha = _checks.fraction(alpha, "alpha")
-        self.eps = _checks.positive_float(eps, "eps")
+        self.alpha, self.eps = alpha, eps
 
     def _rule(self) -> Rule:
         return self._numbers("rmsprop", beta2=self.alpha, eps=self.eps)
+
+
+def _betas(value: Any, name: str) -> tuple[float, float]:
+    """A pair of numbers from 0 to below 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}, expected a pair of numbers from 0 to below 1")
+    return _checks.fraction(value[0], f"{name}[0]"), _checks.fraction(value[1], f"{name}[1]")
 
 
 class Adam(Optimizer):
@@ -293,6 +309,8 @@ class Adam(Optimizer):
     """
 
     _kind: ClassVar[str] = "adam"
+    betas = Checked(_betas)
+    eps = Checked(_checks.positive_float)
 
     def __init__(
         self,
@@ -302,10 +320,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr, weight_decay)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"betas is {betas!r}, expected a pair of numbers from 0 to below 1")
-        self.betas = (_checks.fraction(betas[0], "betas[0]"), _checks.fraction(betas[1], "betas[1]"))
-        self.eps = _checks.positive_float(eps, "eps")
+        self.betas, self.eps = betas, eps
 
     def _rule(self) -> Rule:
         return self._numbers(self._kind, *self.betas, self.eps)
@@ -390,14 +405,16 @@ class LBFGS:
     array([0., 1., 1., 0.])
     """
 
+    max_iter = Checked(_checks.positive_int)
+    tol = Checked(_checks.non_negative_float)
+    ftol = Checked(_checks.non_negative_float)
+    max_fun = Checked(_checks.positive_int)
+    memory = Checked(_checks.positive_int)
+
     def __init__(
         self, max_iter: int = 200, *, tol: float = 1e-5, ftol: float = 1e-9, max_fun: int = 15000, memory: int = 10
     ) -> None:
-        self.max_iter = _checks.positive_int(max_iter, "max_iter")
-        self.tol = _checks.non_negative_float(tol, "tol")
-        self.ftol = _checks.non_negative_float(ftol, "ftol")
-        self.max_fun = _checks.positive_int(max_fun, "max_fun")
-        self.memory = _checks.positive_int(memory, "memory")
+        self.max_iter, self.tol, self.ftol, self.max_fun, self.memory = max_iter, tol, ftol, max_fun, memory
 
     def __repr__(self) -> str:
         return f"LBFGS({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"

@@ -62,7 +62,8 @@ def fit_many(
     callbacks : sequence of callable, or of such sequences
         For all, or one sequence a network. They are called by the threads, with the History of the network at hand.
     n_jobs : int, optional
-        Networks trained at a time: by default one a CPU, or NNCORE_NUM_THREADS; -1 is one a CPU, -2 one less.
+        Networks trained at a time: by default as many as threads with ``n_threads="auto"`` of fit; -1 is one a CPU, -2
+        one less.
     progress : bool or "auto"
         One progress bar over the updates of all.
     rng : int or numpy.random.Generator, optional
@@ -161,7 +162,9 @@ def _population(networks: Iterable[NeuralNetwork], *, shared_rng: bool) -> list[
 
 def _n_jobs(n_jobs: int | None) -> int:
     """A number of threads of Python's: these need no OpenMP, and may be started after a fork."""
-    jobs = -1 if n_jobs is None else _checks.jobs(n_jobs)
+    if n_jobs is None:
+        return _threads.limited()
+    jobs = _checks.jobs(n_jobs)
     return jobs if jobs > 0 else max(1, _threads.cpus() + 1 + jobs)
 
 

@@ -13,9 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks
+from nncore._settings import Checked
 
 Factors = NDArray[np.float64]
 MODES = ("auto", "min", "max")
+
+
+def mode_of(value: Any, name: str) -> str:
+    """Whether less or more of a metric is better."""
+    return _checks.choice(value, name, MODES)
+
+
+def _shrinking(value: Any, name: str) -> float:
+    """A number above 0 and below 1."""
+    factor = _checks.positive_float(value, name)
+    if factor >= 1:
+        raise ValueError(f"{name} is {value}, expected a number above 0 and below 1")
+    return factor
 
 
 class Schedule(ABC):
@@ -87,9 +101,11 @@ class Step(Schedule):
     array([1.  , 1.  , 0.5 , 0.5 , 0.25])
     """
 
+    every = Checked(_checks.positive_int)
+    factor = Checked(_checks.positive_float)
+
     def __init__(self, every: int, factor: float = 0.1) -> None:
-        self.every = _checks.positive_int(every, "every")
-        self.factor = _checks.positive_float(factor, "factor")
+        self.every, self.factor = every, factor
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""
@@ -117,8 +133,10 @@ class Exponential(Schedule):
     array([1.   , 0.5  , 0.25 , 0.125])
     """
 
+    factor = Checked(_checks.positive_float)
+
     def __init__(self, factor: float) -> None:
-        self.factor = _checks.positive_float(factor, "factor")
+        self.factor = factor
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""
@@ -146,8 +164,10 @@ class Linear(Schedule):
     array([1.  , 0.75, 0.5 , 0.25])
     """
 
+    final = Checked(_checks.non_negative_float)
+
     def __init__(self, final: float = 0.0) -> None:
-        self.final = _checks.non_negative_float(final, "final")
+        self.final = final
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""
@@ -176,8 +196,10 @@ class Cosine(Schedule):
     array([1.   , 0.854, 0.5  , 0.146])
     """
 
+    final = Checked(_checks.non_negative_float)
+
     def __init__(self, final: float = 0.0) -> None:
-        self.final = _checks.non_negative_float(final, "final")
+        self.final = final
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""
@@ -206,8 +228,10 @@ class InverseScaling(Schedule):
     array([1.   , 0.5  , 0.333, 0.25 ])
     """
 
+    power = Checked(_checks.non_negative_float)
+
     def __init__(self, power: float = 0.5) -> None:
-        self.power = _checks.non_negative_float(power, "power")
+        self.power = power
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""
@@ -253,6 +277,12 @@ class ReduceOnPlateau(Schedule):
     True
     """
 
+    patience = Checked(_checks.non_negative_int)
+    factor = Checked(_shrinking)
+    threshold = Checked(_checks.non_negative_float)
+    minimum = Checked(_checks.non_negative_float)
+    mode = Checked(mode_of)
+
     def __init__(
         self,
         patience: int = 10,
@@ -263,14 +293,8 @@ class ReduceOnPlateau(Schedule):
         metric: str | Callable[[Any, Any], float] | None = None,
         mode: str = "auto",
     ) -> None:
-        self.patience = _checks.non_negative_int(patience, "patience")
-        self.factor = _checks.positive_float(factor, "factor")
-        if self.factor >= 1:
-            raise ValueError(f"factor is {factor}, expected a number above 0 and below 1")
-        self.threshold = _checks.non_negative_float(threshold, "threshold")
-        self.minimum = _checks.non_negative_float(minimum, "minimum")
-        self.metric = metric
-        self.mode = _checks.choice(mode, "mode", MODES)
+        self.patience, self.factor, self.threshold, self.minimum = patience, factor, threshold, minimum
+        self.metric, self.mode = metric, mode
         self._factor, self._best, self._waited = 1.0, np.inf, 0
 
     def factors(self, first: int, last: int, total: int) -> Factors:
@@ -325,9 +349,12 @@ class WarmUp(Schedule):
     array([0.25, 0.5 , 0.75, 1.  , 0.75, 0.5 , 0.25])
     """
 
+    steps = Checked(_checks.positive_int)
+    then = Checked(lambda value, name: schedule(value, name))
+
     def __init__(self, steps: int, then: str | Schedule = "constant") -> None:
-        self.steps = _checks.positive_int(steps, "steps")
-        self.then = schedule(then, "then")
+        self.steps = steps
+        self.then = then
 
     def factors(self, first: int, last: int, total: int) -> Factors:
         """As the class says."""

@@ -180,8 +180,8 @@ class _Run:
         self.data = rows, data.t, data.weights
         # nothing to do between epochs: small ones go to the core several at a time
         self.together = 1 if after.needed or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
-        self.losses = np.empty(total)
-        self.rates = np.empty(total) if schedule else None
+        self.losses = _one_each(total)
+        self.rates = _one_each(total) if schedule else None
         self.epoch: dict[str, Any] | None = None
         self.seed = 0
         self.checkpoint: Checkpoint | None = None
@@ -199,6 +199,10 @@ class _Run:
 
     def train(self, bar: Any) -> History:
         """All epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
+        with self.net.core.training("fit"):
+            return self._train(bar)
+
+    def _train(self, bar: Any) -> History:
         begin = self._start()
         history = self.history
         self.started = time.perf_counter() - history.seconds
@@ -223,6 +227,7 @@ class _Run:
     def _start(self) -> int:
         """Begin, or go on from a checkpoint; returns at which iteration the epoch at hand began."""
         if self.resumed is None:
+            self._rates(0, 1)  # what a schedule of the user's gives wrongly is refused before anything changes
             self.state = rule_and_state(self.net, self.optimizer)[1]
             if self.net.core.has_dropout:
                 self.seed = int(self.plan.rng.integers(1 << 63))
@@ -291,12 +296,11 @@ class _Run:
         core.steps_done = 0
         before = time.perf_counter()
         try:
-            with _threads.shared(core, threads):
-                core.train(
-                    *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
-                    self.optimizer._rule(), self.state, clip_norm=self.clip_norm, clip_value=self.clip_value,
-                    seed=self.seed, first_step=done_before,
-                )  # fmt: skip
+            core.train(
+                *self.data, index[begin:end], begin % plan.size, plan.size, plan.batch_size, lr, losses,
+                self.optimizer._rule(), self.state, clip_norm=self.clip_norm, clip_value=self.clip_value,
+                seed=self.seed, first_step=done_before, n_threads=_threads.usable(threads),
+            )  # fmt: skip
         finally:
             # Ctrl-C is raised when the core returns: what it did counts
             done = core.steps_done
@@ -340,6 +344,16 @@ class _Run:
             f"a parameter is not finite after iteration {iterations} with learning rate {rate}, "
             f"expected finite ones: try a smaller learning rate"
         )
+
+
+def _one_each(total: int) -> NDArray[np.float64]:
+    """Room for a number of every iteration."""
+    try:
+        return np.empty(total)
+    except (MemoryError, ValueError):
+        raise ValueError(
+            f"epochs or iterations ask for {total} updates, expected fewer: their losses need {8 * total:.3g} bytes"
+        ) from None
 
 
 class NoBar:

@@ -1,0 +1,11 @@
+"""Typed memoryviews say nothing of where their elements lie: kernels load whole numbers."""
+
+from libc.stdint cimport uintptr_t
+
+
+cdef inline int expect_aligned(const void *data, Py_ssize_t itemsize, str name) except -1:
+    """That elements of this size begin at multiples of it; data: where a memoryview begins, which may be None"""
+    if <uintptr_t> data % itemsize:
+        raise ValueError(f"{name} is not aligned in memory, expected an array that is: np.require(array, "
+                         f"requirements='A') makes one")
+    return 0
