@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nncore import datasets
+from nncore import datasets, idx
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -204,10 +204,11 @@ def test_damaged_gzip_is_refused_or_harmless(tmp_path, position):
         (GOOD_GZ + b"x", "is a damaged gzip file"),
         (b"\x89PNG\r\n\x1a\n", "is not an IDX file: it begins with 0x8950"),
         (b"\0\1" + GOOD[2:], "is not an IDX file: it begins with 0x0001"),
-        (b"\0\0\x0d" + GOOD[3:], "holds IDX type 0x0d"),
+        (b"\0\0\x0a" + GOOD[3:], r"holds IDX type 0x0a; convert it to 0x08 \(uint8\), 0x09"),
+        (b"\0\0\x0d" + GOOD[3:], r"is truncated: expected 36 bytes for \(2, 3\), found 18"),
         (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0", "declares an impossible shape"),
     ],
-    ids=["trailing", "trailing gz", "after gz", "PNG", "magic", "type", "dimensions"],
+    ids=["trailing", "trailing gz", "after gz", "PNG", "magic", "type", "width", "dimensions"],
 )
 def test_wrong_file(tmp_path, data, message):
     path = tmp_path / "wrong.idx"
@@ -561,9 +562,9 @@ def test_moons_parameters():
 
 
 def test_examples_in_docstrings():
-    result = doctest.testmod(datasets)
-    assert result.attempted >= 6
-    assert result.failed == 0
+    results = [doctest.testmod(module) for module in (datasets, idx)]
+    assert sum(result.attempted for result in results) >= 6
+    assert sum(result.failed for result in results) == 0
 
 
 def test_import_is_cheap():
