@@ -23,13 +23,13 @@ def on_scales(source: "Source") -> list[str]:
         used = sizes[sizes > 0]
         apart = used.size > 0 and used.max() > SPREAD * used.min()
         odd = (sizes > LARGEST) | ((sizes > 0) & (sizes < SMALLEST))
-        if apart:
-            odd |= (sizes == used.max()) | (sizes == used.min())
+        if apart and not odd.any():
+            odd = (sizes == used.max()) | (sizes == used.min())
         if odd.any():
             shown = [f"{source.feature(k)} (about {sizes[k]:.2g})" for k in np.flatnonzero(odd).tolist()]
             notes.append(
-                f"{source.name}: the size of {tables.listed(shown, 6)} is far from 1, which a network hardly learns "
-                f"from: standardise such columns, for prediction too (subtract the mean, divide by the deviation)"
+                f"{source.name}: {tables.listed(shown, 6)}: inputs of sizes so far from 1, or from each other, are hard "
+                f"to learn from: standardise them, for prediction too (subtract the mean, divide by the deviation)"
             )
     if not source.classes:
         mean, deviation = source.t_train.mean(axis=0), source.t_train.std(axis=0)

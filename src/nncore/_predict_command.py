@@ -161,7 +161,7 @@ def _say_how_good(data: str, rows: Sequence[Sequence[str]], y: Labels, classes: 
             note(f"{data} has labels that are no numbers: they are not compared with the predictions")
             return
         r2, rmse = regression_scores(outputs[known], t[:, np.newaxis])
-        print(f"R² {r2:.4f}, RMSE {rmse:.6g} on {of}", file=sys.stderr)
+        print(f"R² {r2:.4g}, RMSE {rmse:.6g} on {of}", file=sys.stderr)
 
 
 def regression_scores(y: Any, t: Any) -> tuple[float, float]:

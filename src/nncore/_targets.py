@@ -21,7 +21,10 @@ _AS_TEXT = re.compile(r"[+-]?0\d.*|[+-]?\d{16,}", re.ASCII)  # 007 is no 7, and 
 
 
 class Targets(NamedTuple):
-    """Class numbers and their names, or an array (n_samples, n_out) and no names; and what to say about it."""
+    """Class numbers and their names, or an array (n_samples, n_out) and no names.
+
+    note says what whole numbers were taken for and how to change it.
+    """
 
     t: Array
     classes: list[str]
@@ -39,15 +42,23 @@ def from_cells(table: tables.Table, k: int, features: Sequence[int], task: str) 
     cells = table.cells(k)
     lacking = [(line, cell) for line, cell in zip(table.lines, cells, strict=True) if tables.is_missing(cell)]
     if lacking:
-        lines = tables.listed([str(line) for line, _ in lacking], 5)
         marks = ", ".join(sorted({repr(cell) for _, cell in lacking if cell}))
         raise ValueError(
-            f"{table.path}, line {lines} has no label{f' ({marks})' if marks else ''}, expected one in "
-            f"{table.column(k)}: drop such rows, or give the class another name"
+            f"{table.path}, {_lines([line for line, _ in lacking])} no label{f' ({marks})' if marks else ''}, expected "
+            f"one in {table.column(k)}: drop such rows, or give the class another name"
         )
     if not all(map(tables.is_number, cells)) or (task != "numbers" and any(map(_AS_TEXT.fullmatch, cells))):
         return np.array(cells)
     return table.numbers([k], commas=table.decimal_commas([*features, k]))[:, 0]
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    """Some lines as the subject of a sentence."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]} has"
+    *first, last = [str(number) for number in numbers[:6]]
+    last = f"{len(numbers) - 5} more" if len(numbers) > 6 else last
+    return f"lines {', '.join(first)} and {last} have"
 
 
 def encode(y: Array, path: Path, task: str, name: str) -> Targets:

@@ -257,7 +257,7 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
 
 def _data(source: "Source", history: "History", n_validation: int) -> str:
     """What it was trained on, in a line."""
-    kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} numbers"
+    kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} number{'s' * (source.n_out > 1)}"
     sparse = "" if history.density is None else f" ({history.density:.0%} not zero, compressed)"
     held = f" {n_validation:,} validation," if n_validation else ""
     n_train = len(source.x_train) - n_validation
@@ -305,12 +305,10 @@ def _results(
         rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
     if history.best_epoch is not None and validation is not None:
         watched = "accuracy" if columns.get("test_accuracy") else "loss"
-        rows["stopping"] = (
-            f"by the {watched} on the {len(validation[0]):,} validation rows, patience {patience} epochs"
-        )
+        rows["stopping"] = f"by the {watched} on the {len(validation[0]):,} validation rows, patience {patience} epochs"
     if not source.classes:
         sets = {"train": train, "validation": validation, "test": (source.x_test, source.t_test)}
         scores = {name: regression_scores(net.predict(pair[0]), pair[1]) for name, pair in sets.items() if pair}
-        rows["R²"] = ", ".join(f"{name} {r2:.4f}" for name, (r2, _) in scores.items())
+        rows["R²"] = ", ".join(f"{name} {r2:.4g}" for name, (r2, _) in scores.items())
         rows["RMSE"] = ", ".join(f"{name} {rmse:.6g}" for name, (_, rmse) in scores.items())
     return rows

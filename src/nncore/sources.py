@@ -40,7 +40,7 @@ class Source:
     decimal_commas : bool
         Whether a table has them.
     labels : str
-        What the labels were taken for, where they could be read in two ways.
+        That they are whole numbers and were taken for classes, and how to change it.
     notes : list of str
         What a reader should know of how a file was read.
     """
@@ -258,8 +258,7 @@ def _from_npz(path: Path, test_size: float, task: str, seed: int) -> Source:
     _check_pairs(path, x, x_test, y, y_test)
     targets = _targets.encode(np.concatenate([y, y_test]), path, task, "y")
     t, t_test = targets.t[: len(y)], targets.t[len(y) :]
-    notes = _unseen(t, targets.classes, path)
-    return Source(path.name, x, t, x_test, t_test, targets.classes, labels=targets.note, notes=notes)
+    return _source(path, (x, t, x_test, t_test), targets)
 
 
 def rows_of_npz(path: Path) -> tuple[Array, list[str] | None]:
@@ -315,17 +314,19 @@ def _split(path: Path, x: Array, y: Array, test_size: float, task: str, seed: in
     if n_test >= len(x):
         raise ValueError(f"{path} has {len(x)} rows, expected enough for a training and a test set")
     test, train, t = order[:n_test], order[n_test:], targets.t
-    notes = _unseen(t[train], targets.classes, path)
-    return Source(
-        path.name, x[train], t[train], x[test], t[test], targets.classes, labels=targets.note, notes=notes
-    )  # fmt: skip
+    return _source(path, (x[train], t[train], x[test], t[test]), targets)
 
 
-def _unseen(t: Array, classes: list[str], path: Path) -> list[str]:
-    """A note on classes that no training row has."""
-    if not classes:
-        return []
-    unseen = [name for name, count in zip(classes, np.bincount(t, minlength=len(classes)), strict=True) if not count]
-    if not unseen:
-        return []
-    return [f"{path}: no training row has the class {tables.listed(unseen, 5)}, which cannot be learned"]
+def _source(path: Path, arrays: tuple[Array, Array, Array, Array], targets: _targets.Targets) -> Source:
+    """The source of x, t, x_test, t_test, with notes on what may surprise."""
+    source = Source(path.name, *arrays, targets.classes)
+    if not targets.classes:
+        source.notes = [f"{path}: {targets.note}"] if targets.note else []
+        return source
+    source.labels = targets.note
+    counts = np.bincount(source.t_train, minlength=len(targets.classes))
+    rare = [name for name, count in zip(targets.classes, counts, strict=True) if count < 2]
+    if rare:
+        few = "more than one training row has" if counts.min() else "training row, or just one, has"
+        source.notes = [f"{path}: no {few} the class {tables.listed(rare, 5)}, too few to learn it"]
+    return source

@@ -239,8 +239,8 @@ def _delimiter(text: str) -> str:
     def score(delimiter: str) -> tuple[bool, float, float, int]:
         try:
             records = [cells for _, cells in itertools.islice(_records(text, delimiter), _SAMPLE)]
-        except csv.Error:
-            return False, 0.0, 0.0, 0
+        except csv.Error:  # a quote that does not end, unless another delimiter fits
+            return delimiter in text.split("\n", 1)[0], -1.0, 0.0, 0
         width = len(records[0]) if records else 0
         equal = sum(len(cells) == width for cells in records) / max(len(records), 1)
         cells = list(itertools.chain.from_iterable(records))
@@ -267,24 +267,26 @@ def _has_header(records: list[list[str]]) -> bool:
     """Whether the first record names the columns: a word above a number in one of the columns before the last.
 
     With nothing but numbers and gaps before the last column it does if it counts the columns, as pandas and R name
-    columns without names.
+    columns without names, or if its last cell is a word that no other row has.
     """
     first, rest = records[0], records[1:]
     body = first[:-1] or first
     words = [k for k, cell in enumerate(body) if not _is_value(cell)]
     if not words:
-        return _counts_columns(first, rest)
+        return _numbers_name_columns(first, rest)
     if any(is_number(cell) and not cell.isdecimal() for cell in body):
         return False  # 0.5 is no name: a row with a word in it, which will be refused
     over_values = any(len(cells) > k and _is_value(cells[k]) for k in words for cells in rest)
     return over_values or len(words) == len(body)
 
 
-def _counts_columns(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether a record is 0, 1, 2, ... or 1, 2, 3, ...: after a gap for the index, or before the label's name."""
+def _numbers_name_columns(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a record of numbers is a header: 0, 1, 2, ... or 1, 2, 3, ..., or with a name for the label."""
     cells = first[1:] if first[0] == "" and len(first) > 1 else first
     labels = {record[-1] for record in rest}
     named_label = not _is_value(cells[-1]) and cells[-1] not in labels
+    if named_label and len(labels) < len(rest):
+        return True  # a class of its own in the first line only
     numbers = cells[:-1] if named_label else cells
     counted = any(numbers == [str(i) for i in range(start, start + len(numbers))] for start in (0, 1))
     return counted and (len(numbers) > 2 or len(cells) < len(first) or (named_label and len(numbers) > 1))
