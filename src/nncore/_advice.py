@@ -28,11 +28,12 @@ def on_scales(source: "Source") -> list[str]:
         if odd.any():
             shown = [f"{source.feature(k)} (about {sizes[k]:.2g})" for k in np.flatnonzero(odd).tolist()]
             notes.append(
-                f"{source.name}: {tables.listed(shown, 6)}: inputs of sizes so far from 1, or from each other, are hard "
-                f"to learn from: standardise them, for prediction too (subtract the mean, divide by the deviation)"
+                f"{source.name}: {tables.listed(shown, 6)}: inputs of sizes so far from 1, or from each other, are "
+                f"hard to learn from: standardise them, for prediction too (subtract the mean, divide by the deviation)"
             )
     if not source.classes:
-        mean, deviation = source.t_train.mean(axis=0), source.t_train.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = source.t_train.mean(axis=0), source.t_train.std(axis=0)
         k = int(np.argmax(np.maximum(abs(mean), deviation)))
         if max(abs(mean[k]), deviation[k]) > LARGEST or 0 < deviation.max() < SMALLEST:
             notes.append(

@@ -105,10 +105,12 @@ def rows_to_predict(
         if args.data not in sources.NAMES:
             names = ", ".join(sources.NAMES)
             raise ValueError(f"DATA is {args.data!r}, expected one of {names}, or a .npz, .csv or .tsv file")
-        source = sources.load(args.data)
+        source = sources.load(args.data, label=args.label)
         return source.x_test, [source.classes[k] for k in source.t_test]
     sources.expect_file(path, "DATA")
     if ending == ".npz":
+        if args.label is not None:
+            raise ValueError(f"--label is {args.label!r}, expected it for tables only: the labels of {path} are its y")
         x, y = sources.rows_of_npz(path)
     else:
         trained = _trained(args.model, net, metadata)
@@ -123,6 +125,7 @@ def rows_to_predict(
         x = x.astype(np.uint8)
     elif metadata.get("input", "uint8") != "uint8" and x.dtype == np.uint8:
         x = x.astype(np.float64)  # the model was not trained on bytes, which would be scaled
+    sources.expect_range(x, net.dtype, str(path))
     return x, y
 
 

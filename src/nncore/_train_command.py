@@ -79,6 +79,8 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
     args.lr, args.out = optimizer.lr, args.out or f"nncore-{Path(args.dataset).stem}"
     net, out = _network(args, source), Path(args.out)
     settings = _fit_settings(args, out)
+    for x in (source.x_train, source.x_test):
+        sources.expect_range(x, net.dtype, source.name)
     _make_writable(out)
     for text in (*source.notes, *_advice.on_scales(source), *_earlier(out, args.dataset)):
         note(text)

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
     predict.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
-    predict.add_argument("--label", metavar="COLUMN", help="label column of a .csv file with a header (default: last)")
+    predict.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
     predict.add_argument("--out", metavar="FILE", help="write the .csv there instead of to the terminal")
     predict.set_defaults(run=_predict_command.run)
     check = commands.add_parser(
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
     check.add_argument("--samples", type=int, default=100, metavar="N", help="rows of DATA to use (default: 100)")
     check.add_argument("--sample", type=int, metavar="K", help="check only K parameters, drawn at random")
-    check.add_argument("--label", metavar="COLUMN", help="label column of a .csv file with a header (default: last)")
+    check.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
     check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
     check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
     check.set_defaults(run=_check)

@@ -114,6 +114,20 @@ def load(name: str, *, test_size: float = 0.2, label: str | None = None, task: s
     return _from_npz(path, test_size, task, seed)
 
 
+def expect_range(x: Array, dtype: Any, name: str) -> None:
+    """Refuse features that become infinite in the network's float type.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if x.dtype == np.float64 and np.dtype(dtype) == np.float32:
+        largest = max(x.max(), -x.min())
+        if largest > np.finfo(np.float32).max:
+            raise ValueError(f"{name} has values up to {largest:.3g}, more than float32 holds: scale them")
+
+
 def expect_file(path: Path, argument: str) -> None:
     """Refuse a file that is not there before anything is done with it.
 
@@ -245,7 +259,7 @@ def _from_npz(path: Path, test_size: float, task: str, seed: int) -> Source:
     if ("X_test" in arrays) != ("y_test" in arrays):
         raise ValueError(f"{path} has the arrays {known}, expected X_test and y_test together or neither")
     for key in ("y", "y_test"):
-        if key in arrays and arrays[key].ndim not in (1, 2):
+        if key in arrays and (arrays[key].ndim not in (1, 2) or 0 in arrays[key].shape[1:]):
             raise ValueError(
                 f"{path} has {key} of shape {arrays[key].shape}, expected (n_samples,) or (n_samples, n_out)"
             )
