@@ -105,6 +105,10 @@ NAMES = {
     joined("2020,2021,kind"): ["2020", "2021", "kind"],
     joined('"","a","b","kind"', [f'"{i}",{row}' for i, row in enumerate(ROWS)]): ["a", "b", "kind"],  # R
     "0,1\n1,0\n1,1\n0,0\n": None,
+    "5,7,rose\n1,2,tulip\n3,4,daisy\n": None,
+    "5,5,rose\n1,2,tulip\n3,4,tulip\n": None,  # names differ
+    "1.5,2.5,rose\n1,2,tulip\n3,4,tulip\n": None,
+    "sep=;\r\na;b;kind\r\n1,5;2;x\r\n": ["a", "b", "kind"],  # Excel's first line
     "True,1,x\nFalse,2,y\nTrue,3,x\n": None,
     "flag,size,kind\nTrue,1,x\nFalse,2,y\n": ["flag", "size", "kind"],
     "?,3,x\n1,2,y\n5,6,x\n": None,  # a gap is no name
@@ -139,6 +143,7 @@ def test_an_index_is_left_out_with_a_word(tmp_path):
 
 
 REFUSED = {
+    "sep=;\na;b\n1;?\n": "line 3 has no label",
     joined("a,a,kind"): "has two columns named 'a'",
     joined("a,,kind"): "has a column without a name after a",
     joined("a,b,kind", [*ROWS, "1,2"]): "line 32 has 2 columns, expected 3 as in line 1, separated by commas",
@@ -162,6 +167,7 @@ REFUSED = {
     joined("a;b;kind", ["1,234;2;x", "2,500;3;y"]): "line 2 has '1,234': a decimal comma, or",
     joined("a;b;kind", ["1,5;2;x", "2;3.5;y"]): "line 2 has '1,5' and line 3 '3.5': a decimal comma, or",
     joined("a;b;kind", ["1.234,5;2;x", "2;3;y"]): "line 2 has '1.234,5', expected numbers in column a",
+    joined("a,b,kind", ['1,2,"x\n\ny"', '3,?,"x\r\nz"']): "line 5 has '?', expected numbers in column b",
     'a,b,kind\n1,"2,x\n3,4,y\n': "line 2: unexpected end of data",
     joined("a,b,kind", [*ROWS, '1,"2"3,x']): "line 32: ',' expected after '\"'",
     "a b kind\n1 2 x\n": "has one column, expected features and a label column, separated by commas, semicolons, tabs",
@@ -236,6 +242,7 @@ def test_names_of_classes(tmp_path, name):
 rng = np.random.default_rng(0)
 TASKS = {
     "prices, each its own": ([100000 + 1000 * i for i in range(30)], 0),
+    "a few prices": ([10 * i * i for i in range(8)], 0),
     "prices with repetitions": (rng.integers(100, 400, 200) * 1000, 0),
     "diabetes' progression": (rng.integers(25, 347, 442), 0),
     "ages": (18 + rng.integers(0, 60, 3000), 0),

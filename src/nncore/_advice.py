@@ -1,4 +1,4 @@
-"""What is likely to go wrong with the data of a file, said before the training."""
+"""Notes before a training on what is likely to go wrong with the data of a file."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -130,7 +130,7 @@ def rows_to_predict(
 
 
 def _trained(path: str, net: "NeuralNetwork", metadata: dict[str, str]) -> Any:
-    """What the model knows of the table it was trained on."""
+    """Return what the model knows of the table it was trained on."""
     from nncore import sources
 
     columns, label = _listed_names(path, metadata, "columns"), metadata.get("label") or None

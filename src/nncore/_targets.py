@@ -1,4 +1,4 @@
-"""What the labels of a file stand for: classes with names, or numbers to be approximated."""
+"""The labels of a file: classes with names, or numbers to be approximated."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the command says on the terminal: names from files and models cannot steer it."""
+"""Text of the command for the terminal, which names from files and models cannot steer."""
 
 import sys
 import unicodedata

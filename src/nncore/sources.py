@@ -1,4 +1,4 @@
-"""What the command trains on and predicts: data sets by name, and .npz and .csv files."""
+"""The data of the command: data sets by name, and .npz, .csv and .tsv files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Source:
         return len(self.classes) or int(self.t_train.shape[1])
 
     def feature(self, k: int) -> str:
-        """What messages call the k-th feature."""
+        """Return the name of the k-th feature for messages."""
         names = [name for name in self.columns if name != self.label]
         return f"column {names[k]}" if names else f"feature {k + 1}"
 
@@ -143,7 +143,7 @@ def expect_file(path: Path, argument: str) -> None:
 
 
 def _from_table(path: Path, label: str | None, test_size: float, task: str, seed: int) -> Source:
-    table = tables.read(path, [] if label is None else [label])
+    table = tables.read(path, _known(label))
     if table.width == 1:
         delimiters = "commas, semicolons, tabs or bars"
         raise ValueError(f"{path} has one column, expected features and a label column, separated by {delimiters}")
@@ -160,6 +160,11 @@ def _from_table(path: Path, label: str | None, test_size: float, task: str, seed
     return source
 
 
+def _known(label: str | None) -> list[str]:
+    """The name that a header must have; a number may as well be data."""
+    return [] if label is None or tables.is_number(label) else [label]
+
+
 def _position(table: tables.Table, label: str) -> int:
     """Where the label column is."""
     if table.names is None or label not in table.names:
@@ -169,7 +174,7 @@ def _position(table: tables.Table, label: str) -> int:
 
 
 class Trained(NamedTuple):
-    """What a model knows of the table it was trained on: names of all columns, of its label, decimal commas or not."""
+    """Names of all columns and of the label in the table a model was trained on, and whether it had decimal commas."""
 
     columns: Sequence[str] = ()
     label: str | None = None
@@ -197,7 +202,7 @@ def rows_of_table(
         If it is no table, or its columns are not those of the model.
     """
     wanted = [name for name in trained.columns if name != trained.label]
-    table = tables.read(path, wanted or ([] if label is None else [label]))
+    table = tables.read(path, wanted or _known(label))
     if table.names and wanted:
         features, at = _by_name(table, wanted, label, trained)
     else:

@@ -65,7 +65,7 @@ class Table:
         return len(self.rows[0])
 
     def column(self, k: int) -> str:
-        """What messages call a column."""
+        """Return the name of a column for messages."""
         return f"column {self.names[k]}" if self.names else f"column {k + 1}"
 
     def cells(self, k: int) -> list[str]:
@@ -176,7 +176,9 @@ def read(path: Path, known: Iterable[str] = ()) -> Table:
         If it is empty or no text, rows differ in length, or names of columns are missing or not unique.
     """
     text = _text(path)
-    delimiter = _delimiter(text)
+    if directive := re.match(r"sep=([,;|\t])(?=\r?\n)", text):  # a first line for Excel
+        text = text[directive.end() :]
+    delimiter = directive[1] if directive else _delimiter(text)
     try:
         records = list(_records(text, delimiter))
     except csv.Error as error:
@@ -285,9 +287,9 @@ def _numbers_name_columns(first: list[str], rest: list[list[str]]) -> bool:
     cells = first[1:] if first[0] == "" and len(first) > 1 else first
     labels = {record[-1] for record in rest}
     named_label = not _is_value(cells[-1]) and cells[-1] not in labels
-    if named_label and len(labels) < len(rest):
-        return True  # a class of its own in the first line only
     numbers = cells[:-1] if named_label else cells
+    if named_label and len(labels) < len(rest) and len(set(cells)) == len(cells):
+        return all(map(str.isdecimal, numbers))  # else the label of one row only
     counted = any(numbers == [str(i) for i in range(start, start + len(numbers))] for start in (0, 1))
     return counted and (len(numbers) > 2 or len(cells) < len(first) or (named_label and len(numbers) > 1))
 
