@@ -5,12 +5,13 @@ import os
 import re
 import signal
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 import nncore
-from nncore import Layer, NeuralNetwork, cli, persistence
+from nncore import Layer, NeuralNetwork, _train_command, cli, persistence
 from nncore._terminal import printable
 
 
@@ -21,6 +22,17 @@ def run(capsys, *args):
     except SystemExit as stop:
         code = stop.code
     return code, *capsys.readouterr()
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Their content is tested elsewhere, and takes most of the time."""
+
+    def png(figure):
+        plt.close(figure)
+        return b""
+
+    monkeypatch.setattr(_train_command, "png", png)
 
 
 def kinds(n=60):

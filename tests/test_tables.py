@@ -46,7 +46,7 @@ def dialects(draw):
     }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(d=dialects(), width=st.integers(2, 4), n=st.integers(2, 8), seed=st.integers(0, 1000))
 def test_every_dialect_gives_the_numbers_written(d, width, n, seed, tmp_path_factory):
     x = np.round(np.random.default_rng(seed).normal(size=(n, width)) * 10, 4)
