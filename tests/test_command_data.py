@@ -1,9 +1,11 @@
 """The command on tables and arrays: columns by name, labels, what is said, and what ends it."""
 
+import io
 import json
 import os
 import re
 import signal
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -347,6 +349,20 @@ def test_names_do_not_steer_the_terminal(tmp_path, capsys):
     _, _, err = run(capsys, "train", tmp_path / "d.csv", "--label", "c")
     assert r"has \x1b[2J, b" in err
     assert printable("größe, 数, é\n\t") == "größe, 数, é\n\t"
+
+
+def test_names_that_the_output_cannot_hold(tmp_path, monkeypatch):
+    net = NeuralNetwork([Layer(1, 2)], rng=0, loss="softmax_cross_entropy")
+    persistence.save(net, tmp_path / "m", {"classes": '["größe", "größe 数"]', "label": "größe"})
+    np.savez(tmp_path / "d.npz", X=[[1.0]])
+    for command, expected in (("predict", rb"gr\xf6\xdfe"), ("show", rb"label       gr\xf6\xdfe")):
+        output = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, "ascii"))
+        assert (
+            cli.main([command, str(tmp_path / "m"), *([str(tmp_path / "d.npz")] if command == "predict" else [])]) == 0
+        )
+        sys.stdout.flush()
+        assert expected in output.getvalue()
 
 
 def test_arrays_of_another_kind_than_the_training(tmp_path, capsys):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nncore._terminal import note, printable
+from nncore._terminal import note, say
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
         persistence.write_atomically(args.out, buffer.getvalue().encode("utf-8", "backslashreplace"))
     else:
-        print(printable(buffer.getvalue()), end="")
+        say(buffer.getvalue(), end="")
     return 0
 
 

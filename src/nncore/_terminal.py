@@ -12,6 +12,12 @@ def printable(text: str) -> str:
     return "".join(c if show else c.encode("unicode_escape").decode() for c, show in zip(text, shown, strict=True))
 
 
+def say(text: str, end: str = "\n") -> None:
+    """Print results; what the encoding of the output lacks is escaped too."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), end=end)
+
+
 def note(text: object) -> None:
     """Print a warning in one line."""
     print("nncore: warning:", _one_line(text), file=sys.stderr)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nncore import _train_options
 from nncore._pictures import png, use_agg
 from nncore._predict_command import regression_scores
-from nncore._terminal import fail, note, printable
+from nncore._terminal import fail, note, printable, say
 
 if TYPE_CHECKING:
     from nncore.history import History
@@ -110,7 +110,7 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
             **_results(net, source, history, train, validation, args.early_stopping),
             "written": ("\n" + 12 * " ").join(written),
         }
-        print(printable("\n".join(f"{name:<11} {value}" for name, value in rows.items())))
+        say("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
     if history.interrupted:
         by = f" by {signals[0].name}" if signals else ""
         how = "the same command with --resume goes on"
@@ -236,7 +236,7 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
 
     use_agg()
     metadata = {
-        "dataset": source.name, "classes": json.dumps(source.classes), "label": source.label or "",
+        "dataset": printable(source.name), "classes": json.dumps(source.classes), "label": source.label or "",
         "input": str(source.x_train.dtype), "columns": json.dumps(source.columns) if source.columns else "",
         "decimal": "," if source.decimal_commas else "",
     }  # fmt: skip

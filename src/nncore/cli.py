@@ -11,7 +11,7 @@ from nncore import __version__, _predict_command, _train_command, _train_options
 from nncore._pictures import png as _png
 from nncore._pictures import use_agg as _use_agg
 from nncore._predict_command import classes_of, rows_to_predict
-from nncore._terminal import fail, note
+from nncore._terminal import fail, note, say
 from nncore._train_options import DATASETS
 
 
@@ -150,7 +150,7 @@ def _show(args: argparse.Namespace) -> int:
         print(f"{'uint8 scale':<11} {net.input_scale:.6g}")
     for name, value in sorted(metadata.items()):
         if value and name not in ("architecture", "nncore_format"):
-            print(f"{name:<11} {value if value.isprintable() else repr(value)}")
+            say(f"{name:<11} {value if value.isprintable() else repr(value)}")
     return 0
 
 
