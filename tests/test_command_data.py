@@ -145,6 +145,19 @@ def test_numbers_are_measured_as_scikit_learn_does(tmp_path, capsys):
     assert err == f"R² {r2:.4g}, RMSE {rmse:.6g} on 20 rows\n"
 
 
+def test_decimal_commas_in_labels_that_lack_some(tmp_path, capsys):
+    rows = [(i % 7 / 4, i % 3 / 2) for i in range(40)]
+    text = "a;b;y\n" + "".join(f"{a};{b};{a - b + 0.125}\n" for a, b in rows).replace(".", ",")
+    (tmp_path / "t.csv").write_text(text)
+    args = ("--hidden", 0, "--iterations", 500, "--out", tmp_path / "o")
+    assert run(capsys, "train", tmp_path / "t.csv", *args)[0] == 0
+    (tmp_path / "p.csv").write_text("b;y;a\n0,5;0,625;1\n0;;1\n1,0;0,875;1,75\n")
+    code, out, err = run(capsys, "predict", tmp_path / "o" / "model.safetensors", tmp_path / "p.csv")
+    assert code == 0
+    np.testing.assert_allclose([float(line) for line in out.splitlines()[1:]], [0.625, 1.125, 0.875], atol=0.05)
+    assert re.fullmatch(r"R² [\d.]+, RMSE [\d.]+ on 2 of 3 rows, with labels\n", err)
+
+
 def test_prices_are_numbers_and_said_to_be(tmp_path, capsys):
     """F51: 30 prices are not 30 classes; targets of this size may let the training diverge, which is said before."""
     rows = "".join(f"{i},{i * i},{100000 + 1000 * i}\n" for i in range(30))

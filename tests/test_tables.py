@@ -195,6 +195,16 @@ def test_refused_with_the_place(tmp_path, text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text", [joined("a, b, kind"), joined(" a , kind ,b", [f"{i},{'xy'[i % 2]},{i}" for i in range(30)])]
+)
+def test_a_label_is_named_without_the_spaces_around_it(tmp_path, text):
+    source = load(tmp_path, text, label="kind")
+    assert (source.label, source.classes, source.n_in) == ("kind", ["x", "y"], 2)
+    with pytest.raises(ValueError, match=r"--label is 'type', but .* has a, "):
+        load(tmp_path, text, label="type")
+
+
 def test_blank_lines_are_gaps_of_a_single_column(tmp_path):
     with pytest.raises(ValueError, match="line 3 is blank, expected a number"):
         table(tmp_path, "a\n1\n\n3\n")

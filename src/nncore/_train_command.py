@@ -113,12 +113,15 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
         say("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
     if history.interrupted:
         by = f" by {signals[0].name}" if signals else ""
-        how = "the same command with --resume goes on"
-        if settings["checkpoint"] is None:
-            how = "to go on later, train with --checkpoint-every, then with --resume"
-        reached = f"interrupted after {history.iterations} iterations{by}; what was reached is in {out}"
-        return fail(f"{reached}: {how}", 1)
+        return fail(f"interrupted after {history.iterations} iterations{by}; {_how_to_go_on(args)}", 1)
     return 0
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    """The end of the message about an interruption."""
+    if args.resume or args.checkpoint_every:
+        return f"what was reached is in {args.out}: the same command with --resume goes on"
+    return f"what was reached is in {args.out}: to go on later, train with --checkpoint-every, then with --resume"
 
 
 def _default_length(args: argparse.Namespace, n_samples: int) -> str:

@@ -207,13 +207,13 @@ def rows_of_table(
         features, at = _by_name(table, wanted, label, trained)
     else:
         features, at = _by_place(table, n_in, label, trained)
-    numeric = at is not None and all(tables.is_number(cell) for cell in table.cells(at))
-    commas = table.decimal_commas([*features, *([at] if at is not None and numeric else [])], trained.decimal_commas)
+    labels = [] if at is None else ["" if tables.is_missing(cell) else cell for cell in table.cells(at)]
+    numeric = [at] if at is not None and all(cell == "" or tables.is_number(cell) for cell in labels) else []
+    commas = table.decimal_commas([*features, *numeric], trained.decimal_commas)
     x = table.numbers(features, commas=commas)
     if at is None:
         return x, None, table.notes
-    cells = ["" if tables.is_missing(cell) else cell for cell in table.cells(at)]
-    return x, [cell.replace(",", ".") for cell in cells] if numeric and commas else cells, table.notes
+    return x, [label.replace(",", ".") for label in labels] if numeric and commas else labels, table.notes
 
 
 def _by_name(
