@@ -319,16 +319,7 @@ def test_a_file_that_is_not_there(args, model, tmp_path, capsys, monkeypatch):
 # ---- models with hostile metadata --------------------------------------------------------------------------
 
 
-METADATA = {
-    '["a"]': "has 1 names of classes, expected 2, one for each output",
-    '["a", "b", "c"]': "has 3 names of classes, expected 2",
-    '{"a": 1}': "expected a list of names",
-    '["a", 1]': "expected a list of names",
-    '["a", "a"]': "expected a list of names",
-    "[": "expected a list of names",
-    "[" * 100_000: "expected a list of names",
-    "7": "expected a list of names",
-}
+METADATA = ['["a"]', '["a", "b", "c"]', '{"a": 1}', '["a", 1]', '["a", "a"]', "[", "[" * 100_000, "7"]
 
 
 @pytest.mark.parametrize("text", METADATA, ids=range(len(METADATA)))
@@ -339,13 +330,7 @@ def test_hostile_metadata(entry, text, tmp_path, capsys):
     (tmp_path / "d.csv").write_text("0,1\n2,3\n")
     code, out, err = run(capsys, "predict", tmp_path / "m", tmp_path / "d.csv")
     assert (code, out) == (2, "")
-    assert (
-        METADATA[text]
-        .replace("of classes", f"of {entry}")
-        .replace("output", "input" * (entry == "columns") or "output")
-        in err
-    )
-    assert err.count("\n") == 1
+    assert re.fullmatch(rf"nncore: error: .*\b{entry}\b.*, expected .*\b(names|one for each)\b.*\n", err)
 
 
 def test_names_do_not_steer_the_terminal(tmp_path, capsys):
