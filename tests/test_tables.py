@@ -182,6 +182,7 @@ REFUSED = {
     joined("a,b,kind", [*ROWS, "5,6,nan", "7,8,NA"]): "lines 32 and 33 have no label ('NA', 'nan'), expected one in",
     joined("a,b,kind", [*ROWS, *["1,2,?"] * 9]): "lines 32, 33, 34, 35, 36 and 4 more have no label ('?'), expected",
     joined("a,b,kind", [f"{i},2,item {i}" for i in range(20)]): "has 20 different labels in 20 rows of column kind",
+    joined("a,y", [f"{i},{i + 0.5}" for i in range(30)] + ["3,12 kg"]): "line 32 has '12 kg', expected numbers in column",
     joined("a,b,kind", ["1,2,x"] * 9): "has the label x only, expected two classes",
     joined("a,b,kind", ["1,2,1.0", "1,2,1"] * 9): "has the label 1 only, expected two classes",
 }  # fmt: skip
@@ -282,6 +283,11 @@ def test_what_labels_are_taken_for(tmp_path, name):
     if name != "fractions":
         assert len(load(tmp_path, text, task="classes").classes) == len(set(map(int, y)))
     assert load(tmp_path, text, task="numbers").classes == []
+
+
+def test_labels_that_must_be_numbers(tmp_path):
+    with pytest.raises(ValueError, match="line 2 has 'x', expected numbers in column kind"):
+        load(tmp_path, joined("a,b,kind", ["1,2,x", "1,2,3"] * 9), task="numbers")
 
 
 def test_a_rare_class_is_said(tmp_path):

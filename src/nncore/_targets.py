@@ -37,7 +37,7 @@ def from_cells(table: tables.Table, k: int, features: Sequence[int], task: str) 
     Raises
     ------
     ValueError
-        If a row has no label: names the lines.
+        If a row has no label, or none that is a number where they are asked for or most are fractions: names the line.
     """
     cells = table.cells(k)
     lacking = [(line, cell) for line, cell in zip(table.lines, cells, strict=True) if tables.is_missing(cell)]
@@ -47,7 +47,10 @@ def from_cells(table: tables.Table, k: int, features: Sequence[int], task: str) 
             f"{table.path}, {_lines([line for line, _ in lacking])} no label{f' ({marks})' if marks else ''}, expected "
             f"one in {table.column(k)}: drop such rows, or give the class another name"
         )
-    if not all(map(tables.is_number, cells)) or (task != "numbers" and any(map(_AS_TEXT.fullmatch, cells))):
+    fractions = sum(tables.is_number(cell) and not float(cell.replace(",", ".")).is_integer() for cell in cells)
+    numbers = task == "numbers" or 2 * fractions > len(cells)  # what is no number among them is a mistake
+    words = not all(map(tables.is_number, cells)) or any(map(_AS_TEXT.fullmatch, cells))
+    if words and not numbers:
         return np.array(cells)
     return table.numbers([k], commas=table.decimal_commas([*features, k]))[:, 0]
 
