@@ -182,7 +182,7 @@ REFUSED = {
     joined("a,b,kind", [*ROWS, "5,6,nan", "7,8,NA"]): "lines 32 and 33 have no label ('NA', 'nan'), expected one in",
     joined("a,b,kind", [*ROWS, *["1,2,?"] * 9]): "lines 32, 33, 34, 35, 36 and 4 more have no label ('?'), expected",
     joined("a,b,kind", [f"{i},2,item {i}" for i in range(20)]): "has 20 different labels in 20 rows of column kind",
-    joined("a,y", [f"{i},{i + 0.5}" for i in range(30)] + ["3,12 kg"]): "line 32 has '12 kg', expected numbers in column",
+    joined("a,y", [f"{i},{i + 0.5}" for i in range(30)] + ["3,12 kg"]): "line 32 has '12 kg', expected numbers in",
     joined("a,b,kind", ["1,2,x"] * 9): "has the label x only, expected two classes",
     joined("a,b,kind", ["1,2,1.0", "1,2,1"] * 9): "has the label 1 only, expected two classes",
 }  # fmt: skip
