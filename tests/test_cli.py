@@ -442,7 +442,7 @@ def test_errors_are_one_line(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args, message = ERRORS[name]
     code, out, err = run(capsys, *args)
-    assert code == (1 if name in ("missing file", "model", "config", "diverges") else 2)
+    assert code == (1 if name == "diverges" else 2)
     assert out == ""
     assert message in err
     assert "Traceback" not in err

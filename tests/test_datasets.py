@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nncore import datasets
+from nncore import datasets, idx
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -142,6 +142,35 @@ def test_read_idx_returns_what_was_written(array, tmp_path_factory):
         np.testing.assert_array_equal(read, array)
 
 
+IDX_TYPES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
+
+
+@pytest.mark.parametrize("dtype", IDX_TYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 4)])
+def test_read_idx_of_every_type(tmp_path, dtype, shape):
+    """Elements are big-endian in the file, and of this machine's order in the array."""
+    written = np.asarray(np.random.default_rng(0).normal(size=shape) * 100).astype(dtype)
+    head = bytes([0, 0, IDX_TYPES[dtype], len(shape)]) + np.array(shape, ">u4").tobytes()
+    for name, data in (("plain", head + written.tobytes()), ("gz", gzip.compress(head + written.tobytes()))):
+        (tmp_path / name).write_bytes(data)
+        read = datasets.read_idx(tmp_path / name)
+        assert read.dtype == np.dtype(dtype).newbyteorder("=")
+        assert read.flags.writeable
+        np.testing.assert_array_equal(read, written)
+        (tmp_path / "cut").write_bytes(data[:-1])
+        with pytest.raises(ValueError, match=r"is truncated|is a damaged gzip file"):
+            datasets.read_idx(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("code", [0x00, 0x07, 0x0A, 0x0F, 0xFF])
+def test_an_unknown_idx_type_says_which_are_known(tmp_path, code):
+    (tmp_path / "x").write_bytes(bytes([0, 0, code, 1, 0, 0, 0, 1, 0]))
+    with pytest.raises(
+        ValueError, match=rf"holds IDX type 0x{code:02x}; convert it to 0x08 \(uint8\), .*0x0e \(float64\)"
+    ):
+        datasets.read_idx(tmp_path / "x")
+
+
 def test_gzip_is_told_by_content_not_by_name(tmp_path):
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)
     plain, gz = tmp_path / "plain.gz", tmp_path / "gz"
@@ -204,10 +233,11 @@ def test_damaged_gzip_is_refused_or_harmless(tmp_path, position):
         (GOOD_GZ + b"x", "is a damaged gzip file"),
         (b"\x89PNG\r\n\x1a\n", "is not an IDX file: it begins with 0x8950"),
         (b"\0\1" + GOOD[2:], "is not an IDX file: it begins with 0x0001"),
-        (b"\0\0\x0d" + GOOD[3:], "holds IDX type 0x0d"),
+        (b"\0\0\x0a" + GOOD[3:], r"holds IDX type 0x0a; convert it to 0x08 \(uint8\), 0x09"),
+        (b"\0\0\x0d" + GOOD[3:], r"is truncated: expected 36 bytes for \(2, 3\), found 18"),
         (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0", "declares an impossible shape"),
     ],
-    ids=["trailing", "trailing gz", "after gz", "PNG", "magic", "type", "dimensions"],
+    ids=["trailing", "trailing gz", "after gz", "PNG", "magic", "type", "width", "dimensions"],
 )
 def test_wrong_file(tmp_path, data, message):
     path = tmp_path / "wrong.idx"
@@ -221,7 +251,7 @@ def test_any_bytes_give_an_array_or_an_error_that_names_the_file(data, tmp_path_
     path = tmp_path_factory.getbasetemp() / "fuzz.idx"
     path.write_bytes(data)
     array, message = read_or_refuse(path)
-    assert str(path) in message if array is None else array.dtype == np.uint8
+    assert str(path) in message if array is None else array.dtype.kind in "uif"
 
 
 def test_missing_idx_file(tmp_path):
@@ -244,6 +274,25 @@ def test_named_folder(small, tmp_path, monkeypatch, by_environment, sub_folder, 
     else:
         monkeypatch.setenv("NNCORE_DATA", str(tmp_path / "ignored because data_dir is given"))
         assert_is_small(datasets.load_mnist(normalize=False, data_dir=tmp_path / "data"), arrays)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_files_with_a_dot_in_their_names(small, tmp_path, ending, nested):
+    """As some programs unpack them, and in a folder of that name as some archives hold them."""
+    arrays, content, gz = small
+    for name, data in (gz if ending else content).items():
+        dotted = name.replace("-idx", ".idx")
+        write_files(tmp_path / dotted if nested else tmp_path, {dotted: data}, ending)
+    assert_is_small(datasets.load_mnist(normalize=False, data_dir=tmp_path), arrays)
+
+
+def test_a_wrong_file_with_a_dot_is_called_wrong_not_missing(tmp_path):
+    write_files(tmp_path, {name.replace("-idx", ".idx"): b"\0\0\x08\1\0\0\0\1\0" for name in FILES})
+    with pytest.raises(
+        ValueError, match=r"train-images\.idx3-ubyte is not the original train-images-idx3-ubyte of mnist"
+    ):
+        datasets.load_mnist(data_dir=tmp_path)
 
 
 def test_sub_folder_comes_before_the_folder_itself(small, tmp_path):
@@ -561,9 +610,9 @@ def test_moons_parameters():
 
 
 def test_examples_in_docstrings():
-    result = doctest.testmod(datasets)
-    assert result.attempted >= 6
-    assert result.failed == 0
+    results = [doctest.testmod(module) for module in (datasets, idx)]
+    assert sum(result.attempted for result in results) >= 6
+    assert sum(result.failed for result in results) == 0
 
 
 def test_import_is_cheap():

@@ -114,7 +114,8 @@ PYTHON = {
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
     "book": {"_checks", "history", "layers", "network"},
-    "datasets": {"_checks"},
+    "idx": set(),
+    "datasets": {"idx"},
     "_arrangements": {"_diagnosis"},  # only for its type
     "_diagnosis": {"_arrangements"},
     "_tape": {"_evaluation"},
@@ -158,8 +159,16 @@ PYTHON = {
         "report",
     },
     "testing": {"gradcheck", "report"},
-    "sources": {"_checks", "datasets"},
+    "npz": set(),
+    "tables": set(),
+    "_targets": {"_checks", "tables"},
+    "_advice": {"sources", "tables"},  # sources only for its type
+    "sources": {"_advice", "_checks", "_targets", "datasets", "npz", "tables"},
+    "_terminal": set(),
+    "_pictures": set(),
     "_train_options": set(),
+    "_predict_command": {"*"},
+    "_train_command": {"*"},
     "cli": {"*"},
 }
 # Kernels include kernels, faces the kernels they show.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DATASETS = "digits, mnist, fashion-mnist, moons, a .npz file with X and y, or a .csv file with a label column"
+DATASETS = "digits, mnist, fashion-mnist, moons, a .npz file with X and y, or a .csv or .tsv file with a label column"
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option, on the command line --name; kind is list for whole numbers, given one at a time."""
+    """One option, on the command line --name; kind is list for whole numbers, given at once or one at a time."""
 
     name: str
     kind: type
@@ -28,7 +28,7 @@ class Option:
 
 OPTIONS = {
     "network": [
-        Option("hidden", list, "N", "units of a hidden layer; repeat it for more layers, 0 for none", [50]),
+        Option("hidden", list, "N", "units of a hidden layer; 64,32 or --hidden 64 --hidden 32: two; 0: none", [50]),
         Option("activation", str, "NAME", "of the hidden layers: sigmoid, tanh, relu, gelu and others", "sigmoid"),
         Option("loss", str, "NAME", "(default: softmax_cross_entropy for classes, squared_error for numbers)"),
         Option("dropout", float, "X", "fraction of the hidden units dropped in each update", 0.0),
@@ -43,19 +43,24 @@ OPTIONS = {
         Option("clip-norm", float, "X", "largest norm of an update's gradient"),
         Option("class-weight", str, "NAME", "balanced: every class counts the same"),
         Option("batch-size", int, "N", "samples an update (default: 100, or all if there are fewer)"),
-        Option("iterations", int, "N", "updates (default: 10000)"),
+        Option("iterations", int, "N", "updates (default: 10000, for few rows at most 1000 epochs)"),
         Option("epochs", int, "N", "passes over the data, instead of iterations"),
         Option("sampling", str, "NAME", "shuffle, replacement or sequential", "shuffle"),
         Option("val", float, "X", "fraction of the training rows to validate on: history and curves call them test"),
-        Option("early-stopping", int, "N", "end after N epochs without improvement, keep the best; needs --val"),
+        Option(
+            "early-stopping",
+            int,
+            "N",
+            "end after N epochs without a better accuracy (of numbers: loss) on --val, keep the best",
+        ),
         Option("seed", int, "N", "for weights, batches and the split of a file", 0),
         Option("threads", str, "N", "threads; the result does not depend on it", "auto"),
     ],
     "files": [
         Option("test-size", float, "X", "fraction of a file kept for testing", 0.2),
         Option("task", str, "NAME", "classes or numbers: what a file's labels are; auto goes by the labels", "auto"),
-        Option("label", str, "COLUMN", "label column of a .csv file with a header (default: the last)"),
-        Option("out", str, "DIR", "folder to write to (default: nncore-DATASET)"),
+        Option("label", str, "COLUMN", "label column of a table with a header (default: the last)"),
+        Option("out", str, "DIR", "folder to write to, over an earlier run's files (default: nncore-DATASET)"),
         Option("checkpoint-every", str, "TIME", "write DIR/run.ckpt so often: 30s, 10min, or a number of iterations"),
     ],
 }
@@ -69,13 +74,20 @@ def add(train: argparse.ArgumentParser) -> None:
         group = train.add_argument_group(title)
         for option in options:
             text = option.help if option.default is None else f"{option.help} (default: {_shown(option.default)})"
-            many = {"action": "append", "type": int} if option.kind is list else {"type": option.kind}
+            many = {"action": "extend", "type": _whole_numbers} if option.kind is list else {"type": option.kind}
             group.add_argument(
                 f"--{option.name}", metavar=option.metavar, default=argparse.SUPPRESS, help=text, **many
             )  # fmt: skip
     train.add_argument("--resume", action="store_true", help="go on from DIR/run.ckpt; all other options as before")
     train.add_argument("--config", metavar="FILE", help="take the options that are not given from a .toml file")
-    train.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    train.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is given, expected whole numbers such as 64 or 64,32") from None
 
 
 def _shown(value: Any) -> str:
@@ -100,7 +112,7 @@ def complete(args: argparse.Namespace) -> argparse.Namespace:
 def _read(path: Path) -> dict[str, Any]:
     """The options in a TOML file, by their names in the namespace."""
     if not path.is_file():
-        raise FileNotFoundError(f"--config is {path}, but there is no such file")
+        raise ValueError(f"--config is {path}, but there is no such file")
     try:
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

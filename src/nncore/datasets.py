@@ -7,16 +7,13 @@ MNIST and Fashion-MNIST are sets of four IDX files, plain or gzipped, looked for
 3. the user's cache folder, into which they are downloaded on first use.
 
 In a folder of your own they lie in a sub-folder with the name of the set (``mnist``, ``fashion-mnist``) or in
-the folder itself. Wherever a file comes from, the SHA-256 of its uncompressed content is checked.
+the folder itself; before ``idx`` their names have a hyphen or, as some programs unpack them, a dot. Wherever a file
+comes from, the SHA-256 of its uncompressed content is checked.
 """
 
-import gzip
-import hashlib
 import itertools
-import math
 import os
 import sys
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nncore.idx import read_idx, read_with_digest
 
 __all__ = ["load_digits", "load_fashion_mnist", "load_mnist", "load_moons", "read_idx"]
 
@@ -240,73 +239,6 @@ def load_moons(
     return (x_train, t_train), (x_test, t_test)
 
 
-def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read one IDX file of unsigned bytes, plain or gzipped (told by its content, not by its name).
-
-    Parameters
-    ----------
-    path : path-like
-        The file: two zero bytes, the type code 8, the number of dimensions, each dimension as a big-endian
-        32-bit integer, then the elements in row-major order.
-
-    Returns
-    -------
-    ndarray of uint8
-        New, writable array of the shape that the file declares.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is not IDX, holds another type than unsigned byte, is truncated, has trailing bytes, or is a
-        damaged gzip file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "labels")
-    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
-    ...     read_idx(path)
-    array([5, 0, 4], dtype=uint8)
-    """
-    path = Path(path)
-    return _parse_idx(_content(path), path).copy()
-
-
-def _content(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if not raw.startswith(b"\x1f\x8b"):
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
-
-
-def _parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
-    """View `content` as the array it declares: read-only, without a copy."""
-    found = len(content)
-    # A prefix is compared, so that a file cut inside its first bytes is called truncated, not foreign.
-    if not b"\0\0".startswith(content[:2]):
-        raise ValueError(f"{path} is not an IDX file: it begins with 0x{content[:2].hex()} instead of 0x0000")
-    if not b"\x08".startswith(content[2:3]):
-        raise ValueError(f"{path} holds IDX type 0x{content[2]:02x}; convert it to 0x08 (unsigned byte)")
-    start = 4 + 4 * content[3] if found >= 4 else 4
-    if found < start:
-        raise ValueError(f"{path} is truncated: its header has {found} of {start} bytes; fetch it again")
-    shape = tuple(np.frombuffer(content, ">u4", content[3], offset=4).tolist())
-    size = start + math.prod(shape)
-    if found != size:
-        fault = "is truncated" if found < size else "has trailing bytes"
-        raise ValueError(f"{path} {fault}: expected {size} bytes for {shape}, found {found}; fetch it again")
-    try:
-        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-    except ValueError as error:
-        raise ValueError(f"{path} declares an impossible shape ({error}); fetch it again") from error
-
-
 def _load_idx_set(
     idx_set: _IdxSet, normalize: bool, flatten: bool, one_hot_label: bool, data_dir: OptionalPath
 ) -> DataSet:
@@ -338,9 +270,11 @@ def _locate(idx_set: _IdxSet, data_dir: OptionalPath) -> dict[str, Path]:
 def _search(folder: Path, set_name: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, place, ending in itertools.product(_FILES, (folder / set_name, folder), ("", ".gz")):
-        path = place / (name + ending)
-        if name not in found and path.is_file():
-            found[name] = path
+        for spelling in (name, name.replace("-idx", ".idx")):
+            # some archives unpack to a folder of the file's name, with the file in it
+            for path in (place / (spelling + ending), place / spelling / (spelling + ending)):
+                if name not in found and path.is_file():
+                    found[name] = path
     return found
 
 
@@ -349,7 +283,7 @@ def _is_another_set(idx_set: _IdxSet, found: dict[str, Path]) -> bool:
     smallest = _FILES[3]
     if smallest not in found:
         return False
-    digest = hashlib.sha256(_content(found[smallest])).hexdigest()
+    _, digest = read_with_digest(found[smallest])
     return any(digest == other.sha256[3] for other in _SETS.values() if other.name != idx_set.name)
 
 
@@ -397,10 +331,8 @@ def _fetch(idx_set: _IdxSet, mirror: str) -> dict[str, Path]:
     }
 
 
-def _read_verified(idx_set: _IdxSet, i: int, path: Path) -> NDArray[np.uint8]:
-    content = _content(path)
-    array = _parse_idx(content, path)
-    digest = hashlib.sha256(content).hexdigest()
+def _read_verified(idx_set: _IdxSet, i: int, path: Path) -> NDArray[Any]:
+    array, digest = read_with_digest(path)
     if digest != idx_set.sha256[i]:
         raise ValueError(
             f"{path} is not the original {_FILES[i]} of {idx_set.name}: expected content with the SHA-256 "

@@ -1,0 +1,24 @@
+"""Pictures that the command writes to files."""
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def use_agg() -> None:
+    """Let Matplotlib draw without asking for a window system."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
+def png(figure: "Figure") -> bytes:
+    """Return the picture as the content of a PNG file, and close it."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    plt.close(figure)
+    return buffer.getvalue()
