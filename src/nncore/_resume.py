@@ -60,7 +60,8 @@ def checked(path: Path, tensors: dict[str, Array], state: Numbers, run: "_Run") 
     """
     try:
         _arrays(tensors, state, run)
-        done, ends = len(tensors["loss"]), _recorded(state, run)
+        done = len(tensors["loss"])
+        ends = _recorded(state, done, run)
         return Resumed(
             tensors,
             _epoch(state["epoch"], done, ends, run),
@@ -160,31 +161,32 @@ def _check_numbers(name: str, array: Array, run: "_Run") -> None:
                 raise ValueError(f"{name} with the variance {variances.min()} in layer {k}, expected 0 or more")
 
 
-def _recorded(state: Numbers, run: "_Run") -> list[int]:
-    """Where the epochs ended that were recorded: at multiples of their length, the last at the end of the run."""
+def _recorded(state: Numbers, done: int, run: "_Run") -> list[int]:
+    """Where the epochs ended that were recorded: all, unless only callbacks, which may be others, asked for it."""
     history = _names(state["history"], "history", RECORDED)
-    ends, steps = history["epoch_ends"], run.plan.steps
-    count = len(ends) if isinstance(ends, list) else 0
-    if not isinstance(ends, list) or (ends and not run.after.needed):
-        raise _fail("epoch_ends", ends, "a list of iterations" if run.after.needed else "none")
-    if any(type(end) is not int for end in ends) or ends != [min((i + 1) * steps, run.total) for i in range(count)]:
-        raise _fail("epoch_ends", ends, f"multiples of {steps}, the iterations of an epoch")
+    ends, steps, after = history["epoch_ends"], run.plan.steps, run.after
+    if not isinstance(ends, list) or any(type(end) is not int or not 0 < end <= done for end in ends):
+        raise _fail("epoch_ends", ends, f"a list of iterations up to {done}")
+    all_of_them = [min((i + 1) * steps, run.total) for i in range(len(ends))]
+    if after.evaluation.metrics or after.follower or after.stopping:
+        fits = ends == all_of_them
+    else:
+        fits = ends == sorted(set(ends)) and all(end % steps == 0 or end == run.total for end in ends)
+    if not fits:
+        raise _fail("epoch_ends", ends, f"the ends of epochs of {steps} iterations")
     return ends
 
 
 def _epoch(value: Any, done: int, ends: list[int], run: "_Run") -> Numbers:
     """Where the epochs at hand began, and how the generator stood there."""
-    epoch, steps = _names(value, "epoch", ("begin", "rng")), run.plan.steps
+    epoch, plan = _names(value, "epoch", ("begin", "rng")), run.plan
     begin = _whole(epoch["begin"], "epoch's begin", 0, min(done, run.total - 1))
-    end = min(begin + run.together * steps, run.total)
-    if begin % steps or done > end:
-        raise ValueError(f"an epoch from iteration {begin} to {done}, expected its begin at a multiple of {steps}")
+    if begin % plan.steps or done > begin + plan.together * plan.steps:
+        raise ValueError(f"epochs from iteration {begin} to {done}, expected a begin at a multiple of {plan.steps}")
     last = ends[-1] if ends else 0
-    if run.after.needed and last != begin and not last == done == end:
-        raise _fail("epoch_ends", ends, f"all epochs to iteration {begin}")
-    return {"begin": begin, "rng": _generator(epoch["rng"], run.plan.rng.bit_generator)}
-
-
+    complete = run.after.evaluation.metrics or run.after.follower or run.after.stopping
+    if last != done and (last > begin or (complete and last < begin)):
+        raise _fail("epoch_ends", ends, f"the ends of epochs to iteration {begin}")
 def _generator(value: Any, generator: Any) -> Numbers:
     """A state that a generator of this kind can have: tried on a copy of it."""
     now = _plain(generator.state)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _atomic, _mapped, _resume, _tensors, persistence
+from nncore import _atomic, _checks, _mapped, _resume, _tensors, persistence
 from nncore._sparse_rows import SparseRows
 from nncore.optimizers import State
 
@@ -51,14 +51,13 @@ class Checkpoint:
     """The file of one run, and when it is due. Within its "with" no other run has the file."""
 
     def __init__(self, path: Any, every: Any) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {path!r}, expected the path of a file")
+        given = _checks.path(path, "checkpoint")
         self.seconds, self.iterations = interval(every)
-        if Path(path).is_dir():
+        if os.path.isdir(given):
             raise IsADirectoryError(f"checkpoint is {path}, which is a folder, expected the path of a file")
-        if not Path(path).resolve().parent.is_dir():
-            raise FileNotFoundError(f"checkpoint is {path}, but there is no folder {Path(path).resolve().parent}")
-        self.path, _ = _atomic.regular_target(path)
+        if not os.path.isdir(os.path.dirname(os.path.realpath(given))):
+            raise FileNotFoundError(f"checkpoint is {path}, but there is no folder {given.parent}")
+        self.path, _ = _atomic.regular_target(given)
         self.previous = self.path.with_name(_atomic.beside(self.path, "", ".previous"))
         self.lock: _atomic.Lock | None = None
         # whether what is at the path is an earlier one of this very run

@@ -136,6 +136,8 @@ class _Plan:
         # updates and samples of one epoch
         self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
         self.size = self.steps * batch_size if sampling == "replacement" else n
+        # epochs that may be drawn at once
+        self.together = 1 if windows else max(1, EPOCHS_TOGETHER // self.size)
 
     def sample_at(self, step: int) -> int:
         """Samples that the first so many updates of consecutive epochs take."""
@@ -179,7 +181,7 @@ class _Run:
             self.history.density = len(rows.values) / data.x.size
         self.data = rows, data.t, data.weights
         # nothing to do between epochs: small ones go to the core several at a time
-        self.together = 1 if after.needed or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
+        self.together = 1 if after.needed else plan.together
         self.losses = np.empty(total)
         self.rates = np.empty(total) if schedule else None
         self.epoch: dict[str, Any] | None = None
