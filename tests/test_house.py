@@ -72,7 +72,15 @@ PYTHON = {
     "_resume": {"_checks", "_dispatch", "layers", "optimizers", "training"},  # training only for its type
     # training only for its type
     "checkpoint": {
-        "_atomic", "_checks", "_mapped", "_resume", "_sparse_rows", "_tensors", "optimizers", "persistence", "training",
+        "_atomic",
+        "_checks",
+        "_mapped",
+        "_resume",
+        "_sparse_rows",
+        "_tensors",
+        "optimizers",
+        "persistence",
+        "training",
     },
     "callbacks": {"_atomic", "_checks", "history"},
     "losses": {"_checks", "_dispatch"},

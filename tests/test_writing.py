@@ -1,4 +1,4 @@
-"""Writing files: as a whole or not at all, nothing but regular files, nothing left behind, no more memory than needed."""
+"""Writing files: as a whole or not at all, regular files only, nothing left behind, no more memory than needed."""
 
 import errno
 import multiprocessing
@@ -100,7 +100,7 @@ def test_what_is_no_path(tmp_path, monkeypatch, writer, path):
     monkeypatch.chdir(tmp_path)
     if writer == "checkpoint" and path is None:
         return  # no checkpoint
-    with pytest.raises((TypeError, ValueError), match="(path|checkpoint) is .*, expected the path of a file"):
+    with pytest.raises((TypeError, ValueError), match=r"(path|checkpoint) is .*, expected the path of a file"):
         WRITERS[writer](path)
     assert os.listdir(tmp_path) == []
 
@@ -143,7 +143,7 @@ def test_the_umask_is_not_touched_and_obeyed(tmp_path, monkeypatch):
                 NeuralNetwork([Layer(1, 1)]).save(f"{path}{mask}")
                 print(oct(stat.S_IMODE(os.stat(f"{path}{mask}").st_mode)), oct(os.umask(mask)))
     """, tmp_path / "m")  # fmt: skip
-    assert before.split() == "0o600 0o77 0o644 0o22 0o664 0o2 0o666 0o0".split()
+    assert before.split() == ["0o600", "0o77", "0o644", "0o22", "0o664", "0o2", "0o666", "0o0"]
     WRITERS["bytes"](tmp_path / "f")
 
 
@@ -201,6 +201,15 @@ def test_a_read_only_file_is_not_replaced(tmp_path, monkeypatch):
 
 # Faults
 
+
+def failure(write, path):
+    try:
+        write(path)
+    except OSError as error:
+        return error
+    return None
+
+
 FAULTS = ["open", "fsync", "fchmod", "replace"]
 
 
@@ -223,16 +232,13 @@ def test_a_fault_leaves_the_old_or_the_new_file_and_names_it(tmp_path, monkeypat
 
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fails)
-            try:
-                WRITERS[writer](path)
-                done = True
-            except OSError as error:
-                assert error.errno == code
-                assert re.search(rf"file.* (cannot be written: {os.strerror(code)}|is written, but)", str(error))
-                if "is written, but" in str(error):
-                    assert path.read_bytes() != b"old"
-                else:
-                    assert path.read_bytes() == b"old"
+            error = failure(WRITERS[writer], path)
+        if error is None:
+            done = True
+        else:
+            assert error.errno == code
+            assert re.search(rf"file.* (cannot be written: {os.strerror(code)}|is written, but)", str(error))
+            assert (path.read_bytes() != b"old") == ("is written, but" in str(error))
         # the lock's own fault is one of them: nothing is locked afterwards
         assert [name for name in os.listdir(tmp_path) if name.endswith(".tmp")] == []
         if done:

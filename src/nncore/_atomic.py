@@ -18,7 +18,7 @@ import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 from nncore import _checks
 
@@ -257,7 +257,7 @@ class Lock:
         If the lock's file cannot be written.
     """
 
-    _held: "weakref.WeakSet[Lock]" = weakref.WeakSet()
+    _held: ClassVar["weakref.WeakSet[Lock]"] = weakref.WeakSet()
 
     def __init__(self, target: Path, name: str) -> None:
         self.path = target.with_name(beside(target, ".", ".lock"))

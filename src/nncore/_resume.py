@@ -100,7 +100,8 @@ def _real(value: Any, name: str, fits: Callable[[float], bool], expected: str) -
 def _same_kind(value: Any, model: Any, name: str) -> Any:
     """A switch where it is one, else no text and no switch: what number it may be is checked elsewhere."""
     for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, str) or isinstance(one, bool) != isinstance(model, bool):
+        too_large = type(one) is int and abs(one) > 1e308
+        if isinstance(one, str) or too_large or isinstance(one, bool) != isinstance(model, bool):
             raise _fail(name, value, "True or False" if isinstance(model, bool) else "numbers")
     return value
 
@@ -152,13 +153,19 @@ def _check_numbers(name: str, array: Array, run: "_Run") -> None:
     _checks.finite(array, name)
     if name == "lr" and (array < 0).any():
         raise ValueError(f"lr from {array.min()} on, expected 0 or more")
-    first = 0
-    for k, layer in enumerate(run.net.layers if name.endswith("moments") else (), 1):
-        if layer.batch_norm:  # its means, then its variances
-            _, variances = array[first : first + 2 * layer.n_neurons].reshape(2, -1)
-            first += 2 * layer.n_neurons
+    if name.endswith("moments"):
+        for k, layer in enumerate(run.net.layers):
+            variances = array[_variances(run, k)] if layer.batch_norm else array[:0]
             if (variances < 0).any():
-                raise ValueError(f"{name} with the variance {variances.min()} in layer {k}, expected 0 or more")
+                raise ValueError(f"{name} with the variance {variances.min()} in layer {k + 1}, expected 0 or more")
+
+
+def _variances(run: "_Run", k: int) -> slice:
+    """Where the running variances of a layer lie in the vector of all moments."""
+    core = run.net.core
+    start, view = core.moments.__array_interface__["data"][0], core.norm_views(k)[2]
+    first = (view.__array_interface__["data"][0] - start) // view.itemsize
+    return slice(first, first + view.size)
 
 
 def _recorded(state: Numbers, done: int, run: "_Run") -> list[int]:
@@ -187,6 +194,9 @@ def _epoch(value: Any, done: int, ends: list[int], run: "_Run") -> Numbers:
     complete = run.after.evaluation.metrics or run.after.follower or run.after.stopping
     if last != done and (last > begin or (complete and last < begin)):
         raise _fail("epoch_ends", ends, f"the ends of epochs to iteration {begin}")
+    return {"begin": begin, "rng": _generator(epoch["rng"], plan.rng.bit_generator)}
+
+
 def _generator(value: Any, generator: Any) -> Numbers:
     """A state that a generator of this kind can have: tried on a copy of it."""
     now = _plain(generator.state)
@@ -238,8 +248,10 @@ def _optimizer(value: Any, run: "_Run") -> Numbers:
     kind = next(one for one in type(run.optimizer).__mro__ if one.__module__ == Optimizer.__module__)
     settings = {name: given[name] for name in inspect.signature(kind).parameters}
     lr = _checks.non_negative_float(given["lr"], "lr")
-    made = vars(kind(**{**settings, "lr": lr or run.optimizer.lr}))
-    return {**given, **{name: made[name] for name in settings}, "lr": lr}
+    made = kind(**{**settings, "lr": lr or run.optimizer.lr})
+    if core_optimizer.STATE_VECTORS[made._rule()[0]] != core_optimizer.STATE_VECTORS[run.optimizer._rule()[0]]:
+        raise _fail("optimizer", given, f"settings for the state of {run.optimizer}")
+    return {**given, **{name: vars(made)[name] for name in settings}, "lr": lr}
 
 
 def _layers(value: Any, run: "_Run") -> list[Numbers]:
@@ -253,7 +265,9 @@ def _layers(value: Any, run: "_Run") -> list[Numbers]:
         given = _names(given, f"layer {k}'s settings", names)
         result.append(
             {
-                name: vars(Layer)[name].check(_same_kind(given[name], now, f"layer {k}'s {name}"), f"layer {k}'s {name}")
+                name: vars(Layer)[name].check(
+                    _same_kind(given[name], now, f"layer {k}'s {name}"), f"layer {k}'s {name}"
+                )
                 for name, now in names.items()
             }
         )
@@ -298,7 +312,9 @@ def _history(history: Numbers, done: int, run: "_Run") -> Numbers:
     """Columns as long as there are records, and times."""
     count, columns = len(history["epoch_ends"]), set(run.after.evaluation.metrics)
     metrics = history["metrics"]
-    if not isinstance(metrics, dict) or metrics.keys() != (columns - set(COLUMNS) if count else metrics.keys() & columns):
+    if not isinstance(metrics, dict) or metrics.keys() != (
+        columns - set(COLUMNS) if count else metrics.keys() & columns
+    ):
         raise _fail("metrics", metrics, f"{', '.join(sorted(columns - set(COLUMNS))) or 'none'} by name")
     for name, values in [*((name, history[name]) for name in COLUMNS), *metrics.items()]:
         length = count if name in columns else 0

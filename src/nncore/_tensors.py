@@ -10,6 +10,7 @@ import json
 import os
 import reprlib
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, BinaryIO, NamedTuple
@@ -27,6 +28,8 @@ TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
+# Types of the format that are no numbers of NumPy's, or none that a network is made of.
+OTHERS = {"BOOL", "BF16", "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4"}
 NAMES = {np.dtype(code): name for name, code in TYPES.items()}
 HEADER_BYTES = 100_000_000  # at most, as the format has it
 PIECE_BYTES = 4 << 20
@@ -146,7 +149,7 @@ def _read(path: str | os.PathLike[str], file: BinaryIO, size: int) -> Content:
         raise ValueError(f"{path} is not a complete safetensors file: {reason}") from None
     intact = metadata[DIGEST] == digest if DIGEST in metadata else None
     if intact is not False:
-        for name, place in places.items():
+        for place in places.values():
             if place.type not in TYPES:
                 raise ValueError(f"{path} has a tensor of type {place.type}, expected F32 or F64")
     return Content(
@@ -190,8 +193,7 @@ def strict_json(text: str) -> Any:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"{reprlib.repr(twice)} is there twice")
     return result
 
@@ -237,6 +239,8 @@ def _place(name: str, entry: Any) -> _Place:
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not (isinstance(kind, str) and _sizes(shape) and _sizes(offsets) and len(offsets) == 2):
         raise ValueError(f"tensor {reprlib.repr(name)} has no possible type, shape and place")
+    if kind not in TYPES and kind not in OTHERS:
+        raise ValueError(f"tensor {reprlib.repr(name)} has the unknown type {reprlib.repr(kind)}")
     place = _Place(kind, tuple(shape), *offsets)
     expected = prod(shape) * np.dtype(TYPES[kind]).itemsize if kind in TYPES else place.end - place.begin
     if place.end - place.begin != expected or expected < 0:
@@ -267,7 +271,7 @@ def _data(
     for name, place in places.items():
         raw = tensors[name] = np.empty(place.end - place.begin, np.uint8)
         for first in range(0, raw.size, PIECE_BYTES):
-            piece = memoryview(raw[first : first + PIECE_BYTES])
+            piece = raw[first : first + PIECE_BYTES].data
             if file.readinto(piece) < len(piece):  # type: ignore[attr-defined]
                 raise ValueError("it ended while it was read")
             digest.update(piece)
@@ -286,4 +290,3 @@ def _memory() -> int:
 
 def _array(raw: Array, place: _Place) -> Array:
     return raw.view(TYPES[place.type]).reshape(place.shape)
-

@@ -83,7 +83,9 @@ def _folded(net: NeuralNetwork) -> NeuralNetwork:
         return net
     with np.errstate(over="ignore"):
         affine = [layer.affine() for layer in net.layers]
-    layers = [Layer(*la.shape, la.activation, *wb, use_bias=la.use_bias) for la, wb in zip(net.layers, affine, strict=True)]
+    layers = [
+        Layer(*la.shape, la.activation, *wb, use_bias=la.use_bias) for la, wb in zip(net.layers, affine, strict=True)
+    ]
     loss = net.loss_function or net.loss_name
     folded = NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
     persistence.expect_sound(folded.params)  # a factor of normalisation can be too large
@@ -159,7 +161,9 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
         raise ImportError("export_onnx needs the package onnx: pip install nncore[onnx]") from error
     net, graph, z = _folded(net), _Graph(net.dtype), "x"
     if net.core.params.nbytes > ONNX_BYTES:
-        raise ValueError(f"the parameters take {net.core.params.nbytes:,} bytes, expected at most {ONNX_BYTES:,} in ONNX")
+        raise ValueError(
+            f"the parameters take {net.core.params.nbytes:,} bytes, expected at most {ONNX_BYTES:,} in ONNX"
+        )
     if element == "uint8":
         z = graph("Mul", graph.cast("x"), net.input_scale)
     operators = ONNX if net.dtype == np.float32 else {**ONNX, **ONNX_FLOAT64}

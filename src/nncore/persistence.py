@@ -179,8 +179,8 @@ def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_ou
     names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     if not names or len(classes) not in counts or len(set(classes)) < len(classes):
         raise ValueError(
-            f"{path} has the classes {reprlib.repr(classes)} in its metadata, expected {n_out} different names, one for "
-            "each output"
+            f"{path} has the classes {reprlib.repr(classes)} in its metadata, expected {n_out} different names, one "
+            "for each output"
         )
 
 
