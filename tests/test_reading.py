@@ -1,5 +1,6 @@
 """Reading model files: whatever stands in them, a network that is right or one sentence; sizes are known beforehand."""
 
+import errno
 import gzip
 import io
 import json
@@ -188,6 +189,19 @@ def test_a_file_that_grows_or_shrinks_while_it_is_read(tmp_path, more):
     file = io.BytesIO(data + b"x" * more if more > 0 else data[:more])
     with pytest.raises(ValueError, match=f"complete safetensors file: it {'grew' if more > 0 else 'ended'} while"):
         _tensors._read("m", file, len(data))
+
+
+def test_a_fault_of_the_disk_names_the_file(tmp_path, monkeypatch):
+    net().save(tmp_path / "m")
+
+    class Faulty(io.FileIO):
+        def readinto(self, piece):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(_tensors, "_opened", Faulty)
+    with pytest.raises(OSError, match="m cannot be read: Input/output error") as caught:
+        NeuralNetwork.load(tmp_path / "m")
+    assert caught.value.errno == errno.EIO
 
 
 # Other formats

@@ -362,6 +362,53 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_file(tmp_path):
     assert int(left) > 10
 
 
+def test_a_checkpoint_killed_at_any_call_leaves_one_that_is_whole(tmp_path):
+    """The last or the one before, at every moment; and whatever was left is removed by the next run."""
+    said = run("""
+        import os, sys
+        from types import SimpleNamespace
+        import numpy as np
+        from nncore import checkpoint
+        os.fsync = os.fstat
+        def run(k):
+            checkpoint.captured = lambda run: ({"a": np.full(50, float(k))}, {"k": k})
+            return SimpleNamespace(history=SimpleNamespace(iterations=k, epoch_ends=[]))
+        def anew():
+            with checkpoint.Checkpoint(sys.argv[1], 1) as one:
+                one.start(0)
+                one.write(run(1)); one.write(run(2))
+            return one
+        def killed_at(n):
+            calls, one = 0, anew()
+            def count(frame, event, argument):
+                nonlocal calls
+                calls += event == "c_call"
+                if event == "c_call" and calls == n:
+                    os._exit(9)
+            if (child := os.fork()) == 0:
+                with one:
+                    sys.setprofile(count)
+                    one.write(run(3))
+                    os._exit(0)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        n, seen = 0, set()
+        while killed_at(n := n + 1):
+            found = []
+            for path in (sys.argv[1], sys.argv[1] + ".previous"):
+                if os.path.exists(path):
+                    tensors, state = checkpoint._from_bytes(path)
+                    assert (tensors["a"] == state["k"]).all()
+                    found.append(state["k"])
+            seen.add(tuple(found))
+        anew()
+        print(n, sorted(seen), sorted(os.listdir(os.path.dirname(sys.argv[1]))))
+    """, tmp_path / "c")  # fmt: skip
+    n, seen, names = re.fullmatch(r"(\d+) (\[\(.*\)\]) (\[.*\])\n", said).groups()
+    assert int(n) > 50
+    assert seen == "[(2,), (2, 1), (2, 2), (3, 2)]"
+    assert names == "['c', 'c.previous']"
+
+
 def test_only_what_killed_saves_of_this_file_left_is_removed(tmp_path):
     kept = [".m.tmp", ".other.abcdefgh.tmp", "m.abcdefgh.tmp", ".m.abcdefg.tmp", ".m.ABCDEFGH.tmp", ".m.x.abcdefgh.tmp"]
     for name in (*kept, ".m.abcdefgh.tmp"):

@@ -117,7 +117,10 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Content:
     if data is not None:
         return _read(path, io.BytesIO(data), len(data))
     with _opened(path) as file:
-        return _read(path, file, os.fstat(file.fileno()).st_size)
+        try:
+            return _read(path, file, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            raise OSError(error.errno, f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
@@ -203,7 +206,9 @@ def _metadata(header: Any) -> dict[str, str]:
         raise ValueError("its header is no JSON object")
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(text, str) and name.isprintable() for name, text in metadata.items()
+    ):
         raise ValueError("its metadata are not texts by name")
     return metadata
 
