@@ -78,6 +78,8 @@ def test_the_bytes_are_those_of_safetensors_itself(tmp_path, rng, dtype):
 
 HOSTILE = {
     "nothing": (b"", "looks like empty"),
+    "one": (b"\xff", "it has 1 bytes, expected 8"),
+    "blank": (b"\n \t\n", "it has 4 bytes, expected 8"),
     "short": (b"\1\0\0", "it has 3 bytes, expected 8"),
     "length": (b"\xff" * 8 + b"{}", "would have 18,446,744,073,709,551,615 bytes, of 2 that are there"),
     "length of more than there is": (raw(b"{}")[:-1], "header would have 2 bytes, of 1"),

@@ -79,7 +79,7 @@ def _text(head: bytes) -> tuple[str, str] | None:
         if error.start < len(head) - 3:  # else the last letter is cut
             return None
         text = head[: error.start].decode()
-    if not all(letter.isprintable() or letter in "\r\n\t\ufeff" for letter in text):
+    if not text.strip() or not all(letter.isprintable() or letter in "\r\n\t\ufeff" for letter in text):
         return None
     start = text.lstrip("\ufeff \t\r\n")[:20].lower()
     if start.startswith(("<!doctype", "<html")):

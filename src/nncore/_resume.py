@@ -71,7 +71,7 @@ def checked(path: Path, tensors: dict[str, Array], state: Numbers, run: "_Run") 
             _layers(state["layers"], run),
             _schedule(state["schedule"], run),
             _early_stopping(state, tensors, run),
-            _history(state["history"], done, run),
+            _history(state["history"], run),
         )
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has {' '.join(str(error).split())}") from None
@@ -202,16 +202,7 @@ def _generator(value: Any, generator: Any) -> Numbers:
     now = _plain(generator.state)
     if not _alike(value, now):
         raise _fail("the generator's state", value, f"one of {now['bit_generator']}")
-    inner = value["state"]
-    possible = (
-        value.get("has_uint32", 0) <= 1
-        and value.get("buffer_pos", 0) <= 4
-        and inner.get("pos", 0) <= 624
-        # without these a generator gives one number for ever
-        and inner.get("inc", 1) % 2
-        and ("pos" not in inner or any(inner["key"][1:]) or inner["key"][0] >> 31)
-    )
-    twin = copy.deepcopy(generator)
+    possible, twin = _possible(value), copy.deepcopy(generator)
     try:
         twin.state = value
     except (ArithmeticError, TypeError, ValueError):
@@ -220,6 +211,18 @@ def _generator(value: Any, generator: Any) -> Numbers:
         raise _fail("the generator's state", value, f"one that {value['bit_generator']} can have")
     result: Numbers = value
     return result
+
+
+def _possible(state: Numbers) -> bool:
+    """Whether NumPy's generators stay within their memory, and give more than one number, which they do not look at."""
+    name, inner = state["bit_generator"], state["state"]
+    if state.get("has_uint32", 0) > 1:
+        return False
+    if name in ("PCG64", "PCG64DXSM"):
+        return bool(inner["inc"] % 2)
+    if name == "MT19937":
+        return bool(inner["pos"] <= 624 and (any(inner["key"][1:]) or inner["key"][0] >> 31))
+    return bool(name != "Philox" or state["buffer_pos"] <= 4)
 
 
 def _plain(state: Any) -> Any:
@@ -241,10 +244,10 @@ def _optimizer(value: Any, run: "_Run") -> Numbers:
     """Settings that its class takes; a callback may have set lr to 0."""
     now = {name: setting for name, setting in vars(run.optimizer).items() if name[0] != "_"}
     given = {
-        name: tuple(setting) if isinstance(setting, list) else setting
+        name: _same_kind(setting, now[name], f"the optimizer's {name}")
         for name, setting in _names(value, "optimizer", now).items()
-        if _same_kind(setting, now[name], f"the optimizer's {name}") is setting
     }
+    given = {name: tuple(setting) if isinstance(setting, list) else setting for name, setting in given.items()}
     kind = next(one for one in type(run.optimizer).__mro__ if one.__module__ == Optimizer.__module__)
     settings = {name: given[name] for name in inspect.signature(kind).parameters}
     lr = _checks.non_negative_float(given["lr"], "lr")
@@ -308,7 +311,7 @@ def _early_stopping(state: Numbers, tensors: Mapping[str, Array], run: "_Run") -
     return best, waited
 
 
-def _history(history: Numbers, done: int, run: "_Run") -> Numbers:
+def _history(history: Numbers, run: "_Run") -> Numbers:
     """Columns as long as there are records, and times."""
     count, columns = len(history["epoch_ends"]), set(run.after.evaluation.metrics)
     metrics = history["metrics"]
