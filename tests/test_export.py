@@ -417,6 +417,12 @@ def test_bad_input(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("source", [3, None, b"file", [("0.weight", [[1.0]])]])
+def test_what_is_no_source(source):
+    with pytest.raises(TypeError, match=r"source is a \w+, expected a safetensors file, or what a module's state_dict"):
+        NeuralNetwork.from_torch(source, None)
+
+
 def test_a_damaged_file_of_tensors(tmp_path):
     (tmp_path / "t").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match="t is not a complete safetensors file"):

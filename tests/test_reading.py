@@ -180,8 +180,20 @@ def test_a_file_larger_than_memory_is_refused_before_it_is_read(tmp_path):
             file.seek(0)
             file.write(raw({"__metadata__": {"architecture": "{}"}, "W1": entry([size // 8], 0, size)}))
             file.truncate(file.tell() + size)
-    with pytest.raises(MemoryError, match=rf"m holds {size:,} bytes of tensors, and this machine has [\d,]+ bytes"):
+    with pytest.raises(MemoryError, match=rf"m holds {size:,} bytes of tensors, and [\d,]+ bytes of memory are there"):
         NeuralNetwork.load(path)
+
+
+def test_the_memory_of_a_container(tmp_path):
+    whole = _tensors._memory(tmp_path)
+    assert 1 << 20 < whole < 1 << 60
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("12345\n")
+    assert _tensors._memory(tmp_path) == 12345
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _tensors._memory(tmp_path) == 12345
+    (tmp_path / "memory.max").write_text("678\n")
+    assert _tensors._memory(tmp_path) == 678
 
 
 @pytest.mark.parametrize("more", [-1, -100, 1])

@@ -4,6 +4,7 @@ A file may carry a SHA-256 of all its bytes among its metadata; in the hashed by
 compared with what is there before anything of that size is made.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import prod
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -271,7 +273,7 @@ def _data(
     """The bytes of the tensors, and the SHA-256 of the file."""
     total, memory = sum(place.end - place.begin for place in places.values()), _memory()
     if total > memory:
-        raise MemoryError(f"{path} holds {total:,} bytes of tensors, and this machine has {memory:,} bytes of memory")
+        raise MemoryError(f"{path} holds {total:,} bytes of tensors, and {memory:,} bytes of memory are there")
     digest, tensors = hashlib.sha256(head), {}
     for name, place in places.items():
         raw = tensors[name] = np.empty(place.end - place.begin, np.uint8)
@@ -285,12 +287,15 @@ def _data(
     return tensors, digest.hexdigest()
 
 
-def _memory() -> int:
-    """Bytes of memory that the machine has, as far as it is known."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 1 << 62
+def _memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that the machine, or this process's container, has, as far as it is known."""
+    known = [1 << 62]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
+        with contextlib.suppress(OSError, ValueError):
+            known.append(int((cgroup / name).read_text()))
+    return min(known)
 
 
 def _array(raw: Array, place: _Place) -> Array:

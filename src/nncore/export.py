@@ -4,7 +4,6 @@ import copy
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -272,9 +271,9 @@ def export_c(
             f"Its weights are rounded to 8 bits: on {len(rows):,} {source} an output differs by at most {error:.3g} "
             f"from the network's own, the largest of which is {np.abs(expected).max():.3g}."
         )
+    name = _c_name(_checks.path(path, "path").stem if name is None else name)
     text = _c_header.header(
-        net, _c_name(Path(path).stem if name is None else name), uint8=element == "uint8", int8=quantize == "int8",
-        link=_link(net), about=about,
+        net, name, uint8=element == "uint8", int8=quantize == "int8", link=_link(net), about=about
     )  # fmt: skip
     persistence.write_atomically(path, text.encode())
     _formats.warn_of_ending(path, "C", ".h", ".hpp", ".c", ".txt", stacklevel=3)
@@ -397,6 +396,10 @@ def from_torch(
     array([5.])
     """
     is_file = not isinstance(source, Mapping)
+    if is_file and not isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"source is a {type(source).__name__}, expected a safetensors file, or what a module's state_dict() returns"
+        )
     if isinstance(source, Mapping):
         what, state = "source", {name: _tensor(value, name) for name, value in source.items()}
     else:
