@@ -136,9 +136,9 @@ def places(value, at=()):
 
 def variants(value, pick):
     """What else could stand in the place of a value: anything, and what is nearly the same."""
-    yield from pick.sample(ODD, 3)
+    yield from pick.sample(ODD, 2)
     if type(value) is int:
-        yield from (value + 1, value - 1, -value, float(value), value * 1000)
+        yield from pick.sample((value + 1, value - 1, -value, float(value), value * 1000), 3)
     elif type(value) is float:
         yield from (-value, value * 1e6, str(value))
     elif isinstance(value, bool):

@@ -80,7 +80,7 @@ def _folded(net: NeuralNetwork) -> NeuralNetwork:
     persistence.expect_sound(persistence.tensors_of(net))
     if not any(layer.batch_norm for layer in net.layers):
         return net
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         affine = [layer.affine() for layer in net.layers]
     layers = [
         Layer(*la.shape, la.activation, *wb, use_bias=la.use_bias) for la, wb in zip(net.layers, affine, strict=True)
