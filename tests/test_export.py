@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit, softmax
 
+import nncore
 from nncore import Layer, NeuralNetwork
 from nncore.layers import ACTIVATIONS
 
@@ -416,6 +417,12 @@ def test_bad_input(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("source", [3, None, b"file", [("0.weight", [[1.0]])]])
+def test_what_is_no_source(source):
+    with pytest.raises(TypeError, match=r"source is a \w+, expected a safetensors file, or what a module's state_dict"):
+        NeuralNetwork.from_torch(source, None)
+
+
 def test_a_damaged_file_of_tensors(tmp_path):
     (tmp_path / "t").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match="t is not a complete safetensors file"):
@@ -435,3 +442,91 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     for export in (NET.export_c, NET.export_torch):
         with pytest.raises(FileNotFoundError, match="there is no folder"):
             export(tmp_path / "nowhere" / "file")
+
+
+# What must not be exported
+
+
+EXPORTS = {
+    "onnx": lambda net, path: net.export_onnx(path),
+    "c": lambda net, path: net.export_c(path, name="net"),
+    "int8": lambda net, path: net.export_c(path, name="net", quantize="int8"),
+    "torch": lambda net, path: net.export_torch(path),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+@pytest.mark.parametrize(
+    ("array", "value", "message"),
+    [
+        ("weights", np.nan, r"W1\[0, 0\] is nan, expected finite"),
+        ("bias", np.inf, r"b1\[0\] is inf, expected finite"),
+        ("gamma", np.nan, r"gamma1\[0\] is nan, expected finite"),
+        ("running_mean", -np.inf, r"running_mean1\[0\] is -inf, expected finite"),
+        ("running_var", -1.0, r"running_var1\[0\] is -1.0, expected a variance of 0 or more"),
+        ("gamma", 1e306, r"W1\[\d, \d\] is -?inf, expected finite"),  # times 1 / sqrt of a small variance
+    ],
+)
+def test_what_is_not_finite_is_not_exported(tmp_path, export, array, value, message):
+    if export == "onnx":
+        pytest.importorskip("onnx")
+    net = normalised("float64")
+    net.layers[0].running_var[:] = 1e-300
+    if array == "gamma" and value > 1:
+        net.layers[0].weights[:] *= 100
+        net.layers[0].weights[1, 0] = 0  # times an infinite factor no number
+    getattr(net.layers[0], array).reshape(-1)[0] = value
+    (tmp_path / "there").write_bytes(b"old")
+    with pytest.raises(ValueError, match=message):
+        EXPORTS[export](net, tmp_path / "there")
+    assert (tmp_path / "there").read_bytes() == b"old"
+
+
+INJECTIONS = [
+    "*/ int evil; /*",
+    "/* /* ",
+    "*",
+    "??/",
+    "line\nbreak */",
+    "\\",
+    "größe",
+    "//",
+    "*/#error no",
+    "a" * 300,
+    "",
+]
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_no_name_gets_out_of_its_comment(tmp_path, name):
+    """A loss that is a function gives the header its name, whatever that is."""
+
+    def loss(y, t):
+        return 0.0, y - t
+
+    loss.__name__ = name
+    layers = [Layer(2, 3, "leaky_relu( 0.25)"), Layer(3, 1)]
+    NeuralNetwork(layers, loss=loss, rng=0).export_c(tmp_path / "net.h", name="net")
+    text = (tmp_path / "net.h").read_text()
+    assert text.isascii()
+    code = "\n".join(["#include <stdio.h>", '#include "net.h"', "int main(void)", "{"])
+    code += 'double x[2] = {1, 2}, y[1]; net_predict(x, y); return printf("%d", NET_N_OUT) != 1; }\n'
+    (tmp_path / "main.c").write_text(code)
+    run = [compilers()[0], "-std=c99", "-Wall", "-Wextra", "-Wcomment", "-Wtrigraphs", "-Werror", "-o"]
+    subprocess.run([*run, tmp_path / "main", tmp_path / "main.c", "-lm"], check=True)
+    assert subprocess.run([tmp_path / "main"], check=True, capture_output=True).stdout == b"1"
+
+
+@pytest.mark.parametrize("name", ["*/ x /*", "int", "größe", "a b\nc", "9", "", "_", "a" * 300, "%s{}"])
+def test_every_name_becomes_one_that_c_takes(tmp_path, name):
+    network([2, 1], None).export_c(tmp_path / "n.h", name=name)
+    (tmp_path / "main.c").write_text('#include "n.h"\nint main(void) { return 0; }\n')
+    flags = ["-std=c99", "-Wall", "-Werror", "-pedantic", "-fsyntax-only"]
+    subprocess.run([compilers()[0], *flags, tmp_path / "main.c"], check=True)
+
+
+def test_an_onnx_file_has_its_limit(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(nncore.export, "ONNX_BYTES", 100)
+    with pytest.raises(ValueError, match="the parameters take 480 bytes, expected at most 100 in ONNX"):
+        network([5, 10], None).export_onnx(tmp_path / "m.onnx")

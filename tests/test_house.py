@@ -74,8 +74,23 @@ PYTHON = {
         "optimizers",
         "training",
     },
-    "checkpoint": {"_mapped", "_sparse_rows", "optimizers", "persistence", "training"},  # training only for its type
-    "callbacks": {"_checks", "_settings", "history", "persistence"},
+    "_atomic": {"_checks"},
+    "_formats": set(),
+    "_tensors": {"_checks", "_formats"},
+    "_resume": {"_checks", "_dispatch", "layers", "optimizers", "training"},  # training only for its type
+    # training only for its type
+    "checkpoint": {
+        "_atomic",
+        "_checks",
+        "_mapped",
+        "_resume",
+        "_sparse_rows",
+        "_tensors",
+        "optimizers",
+        "persistence",
+        "training",
+    },
+    "callbacks": {"_atomic", "_checks", "_settings", "history"},
     "losses": {"_checks", "_dispatch"},
     "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
@@ -110,9 +125,9 @@ PYTHON = {
     "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
     "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
     "estimators": {"_checks", "_perceptron", "network"},
-    "persistence": {"_checks", "layers", "network"},
+    "persistence": {"_atomic", "_checks", "_formats", "_tensors", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
-    "export": {"_c_header", "_checks", "layers", "network", "persistence"},
+    "export": {"_c_header", "_checks", "_formats", "_tensors", "layers", "network", "persistence"},
     "book": {"_checks", "history", "layers", "network"},
     "idx": set(),
     "datasets": {"idx"},

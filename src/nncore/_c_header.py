@@ -115,7 +115,7 @@ def header(net: "NeuralNetwork", name: str, *, uint8: bool, int8: bool, link: st
     parts = [
         HEAD.format(
             **names,
-            about=textwrap.fill(" ".join(about), WIDTH, subsequent_indent="   "),
+            about=textwrap.fill(_comment(" ".join(about)), WIDTH, subsequent_indent="   "),
             scaled=f", bytes that are multiplied by {net.input_scale:.9g}" if uint8 else "",
             also=ALSO.format(**names) if link else "",
             constants=sum(_n_bytes(layer, size, int8) for layer in net.layers),
@@ -134,6 +134,11 @@ def header(net: "NeuralNetwork", name: str, *, uint8: bool, int8: bool, link: st
     return "\n".join([*parts, "#endif\n"])
 
 
+def _comment(text: str) -> str:
+    """What may stand in a comment of C, whatever the name of a loss or an activation is made of."""
+    return re.sub(r"[^ -~]|\\", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+
+
 def _layer(net: "NeuralNetwork", names: dict[str, Any], k: int, *, uint8: bool, int8: bool) -> str:
     """The loops of one layer."""
     layer, name, T = net.layers[k - 1], names["name"], names["T"]
@@ -143,7 +148,7 @@ def _layer(net: "NeuralNetwork", names: dict[str, Any], k: int, *, uint8: bool, 
     sums = f"{z}[j] * {name}_s{k}[j]{bias and ' + '}{bias}" if int8 else f"{z}[j]"
     f = ACTIVATIONS[layer.activation_name].format(p=str(net.dtype.type(layer.activation_param)))
     text = LAYER.format(
-        k=k, n_in=layer.n_input, n_out=layer.n_neurons, T=T, z=z, activation=layer.activation or "identity",
+        k=k, n_in=layer.n_input, n_out=layer.n_neurons, T=T, z=z, activation=_comment(layer.activation_label),
         start="0.0_" if int8 or not bias else bias,
         read=f"{net.dtype.type(net.input_scale)!s}_ * ({T})x[i]" if uint8 and k == 1 else f"{x}[i]",
         weight=f"({T}){weight}" if int8 else weight,

@@ -4,8 +4,10 @@ Each function returns what the kernels take, or raises one sentence: the argumen
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,20 @@ def instance(value: Any, name: str, kind: type, expected: str) -> None:
     """That value is one of this kind."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} is {value!r}, expected {expected}")
+
+
+def path(value: Any, name: str) -> Path:
+    """The path of a file, as text or a path object."""
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is {value!r}, expected the path of a file")
+    try:
+        fits = text and b"\0" not in os.fsencode(text) and not text.endswith("/")
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} is {text!r}, expected the path of a file")
+    return Path(text)
 
 
 def float_type(dtype: Any) -> "np.dtype[Any]":

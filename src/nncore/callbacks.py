@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nncore import _checks
+from nncore import _atomic, _checks
 from nncore._settings import Checked
 from nncore.history import History
 
@@ -26,7 +26,8 @@ def _row(history: History, i: int) -> dict[str, float]:
 class CSVLog:
     """Write one line an epoch to a .csv file, while the training runs.
 
-    The file begins anew with each training; that of a resumed one has the epochs before as well.
+    The file begins anew with each training; that of a resumed one has the epochs before as well. Lines are added as a
+    whole.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ class CSVLog:
     ------
     OSError
         When called, if the file cannot be written.
+    TypeError, ValueError
+        If path is not the path of a file.
 
     Examples
     --------
@@ -49,23 +52,24 @@ class CSVLog:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _checks.path(path, "path")
         self._history: History | None = None
         self._rows = 0
 
     def __call__(self, history: History) -> None:
         """Write the lines that are not there yet."""
         new = history is not self._history
+        begin = 0 if new else self._rows
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
         if new:
-            self._history, self._rows = history, 0
-        with self.path.open("w" if new else "a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow(["epoch", "iteration", *_row(history, 0)])
-            for i in range(self._rows, len(history.epoch_ends)):
-                values = [f"{value:.9g}" for value in _row(history, i).values()]
-                writer.writerow([i + 1, history.epoch_ends[i], *values])
-        self._rows = len(history.epoch_ends)
+            writer.writerow(["epoch", "iteration", *_row(history, 0)])
+        for i in range(begin, len(history.epoch_ends)):
+            values = [f"{value:.9g}" for value in _row(history, i).values()]
+            writer.writerow([i + 1, history.epoch_ends[i], *values])
+        write = _atomic.write_atomically if new else _atomic.append
+        write(self.path, text.getvalue().encode())
+        self._history, self._rows = history, len(history.epoch_ends)
 
 
 class TensorBoard:
@@ -130,20 +134,18 @@ class PlotHistory:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _checks.path(path, "path")
 
     def __call__(self, history: History) -> None:
         """Replace the picture."""
         import matplotlib.pyplot as plt
-
-        from nncore import persistence
 
         buffer, figure = io.BytesIO(), history.plot()
         try:
             figure.savefig(buffer, format=self.path.suffix[1:] or "png")
         finally:
             plt.close(figure)
-        persistence.write_atomically(self.path, buffer.getvalue())
+        _atomic.write_atomically(self.path, buffer.getvalue())
 
 
 class TimeLimit:

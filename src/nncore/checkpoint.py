@@ -5,10 +5,10 @@ loading runs no code. The checkpoint before the last stays beside it, with ".pre
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
+import reprlib
 import sys
 import time
 import warnings
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _mapped, persistence
+from nncore import _atomic, _checks, _mapped, _resume, _tensors, persistence
 from nncore._sparse_rows import SparseRows
 from nncore.optimizers import State
 
@@ -33,13 +33,6 @@ UNITS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 # Of larger arrays the checksum takes so many blocks, evenly spread.
 WHOLE_BYTES = 256 << 20
 BLOCK_BYTES = 1 << 20
-# What a run's History holds besides the losses and rates.
-RECORDED = (
-    "epoch_ends", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "metrics", "best_epoch", "seconds",
-    "train_seconds",
-)  # fmt: skip
-# What captured notes beside the arrays.
-STATE = ("epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")
 
 
 def interval(every: Any) -> tuple[float, int]:
@@ -55,23 +48,31 @@ def interval(every: Any) -> tuple[float, int]:
 
 
 class Checkpoint:
-    """The file of one run, and when it is due."""
+    """The file of one run, and when it is due. Within its "with" no other run has the file."""
 
     def __init__(self, path: Any, every: Any) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {path!r}, expected the path of a file")
+        given = _checks.path(path, "checkpoint")
         self.seconds, self.iterations = interval(every)
-        self.path = Path(path).resolve()
-        self.previous = self.path.with_name(self.path.name + ".previous")
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint is {path}, but there is no folder {self.path.parent}")
-        if self.path.is_dir():
+        if os.path.isdir(given):
             raise IsADirectoryError(f"checkpoint is {path}, which is a folder, expected the path of a file")
+        if not os.path.isdir(os.path.dirname(os.path.realpath(given))):
+            raise FileNotFoundError(f"checkpoint is {path}, but there is no folder {given.parent}")
+        self.path, _ = _atomic.regular_target(given)
+        self.previous = self.path.with_name(_atomic.beside(self.path, "", ".previous"))
+        self.lock: _atomic.Lock | None = None
         # whether what is at the path is an earlier one of this very run
         self.own = False
         # how far the run was when it was written
         self.held: tuple[int, int] | None = None
         self.next_time, self.next_iteration = time.monotonic() + self.seconds, self.iterations
+
+    def __enter__(self) -> "Checkpoint":
+        self.lock = _atomic.Lock(self.path, "checkpoint")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.lock:
+            self.lock.release()
 
     def steps_left(self, done: int) -> int:
         """Iterations until one is due by their number."""
@@ -83,10 +84,7 @@ class Checkpoint:
 
     def start(self, done: int) -> None:
         """Remove what killed runs have left, and count from here."""
-        pattern = re.compile(rf"\.{re.escape(self.path.name)}\.[a-z0-9_]{{8}}\.tmp")
-        for path in self.path.parent.iterdir():
-            if pattern.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        _atomic.remove_left(self.path)
         self._count(done)
 
     def _count(self, done: int) -> None:
@@ -95,8 +93,7 @@ class Checkpoint:
 
     def write(self, run: "_Run") -> None:
         """Replace the file; the one before stays as the previous one if it is of this run."""
-        tensors, state = captured(run)
-        data = _to_bytes(tensors, state)
+        data = _encoded(*captured(run))
         if self.own:
             self._keep()
         persistence.write_atomically(self.path, data)
@@ -119,23 +116,23 @@ class Checkpoint:
             except OSError:  # a file system without links
                 os.replace(self.path, self.previous)
 
-    def read(self, run: "_Run") -> tuple[dict[str, Array], dict[str, Any]] | None:
-        """The newest whole checkpoint, if it fits this run; None if there is no file."""
+    def read(self, run: "_Run") -> _resume.Resumed | None:
+        """What the newest whole checkpoint holds, if all of it fits this run; None if there is no file."""
         problem = ""
         for path in (self.path, self.previous):
             try:
-                tensors, state = _from_bytes(path, path.read_bytes())
+                tensors, state = _from_bytes(path)
             except FileNotFoundError:
                 problem = problem or f"{path} is not there"
             except ValueError as error:
                 problem = problem or str(error)
             else:
-                _compare(path, state.get("run", {}), run.fingerprint)
-                _check_content(path, tensors, state, run)
+                _compare(path, state.get("run"), run.fingerprint)
+                resumed = _resume.checked(path, tensors, state, run)
                 self.own = path == self.path
                 if not self.own:
-                    warnings.warn(f"{problem}: going on from {path}", stacklevel=5)
-                return tensors, state
+                    warnings.warn(f"{problem}: going on from {path}", stacklevel=6)
+                return resumed
         if self.path.exists() or self.previous.exists():
             raise ValueError(f"{problem}, and there is no previous one: start anew with resume=False")
         return None
@@ -145,31 +142,40 @@ def _position(run: "_Run") -> tuple[int, int]:
     return run.history.iterations, len(run.history.epoch_ends)
 
 
-def _to_bytes(tensors: dict[str, Array], state: dict[str, Any]) -> bytes:
-    numbers = json.dumps(state, default=np.ndarray.tolist)
-    entries = {"nncore_checkpoint": FORMAT, "state": numbers, persistence.DIGEST: persistence.NO_DIGEST}
-    data = persistence.to_safetensors(tensors, entries)
-    return persistence._with_digest(data, persistence.NO_DIGEST, hashlib.sha256(data).hexdigest())
+def _encoded(tensors: Mapping[str, Array], state: Mapping[str, Any]) -> _tensors.Encoded:
+    numbers = json.dumps(state, default=lambda value: value.tolist())  # an array, or a number of NumPy's
+    return _tensors.Encoded(tensors, {"nncore_checkpoint": FORMAT, "state": numbers}, signed=True)
 
 
-def _from_bytes(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What _to_bytes was given, if every byte is as it was."""
-    tensors, metadata = persistence.from_safetensors(path, data)
-    digest = metadata.get(persistence.DIGEST, "")
-    if "nncore_checkpoint" not in metadata or not digest:
+def _to_bytes(tensors: Mapping[str, Array], state: Mapping[str, Any]) -> bytes:
+    return _encoded(tensors, state).to_bytes()
+
+
+def _from_bytes(path: Path, data: bytes | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What _encoded was given, if every byte of the file, or of its data, is as it was."""
+    tensors, metadata, intact = _tensors.read(path, data)
+    if "nncore_checkpoint" not in metadata or intact is None:
         raise ValueError(f"{path} is not a checkpoint, expected a file that fit wrote")
-    if digest != hashlib.sha256(persistence._with_digest(data, digest, persistence.NO_DIGEST)).hexdigest():
+    if not intact:
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit")
     version = metadata["nncore_checkpoint"]
     if version != FORMAT:
-        raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}: use a newer nncore")
-    return tensors, json.loads(metadata["state"])
+        raise ValueError(f"{path} has format {reprlib.repr(version)}, expected {FORMAT!r}: use a newer nncore")
+    try:
+        state = _tensors.strict_json(metadata.get("state", ""))
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} has no readable state, expected what fit writes")
+    return tensors, state
 
 
-def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _compare(path: Path, before: Any, now: Mapping[str, Any]) -> None:
     """That a checkpoint is of a run with the same data and settings."""
+    if not isinstance(before, dict):
+        raise ValueError(f"{path} has no run, expected what fit writes")
     different = [
-        f"{name} is {now.get(name)}, the checkpoint's {before.get(name)}"
+        f"{name} is {now.get(name)}, the checkpoint's {_short(before.get(name))}"
         for name in {**now, **before}
         if now.get(name) != before.get(name)
     ]
@@ -178,22 +184,8 @@ def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> N
         raise ValueError(f"{path} is of another run: {'; '.join(different[:3])}{more}")
 
 
-def _check_content(path: Path, tensors: Mapping[str, Array], state: Mapping[str, Any], run: "_Run") -> None:
-    core, dtype = run.net.core, run.net.dtype
-    vectors, n = run.optimizer._state(core.params.size, dtype).vectors, tensors.get("loss", np.empty(0)).size
-    expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": vectors.shape, "loss": (n,)}
-    if run.rates is not None:
-        expected["lr"] = (n,)
-    missing = [name for name in expected if name not in tensors] + [name for name in STATE if name not in state]
-    if missing:
-        raise ValueError(f"{path} has no {', no '.join(missing)}, expected what fit writes")
-    if n > run.total:
-        raise ValueError(f"{path} has {n} losses, expected at most {run.total}")
-    for name, shape in expected.items():
-        kind = np.dtype(np.float64) if name in ("loss", "lr") else dtype
-        if tensors[name].shape != shape or tensors[name].dtype != kind:
-            got = f"{tensors[name].dtype} of shape {tensors[name].shape}"
-            raise ValueError(f"{path} has {name} as {got}, expected {kind} of shape {shape}")
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and value.isprintable() and len(value) < 200 else reprlib.repr(value)
 
 
 def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
@@ -275,20 +267,20 @@ def captured(run: "_Run") -> tuple[dict[str, Array], dict[str, Any]]:
         "layers": [layer.settings() for layer in run.net.layers],
         "schedule": after.follower and after.follower.state,
         "early_stopping": [after.best, after.waited],
-        "history": {name: getattr(history, name) for name in RECORDED},
+        "history": {name: getattr(history, name) for name in _resume.RECORDED},
     }
     return tensors, state
 
 
-def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> None:
-    """Make a run what it was when the checkpoint was written."""
-    history, after = run.history, run.after
+def restore(run: "_Run", saved: _resume.Resumed) -> None:
+    """Make a run what it was when the checkpoint was written; all that is in it has been checked."""
+    history, after, tensors = run.history, run.after, saved.tensors
     run.net.core.params[:], run.net.core.moments[:] = tensors["params"], tensors["moments"]
-    run.state = State(tensors["optimizer"].copy(), state["n_steps"])
+    run.state = State(tensors["optimizer"].copy(), saved.n_steps)
     run.net._optimizer = run.optimizer, run.state
-    for name, value in state["optimizer"].items():
-        setattr(run.optimizer, name, tuple(value) if isinstance(value, list) else value)
-    for layer, settings in zip(run.net.layers, state["layers"], strict=True):
+    for name, value in saved.optimizer.items():
+        setattr(run.optimizer, name, value)
+    for layer, settings in zip(run.net.layers, saved.layers, strict=True):
         for name, value in settings.items():
             setattr(layer, name, value)
     done = len(tensors["loss"])
@@ -297,11 +289,11 @@ def restore(run: "_Run", tensors: dict[str, Array], state: dict[str, Any]) -> No
     if run.rates is not None:
         run.rates[:done] = tensors["lr"]
         history.lr = run.rates[:done]
-    for name, value in state["history"].items():
+    for name, value in saved.history.items():
         setattr(history, name, value)
     if after.follower:
-        after.follower.state = state["schedule"]
-    after.best, after.waited = state["early_stopping"]
+        after.follower.state = saved.schedule
+    after.best, after.waited = saved.early_stopping
     if "best_params" in tensors:
         after.best_network = tensors["best_params"], tensors["best_moments"]
-    run.epoch, run.seed = state["epoch"], state["seed"]
+    run.epoch, run.seed = saved.epoch, saved.seed

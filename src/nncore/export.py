@@ -4,13 +4,12 @@ import copy
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nncore import _c_header, _checks, persistence
+from nncore import _c_header, _checks, _formats, _tensors, persistence
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 
@@ -18,6 +17,8 @@ Array = _checks.Array
 
 # Random rows that the error of quantized weights is measured on where no samples are given.
 N_RANDOM_ROWS = 1000
+
+ONNX_BYTES = 2_000_000_000  # of a file, which holds little more
 
 SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # Klambauer et al. (2017)
 
@@ -76,11 +77,18 @@ def _link(net: NeuralNetwork) -> str | None:
 def _folded(net: NeuralNetwork) -> NeuralNetwork:
     """The network, or one with the same predictions whose weights and biases have the normalisation within them."""
     net.expect_names("an export", loss=False)
+    persistence.expect_sound(persistence.tensors_of(net))
     if not any(layer.batch_norm for layer in net.layers):
         return net
-    layers = [Layer(*layer.shape, layer.activation, *layer.affine(), use_bias=layer.use_bias) for layer in net.layers]
+    with np.errstate(over="ignore", invalid="ignore"):
+        affine = [layer.affine() for layer in net.layers]
+    layers = [
+        Layer(*la.shape, la.activation, *wb, use_bias=la.use_bias) for la, wb in zip(net.layers, affine, strict=True)
+    ]
     loss = net.loss_function or net.loss_name
-    return NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
+    folded = NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
+    persistence.expect_sound(folded.params)  # a factor of normalisation can be too large
+    return folded
 
 
 def _input_type(net: NeuralNetwork, input_dtype: str | None) -> str:
@@ -140,9 +148,10 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
     ImportError
         If the package onnx is not installed.
     OSError
-        If the file cannot be written; one that was there stays as it is.
+        If the file cannot be written; one that was there stays, as with save.
     TypeError, ValueError
-        If an argument is not as described, the network has no layer, or more than 2 GiB of parameters.
+        If an argument is not as described, the network has no layer, a parameter is not finite, or they take more than
+        2 GB.
     """
     element = _input_type(net, input_dtype)
     try:
@@ -150,6 +159,10 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
     except ImportError as error:
         raise ImportError("export_onnx needs the package onnx: pip install nncore[onnx]") from error
     net, graph, z = _folded(net), _Graph(net.dtype), "x"
+    if net.core.params.nbytes > ONNX_BYTES:
+        raise ValueError(
+            f"the parameters take {net.core.params.nbytes:,} bytes, expected at most {ONNX_BYTES:,} in ONNX"
+        )
     if element == "uint8":
         z = graph("Mul", graph.cast("x"), net.input_scale)
     operators = ONNX if net.dtype == np.float32 else {**ONNX, **ONNX_FLOAT64}
@@ -174,6 +187,7 @@ def export_onnx(net: NeuralNetwork, path: str | os.PathLike[str], *, input_dtype
     )  # fmt: skip
     checker.check_model(model)
     persistence.write_atomically(path, model.SerializeToString())
+    _formats.warn_of_ending(path, "ONNX", ".onnx", stacklevel=3)
 
 
 def export_c(
@@ -214,7 +228,7 @@ def export_c(
     Raises
     ------
     OSError
-        If the file cannot be written; one that was there stays as it is.
+        If the file cannot be written; one that was there stays, as with save.
     TypeError, ValueError
         If an argument is not as described, the network has no layer, or a parameter is not finite.
 
@@ -247,8 +261,6 @@ def export_c(
     elif samples is not None:
         raise ValueError("samples is given, expected None without quantize='int8': nothing is measured")
     net = _folded(net)
-    for key, array in net.params.items():
-        _checks.finite(array, key)
     about = [f"A dense network made by nncore: {net.description}."]
     error = 0.0
     if quantize:
@@ -259,11 +271,12 @@ def export_c(
             f"Its weights are rounded to 8 bits: on {len(rows):,} {source} an output differs by at most {error:.3g} "
             f"from the network's own, the largest of which is {np.abs(expected).max():.3g}."
         )
+    name = _c_name(_checks.path(path, "path").stem if name is None else name)
     text = _c_header.header(
-        net, _c_name(Path(path).stem if name is None else name), uint8=element == "uint8", int8=quantize == "int8",
-        link=_link(net), about=about,
+        net, name, uint8=element == "uint8", int8=quantize == "int8", link=_link(net), about=about
     )  # fmt: skip
     persistence.write_atomically(path, text.encode())
+    _formats.warn_of_ending(path, "C", ".h", ".hpp", ".c", ".txt", stacklevel=3)
     return error
 
 
@@ -310,9 +323,9 @@ def export_torch(net: NeuralNetwork, path: str | os.PathLike[str]) -> str:
     Raises
     ------
     OSError
-        If the file cannot be written; one that was there stays as it is.
-    ValueError
-        If the network has no layer.
+        If the file cannot be written; one that was there stays, as with save.
+    TypeError, ValueError
+        If the network has no layer, or a parameter is not finite.
 
     Examples
     --------
@@ -337,7 +350,8 @@ def export_torch(net: NeuralNetwork, path: str | os.PathLike[str]) -> str:
             modules.append(TORCH[layer.activation_name].format(p=layer.activation_param))
     sequential = f"Sequential({', '.join(modules)}){'.double()' if net.dtype == np.float64 else ''}"
     metadata = {"format": "pt", "sequential": sequential, "input_scale": repr(net.input_scale)}
-    persistence.write_atomically(path, persistence.to_safetensors(tensors, metadata))
+    persistence.write_atomically(path, _tensors.Encoded(tensors, metadata))
+    _formats.warn_of_ending(path, "safetensors", ".safetensors", stacklevel=3)
     return sequential
 
 
@@ -382,10 +396,14 @@ def from_torch(
     array([5.])
     """
     is_file = not isinstance(source, Mapping)
+    if is_file and not isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"source is a {type(source).__name__}, expected a safetensors file, or what a module's state_dict() returns"
+        )
     if isinstance(source, Mapping):
         what, state = "source", {name: _tensor(value, name) for name, value in source.items()}
     else:
-        what, (state, _) = os.fspath(source), persistence.from_safetensors(source, Path(source).read_bytes())
+        what, state = os.fspath(source), _tensors.read(source).tensors
     dtype = np.float64 if any(tensor.dtype == np.float64 for tensor in state.values()) else np.float32
     known = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
     order = _in_order(known, names, what, is_file=is_file)

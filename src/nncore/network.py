@@ -993,7 +993,8 @@ class NeuralNetwork:
             has some.
         checkpoint : path-like, optional
             A file that is written now and then, and at the end, also after Ctrl-C: all that it takes to go on. Each
-            replaces the one before, which stays beside it with ".previous" at the end of its name.
+            replaces the one before, which stays beside it with ".previous" at the end of its name. One run at a time
+            has the file, until it ends or is killed.
         checkpoint_every : str or int
             How often: "30s", "500ms", "10min", "1h", or a number of iterations.
         resume : bool
@@ -1020,9 +1021,10 @@ class NeuralNetwork:
         Raises
         ------
         TypeError, ValueError
-            For data or settings that do not fit, or a checkpoint of another run; nothing has changed then.
+            For data or settings that do not fit, or a checkpoint of another run, or one that holds what fit would not
+            have written; nothing has changed then.
         OSError
-            If a checkpoint cannot be written.
+            If a checkpoint cannot be written; BlockingIOError, before anything has changed, if another run has it.
         FloatingPointError
             If the loss becomes infinite or NaN; it names the iteration and the learning rate.
 
@@ -1048,10 +1050,19 @@ class NeuralNetwork:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and architecture as a safetensors file, or leave the file that is there as it is.
 
+        Of a symbolic link the target is replaced; anything but a regular file is left alone.
+
         Raises
         ------
         OSError
             If the file cannot be written.
+        TypeError, ValueError
+            If path is not the path of a file, or an activation or the loss is a function.
+
+        Warns
+        -----
+        UserWarning
+            If the name ends as files of other programs do, such as .h5 or .onnx; the file is written nevertheless.
         """
         from nncore import persistence
 
@@ -1136,8 +1147,11 @@ class NeuralNetwork:
         ------
         OSError
             If the file cannot be read.
-        ValueError
-            If it is not such a file, or a byte of it has changed.
+        MemoryError
+            If it is larger than the machine's memory.
+        TypeError, ValueError
+            If path is not the path of a file, the file is not such a one, a byte of it has changed, or its parameters
+            are not finite.
 
         Warns
         -----

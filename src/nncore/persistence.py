@@ -1,22 +1,21 @@
 """Model files: safetensors with the architecture in the metadata, and a digest over every byte.
 
-Format of safetensors: 8 bytes length of the header, the header as JSON, the raw tensors. Loading runs no code.
+Loading runs no code, and what is in a file passes the checks that arguments pass.
 
 A file of another program loads too, as unverified, if its metadata have an "architecture": JSON as _architecture makes.
 """
 
-import contextlib
-import hashlib
 import json
 import os
-import tempfile
+import reprlib
 import warnings
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import _checks
+from nncore import _atomic, _checks, _formats, _tensors
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 
@@ -24,50 +23,11 @@ if TYPE_CHECKING:
     from nncore._checks import Array
 
 FORMAT = "1"
-DIGEST = "sha256"
-# In the hashed bytes the digest's own place holds zeros.
-NO_DIGEST = "0" * 64
+DIGEST = _tensors.DIGEST
 LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias", "batch_norm")
 SETTINGS = ("delta", "label_smoothing", "input_scale")
 
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file as a whole or not at all: until the rename, what was there stays.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written (missing folder, no permission, full disk); the temporary file is removed.
-    """
-    target = Path(path).resolve()  # a link stays one
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if os.name == "posix":
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+write_atomically = _atomic.write_atomically
 
 
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
@@ -76,31 +36,38 @@ def _architecture(net: NeuralNetwork) -> dict[str, Any]:
     return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
 
 
-def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
+def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write a network as safetensors: W1, b1, ... and, in the metadata, all that is needed to rebuild it.
 
-    The same network and metadata give the same bytes.
+    The same network and metadata give the same bytes. The file is written beside its place and then takes it; of a
+    symbolic link the target is replaced. Anything but a regular file (a device, a pipe, a folder) is left alone.
 
     Parameters
     ----------
     net : NeuralNetwork
     path : path-like
-    metadata : dict of str, optional
+    metadata : mapping of str to str, optional
         More entries for the file's metadata.
 
     Raises
     ------
     OSError
-        If the file cannot be written; one that was there stays as it is.
+        If the file cannot be written; one that was there stays as it is, unless the message says that the new one is
+        there and only its safety in a power failure is unknown.
+    TypeError, ValueError
+        If path is not the path of a file, metadata are not texts, or an activation or the loss is a function.
+
+    Warns
+    -----
+    UserWarning
+        If the name ends as another program's files do, such as .h5 or .onnx; the file is written nevertheless.
     """
-    entries = {
-        **(metadata or {}),
-        "nncore_format": FORMAT,
-        "architecture": json.dumps(_architecture(net)),
-        DIGEST: NO_DIGEST,
-    }
-    data = to_safetensors(tensors_of(net), entries)
-    write_atomically(path, _with_digest(data, NO_DIGEST, hashlib.sha256(data).hexdigest()))
+    for name, text in (metadata or {}).items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"metadata has {reprlib.repr(text)} for {name!r}, expected texts by name")
+    entries = {**(metadata or {}), "nncore_format": FORMAT, "architecture": json.dumps(_architecture(net))}
+    write_atomically(path, _tensors.Encoded(tensors_of(net), entries, signed=True))
+    _formats.warn_of_ending(path, "safetensors", ".safetensors", stacklevel=3)
 
 
 def tensors_of(net: NeuralNetwork) -> dict[str, "Array"]:
@@ -112,41 +79,13 @@ def tensors_of(net: NeuralNetwork) -> dict[str, "Array"]:
     return tensors
 
 
-def to_safetensors(tensors: dict[str, "Array"], metadata: dict[str, str]) -> bytes:
-    """The bytes of a file; safetensors itself writes metadata in an order that differs from call to call."""
-    from safetensors.numpy import save as to_bytes
-
-    data = to_bytes({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
-    return len(text).to_bytes(8, "little") + text + data[end:]
-
-
-def from_safetensors(path: str | os.PathLike[str], data: bytes) -> tuple[dict[str, "Array"], dict[str, str]]:
-    """The tensors and the metadata in the bytes of a file; path is for messages."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    try:
-        tensors = from_bytes(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
-    except KeyError as error:  # a type that NumPy does not have
-        raise ValueError(f"{path} has a tensor of type {error.args[0]}, expected F32 or F64") from None
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
-    return tensors, metadata or {}
-
-
-def _with_digest(data: bytes, old: str, new: str) -> bytes:
-    """Exchange the digest in its place in the header: within another value the quotes would be escaped."""
-    return data.replace(f'"{DIGEST}":"{old}"'.encode(), f'"{DIGEST}":"{new}"'.encode(), 1)
+def to_safetensors(tensors: Mapping[str, "Array"], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a file without a digest."""
+    return _tensors.Encoded(tensors, metadata).to_bytes()
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return a model file's metadata after checking its digest; without an entry "sha256" there was none to check.
+    """Return a model file's metadata after checking all of it; without an entry "sha256" there was no digest to check.
 
     Raises
     ------
@@ -158,28 +97,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     return _read(path)[1]
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, "Array"], dict[str, str]]:
-    """The tensors and the metadata of a file whose every byte is as it was written, if it says what was written."""
-    data = Path(path).read_bytes()
-    tensors, metadata = from_safetensors(path, data)
-    digest = metadata.get(DIGEST, "")
-    if any(_is_nearly(key, DIGEST) for key in metadata) and (
-        digest != hashlib.sha256(_with_digest(data, digest, NO_DIGEST)).hexdigest()
-    ):
-        raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
-    if "architecture" not in metadata:
-        raise ValueError(f"{path} is a safetensors file without an nncore architecture, expected one that save wrote")
-    version = metadata.get("nncore_format", FORMAT)
-    if version != FORMAT:
-        raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}: use a newer nncore")
-    return tensors, metadata
-
-
-def _is_nearly(key: str, name: str) -> bool:
-    """Whether key is this name, or was before one byte of it changed: a file whose digest lost its name had one."""
-    return len(key) == len(name) and sum(a != b for a, b in zip(key, name, strict=True)) <= 1
-
-
 def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     """Rebuild a network from a file that save wrote, or another program in the same form.
 
@@ -187,29 +104,92 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     ------
     OSError
         If the file cannot be read.
-    ValueError
-        If it is not a complete nncore model, a byte of it has changed, or architecture and tensors do not fit.
+    TypeError, ValueError
+        If path is not the path of a file, or the file is not a complete nncore model, a byte of it has changed,
+        architecture and tensors do not fit, a parameter is not finite or a running variance negative.
 
     Warns
     -----
     UserWarning
         If the file is unverified: it has no digest of its content.
     """
-    tensors, metadata = _read(path)
-    try:
-        net = _rebuild(json.loads(metadata["architecture"]), tensors)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} holds an architecture that does not fit its tensors: {reason}") from None
+    net, metadata = _read(path)
     if DIGEST not in metadata:
         warnings.warn(f"{path} is unverified: it has no SHA-256 of its content", stacklevel=3)
     return net
 
 
+def _read(path: str | os.PathLike[str]) -> tuple[NeuralNetwork, dict[str, str]]:
+    """The network and the metadata of a file whose every byte is as it was written, if it says what was written."""
+    tensors, metadata, intact = _tensors.read(path)
+    if intact is False or (intact is None and any(_is_nearly(key, DIGEST) for key in metadata)):
+        raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
+    if "architecture" not in metadata:
+        if "nncore_checkpoint" in metadata:
+            raise ValueError(f"{path} is a checkpoint, expected a file that save wrote: fit takes it with resume=True")
+        raise ValueError(
+            f"{path} is a safetensors file without an nncore architecture, expected one that save wrote: "
+            "NeuralNetwork.from_torch takes the state dicts of PyTorch"
+        )
+    version = metadata.get("nncore_format", FORMAT)
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {reprlib.repr(version)}, expected {FORMAT!r}: use a newer nncore")
+    try:
+        expect_sound(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from None
+    try:
+        net = _rebuild(_tensors.strict_json(metadata["architecture"]), tensors)
+    except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} holds an architecture that does not fit its tensors: {reason}") from None
+    _expect_classes(path, metadata, net.n_out)
+    return net, metadata
+
+
+def _is_nearly(key: str, name: str) -> bool:
+    """Whether key is this name, or was before one byte of it changed: a file whose digest lost its name had one."""
+    return len(key) == len(name) and sum(a != b for a, b in zip(key, name, strict=True)) <= 1
+
+
+def expect_sound(tensors: Mapping[str, "Array"]) -> None:
+    """That all numbers of a network are finite, and no running variance negative.
+
+    Raises
+    ------
+    ValueError
+        If one is not; the message has its name.
+    """
+    for name, array in tensors.items():
+        _checks.finite(array, name)
+        if name.startswith("running_var") and (array < 0).any():
+            where = ", ".join(str(int(i)) for i in np.argwhere(array < 0)[0])
+            raise ValueError(f"{name}[{where}] is {array[array < 0][0]}, expected a variance of 0 or more")
+
+
+def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_out: int) -> None:
+    """That the names of classes, if there are some, are as many as the outputs; of one output there may be two."""
+    if "classes" not in metadata:
+        return
+    try:
+        classes = _tensors.strict_json(metadata["classes"])
+    except (ValueError, RecursionError):
+        classes = metadata["classes"]
+    counts = {0, n_out} if n_out > 1 else {0, 1, 2}
+    names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not names or len(classes) not in counts or len(set(classes)) < len(classes):
+        raise ValueError(
+            f"{path} has the classes {reprlib.repr(classes)} in its metadata, expected {n_out} different names, one "
+            "for each output"
+        )
+
+
 def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNetwork:
     """The network; shapes are compared before anything of an architecture's size is made."""
+    _expect_keys("the architecture", settings, ("layers", "loss", *SETTINGS))
     expected: dict[str, tuple[int, ...]] = {}
     for k, layer in enumerate(settings["layers"], 1):
+        _expect_keys(f"layer {k}", layer, ("n_input", "n_neurons", "use_bias"), LAYER_SHAPE, Layer(1, 1).settings())
         expected[f"W{k}"] = layer["n_input"], layer["n_neurons"]
         if layer["use_bias"]:
             expected[f"b{k}"] = (layer["n_neurons"],)
@@ -225,13 +205,26 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
             raise ValueError(f"tensor {name} of shape {tensor.shape} is unknown, expected {', '.join(expected)} only")
         if tensor.dtype != tensors["W1"].dtype or tensor.dtype not in _checks.FLOATS:
             raise ValueError(f"tensor {name} is {tensor.dtype}, expected float32 or float64, the same for all")
+    dtype = tensors["W1"].dtype
     net = NeuralNetwork(
+        # what a layer has copied is not kept
         [
-            Layer(**layer, weights=tensors[f"W{k}"], bias=tensors.get(f"b{k}"))
+            Layer(**layer, weights=tensors.pop(f"W{k}"), bias=tensors.pop(f"b{k}", None))
             for k, layer in enumerate(settings["layers"], 1)
         ],
-        loss=settings["loss"], dtype=tensors["W1"].dtype, **{name: settings[name] for name in SETTINGS},
+        loss=settings["loss"], dtype=dtype, **{name: settings[name] for name in SETTINGS},
     )  # fmt: skip
     for name, array in tensors_of(net).items():
-        array[...] = tensors[name]
+        if name in tensors:
+            array[...] = tensors[name]
     return net
+
+
+def _expect_keys(what: str, value: Any, needed: Iterable[str], *optional: Iterable[str]) -> None:
+    """That this is a dict with the needed names, and no others than the optional ones."""
+    _checks.instance(value, what, dict, "settings by name")
+    for name in needed:
+        if name not in value:
+            raise KeyError(name)
+    for name in value.keys() - set(chain(needed, *optional)):
+        raise ValueError(f"{what} has the unknown setting {reprlib.repr(name)}")

@@ -1,8 +1,9 @@
 """fit: epochs of many compiled steps, with what Python does between them."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,11 +51,10 @@ def fit(
 
         return lbfgs.fit(net, data, progress=progress, checkpoint=checkpoint, resume=resume, **settings)
     run = prepare(net, data, **settings)
-    if checkpoint is not None:
-        run.keep(data, checkpoint, checkpoint_every, resume)
-    elif resume:
+    if checkpoint is None and resume:
         raise ValueError("resume is True and checkpoint is None, expected the path of a checkpoint")
-    with bar_of(progress, run.total) as bar:
+    kept = contextlib.nullcontext() if checkpoint is None else run.keep(data, checkpoint, checkpoint_every, resume)
+    with kept, bar_of(progress, run.total) as bar:
         return run.train(bar)
 
 
@@ -136,6 +136,8 @@ class _Plan:
         # updates and samples of one epoch
         self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
         self.size = self.steps * batch_size if sampling == "replacement" else n
+        # epochs that may be drawn at once
+        self.together = 1 if windows else max(1, EPOCHS_TOGETHER // self.size)
 
     def sample_at(self, step: int) -> int:
         """Samples that the first so many updates of consecutive epochs take."""
@@ -179,7 +181,7 @@ class _Run:
             self.history.density = len(rows.values) / data.x.size
         self.data = rows, data.t, data.weights
         # nothing to do between epochs: small ones go to the core several at a time
-        self.together = 1 if after.needed or plan.windows else max(1, EPOCHS_TOGETHER // plan.size)
+        self.together = 1 if after.needed else plan.together
         self.losses = _one_each(total)
         self.rates = _one_each(total) if schedule else None
         self.epoch: dict[str, Any] | None = None
@@ -188,14 +190,17 @@ class _Run:
         self.resumed: Any = None
         self.pace = _threads.Pace(threads, CHUNK_SECONDS)
 
-    def keep(self, data: Data, path: Any, every: Any, resume: bool) -> None:
+    @contextlib.contextmanager
+    def keep(self, data: Data, path: Any, every: Any, resume: bool) -> Iterator[None]:
         """Write checkpoints, and perhaps go on from the last; nothing changes before the run trains."""
         from nncore import checkpoint
 
         self.fingerprint = checkpoint.fingerprint(self, data)
         self.checkpoint = checkpoint.Checkpoint(path, every)
-        if resume:
-            self.resumed = self.checkpoint.read(self)
+        with self.checkpoint:
+            if resume:
+                self.resumed = self.checkpoint.read(self)
+            yield
 
     def train(self, bar: Any) -> History:
         """All epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
@@ -234,7 +239,7 @@ class _Run:
         else:
             from nncore import checkpoint
 
-            checkpoint.restore(self, *self.resumed)
+            checkpoint.restore(self, self.resumed)
         done = self.history.iterations
         if self.checkpoint:
             self.checkpoint.start(done)
