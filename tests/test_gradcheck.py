@@ -384,11 +384,14 @@ def test_the_command(tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main(["train", "digits", "--hidden", "8", "--iterations", "50", "--quiet", "--out", str(out)]) == 0
     model = str(out / "model.safetensors")
-    files = ["--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "r.json")]
+    files = ["--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
     assert cli.main(["check", model, "digits", "--samples", "30", *files]) == 0
     assert "Gradient check PASSED" in capsys.readouterr().out
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "r.json").read_text())["passed"] is True
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "Gradient check PASSED" in page
     assert cli.main(["check", model, "digits", "--sample", "40"]) == 0
     assert "elements at random" in capsys.readouterr().out
     (tmp_path / "bare.csv").write_text(",".join("1" * 64) + "\n")

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
     check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
     check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
+    check.add_argument("--html", metavar="FILE", help="write the report as a page")
     check.set_defaults(run=_check)
     show = commands.add_parser(
         "show", help="show a model's layers, sizes and metadata", description="Show what MODEL holds."
@@ -133,6 +134,8 @@ def _check(args: argparse.Namespace) -> int:
     report = check_gradient(net, x[:count], t[:count], sample=args.sample)
     if args.json:
         persistence.write_atomically(args.json, report.to_json().encode())
+    if args.html:
+        persistence.write_atomically(args.html, report.to_html().encode())
     if args.plot:
         _use_agg()
         persistence.write_atomically(args.plot, _png(report.plot()))

@@ -37,7 +37,8 @@ DARK_BACKGROUND, DARK_INK = "#15181E", "#D8DCE3"
 MARKS = 200  # in one heat map: more would hide it
 MAPS = 12
 VERDICT_STYLES = {  # colour and marker, drawn in this order
-    "ok": (BLUE, "o"), "noise": ("#999999", "o"), "kink": (ORANGE, "^"), "jump": (PURPLE, "v"), "mismatch": (VERMILLION, "x"),
+    "ok": (BLUE, "o"), "noise": ("#999999", "o"), "kink": (ORANGE, "^"), "jump": (PURPLE, "v"),
+    "mismatch": (VERMILLION, "x"),
 }  # fmt: skip
 
 SQUARE: Extent = (-3.0, 3.0, -3.0, 3.0)
