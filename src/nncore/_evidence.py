@@ -106,7 +106,9 @@ class Evidence:
         return kink | jump, np.where(jump, side, low), np.where(jump, side, high)
 
 
-def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: float = 0.0) -> NDArray[np.uint8]:
+def judge(
+    evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: float = 0.0, among_weighted: float = np.inf
+) -> NDArray[np.uint8]:
     """Give every element of a parameter its verdict; the first of these rules that applies decides.
 
     With u = 4 (truncation + rounding), the uncertainty of the difference, and
@@ -120,7 +122,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
     5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. An element
        that is below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the parameter's
        largest element. So are two values of 0, where the function did not move at all, and two that are 0 to within u,
-       if u is at most rtol / 100 of the largest element of all parameters.
+       if u is at most rtol / 100 of the largest element of all parameters. Where elements have weights, all this has
+       to hold of the products with them too.
     6. ``ok``: everything else.
 
     Parameters
@@ -129,8 +132,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
         What was measured.
     rtol, atol : float
         Relative and absolute error that is forgiven beside the uncertainty of the difference, and that has to be seen.
-    among : float
-        The largest element of all parameters, if there are others.
+    among, among_weighted : float
+        The largest element of all parameters, if there are others, and the largest product with its weight.
 
     Returns
     -------
@@ -150,11 +153,13 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
     broken = kink | jump
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
-        known = np.isfinite(e._sides()[1])
+        u = e.uncertainty()
+        known = np.isfinite(e._sides()[1]) & np.isfinite(u)
         within = e.error() <= e.tolerance(rtol, atol)
         immaterial = e.immaterial(IMMATERIAL * rtol)
-        immaterial |= (e.size() <= e.uncertainty()) & (e.uncertainty() <= IMMATERIAL * rtol * among)
-        equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (e.uncertainty() == 0))
+        least = (e.size() <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
+        immaterial |= least & ((1.0 if e.weight is None else e.weight) * u <= IMMATERIAL * rtol * among_weighted)
+        equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (u == 0))
     clear = e.resolved(rtol, atol) | immaterial | equal
     rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]
     verdicts = [UNCHECKED, NONFINITE, NOISE, MISMATCH, JUMP, KINK, NOISE]
