@@ -354,8 +354,8 @@ class _Search:
         steps, up, down, noise = self._sorted(rows)
         central = up / 2 + down / 2
         found = _extrapolated(steps, central, CENTRAL * noise / steps, power=2)
-        if not np.isfinite(central).any(axis=1).all():
-            # f is finite, or may be taken, on one side only
+        if not np.isfinite(found[0]).all():
+            # f is finite, or may be taken, on one side only, at least over all steps but one
             for side in (up, down):
                 one = _extrapolated(steps, side, ONE_SIDED * noise / steps, power=1)
                 found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore

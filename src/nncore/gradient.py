@@ -318,7 +318,7 @@ def numerical_hessian(
     Parameters
     ----------
     f : callable or C function
-        Returns one number, as for `numerical_gradient`. It is evaluated some 4 n**2 + 20 n times for n elements.
+        Returns one number, as for `numerical_gradient`. It is evaluated some 4 n**2 + 30 n times for n elements.
     x : ndarray of float
         Any shape and layout; changed in place and restored.
     h : float, optional
