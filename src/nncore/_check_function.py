@@ -47,6 +47,8 @@ def check_function(
         if directions is not None:
             if not callable(f) or how.get("vectorized"):
                 raise TypeError("directions is given, expected a Python function of one point for them")
+            if bounds is not None:
+                raise TypeError("bounds are given with directions, expected only one of them: directions leave any bounds")
             count = _checks.positive_int(directions, "directions")
             evidence, found_level, note, evaluations = _directions(
                 f, argument, arrays, keys, analytic, count, rng, **common
@@ -79,7 +81,8 @@ def check_function(
                 notes.append("grad(x) returned another gradient when called again: does it read what an earlier call left?")
         if not result.counts["mismatch"] or not _plain(f, how):
             return report()
-        return report(causes=trace_hints(f, argument, result.cases(), grad if callable(grad) else None, notes))
+        inside = f if bounds is None else _within(f, bounds, keys)
+        return report(causes=trace_hints(inside, argument, result.cases(), grad if callable(grad) else None, notes))
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
@@ -168,6 +171,19 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
         f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a state "
         f"in it?"
     ]
+
+
+def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
+    """The function f, that raises ValueError at points outside the bounds instead of being called."""
+
+    def inside(x: Any) -> Any:
+        for key in keys:
+            array = np.asarray(x if key is None else x[key]).view(np.ndarray)
+            if not ((bounds[0] <= array) & (array <= bounds[1])).all():
+                raise ValueError("a point outside the bounds")
+        return f(x)
+
+    return inside
 
 
 def _selection(arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator) -> dict[str, NDArray[np.intp]]:

@@ -56,11 +56,7 @@ class Evidence:
     def error(self) -> NDArray[np.float64]:
         """|analytic - numerical|; at a kink or a jump, how far analytic is outside the slopes of the two sides."""
         with np.errstate(all="ignore"):
-            analytic = np.asarray(self.analytic, np.float64)
-            error = np.abs(analytic - self.numerical)
-            broken, low, high = self._sides()
-            outside = np.maximum(np.maximum(low - analytic, analytic - high), 0.0)
-            return np.asarray(np.where(broken, outside, error))
+            return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self._nearest()))
 
     def largest(self, weighted: bool = False) -> float:
         """The largest difference that is finite, where the function is not broken; weighted: by the element's size."""
@@ -84,15 +80,20 @@ class Evidence:
             return np.asarray(rtol * self.size() + atol + self.uncertainty())
 
     def size(self) -> NDArray[np.float64]:
-        """max(|analytic|, |numerical|)."""
-        with np.errstate(all="ignore"):
-            numerical = np.where(self._sides()[0], 0.0, self.numerical)
-        return np.maximum(np.abs(np.asarray(self.analytic, np.float64)), np.abs(numerical))
+        """max(|analytic|, |numerical|); at a kink or a jump, the nearest right value is the numerical one."""
+        analytic, nearest = (np.abs(np.asarray(a, np.float64)) for a in (self.analytic, self._nearest()))
+        return np.where(self._sides()[0], np.fmax(analytic, nearest), np.maximum(analytic, nearest))
 
     def resolved(self, rtol: float, atol: float = 0.0) -> NDArray[np.bool_]:
         """Where an error of rtol of the element, or atol, would show."""
         with np.errstate(all="ignore"):
             return np.asarray(self.uncertainty() <= rtol * self.size() + atol)
+
+    def _nearest(self) -> NDArray[np.float64]:
+        """The difference; where the function breaks, the slope between those of the two sides that is nearest."""
+        broken, low, high = self._sides()
+        analytic = np.asarray(self.analytic, np.float64)
+        return np.where(broken, np.minimum(np.maximum(analytic, low), high), np.asarray(self.numerical, np.float64))
 
     def _sides(self) -> tuple[NDArray[np.bool_], Array, Array]:
         """Where the function breaks, and the slopes between which a gradient is right there."""

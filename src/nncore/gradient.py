@@ -255,7 +255,7 @@ def numerical_jacobian(
     h, method, order, vectorized, noise, bounds, n_jobs, max_memory
         As for `numerical_gradient`.
     full_output : bool
-        Also return the estimated errors, for which f is evaluated at fourteen points an element.
+        Also return the estimated errors. Steps are then chosen by element, of fourteen points each.
 
     Returns
     -------
@@ -276,22 +276,27 @@ def numerical_jacobian(
     array([[4., 3.],
            [6., 0.]])
     """
-    found = differences(
-        f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
-        max_memory=max_memory, arrays=True,
-    )  # fmt: skip
-    jacobian = _outputs_first(found.value, x).astype(x.dtype.newbyteorder("="), copy=False)
+    value = error = None
+    native = x.dtype.newbyteorder("=") if isinstance(x, np.ndarray) else np.float64
+    if not full_output or method != "central" or h or order != 2:
+        value = differences(
+            f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
+            max_memory=max_memory, arrays=True,
+        ).value  # fmt: skip
     if not full_output:
-        return jacobian
+        return _outputs_first(value, x).astype(native, copy=False)
     fn = evaluator(f, x, arrays=True, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
-    with fn.watched(), np.errstate(all="ignore"):
+    with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
-        typical = typical_size(x)
-        level = _noise.measure(fn, f0, typical) if noise == 1.0 else noise * fn.eps * np.abs(f0)
-        best, error = array_slopes(fn, f0, np.arange(x.size), level, typical)
-        shape = (*x.shape, *f0.shape)
-        error = error.reshape(shape) + np.abs(found.value - best.reshape(shape))
-    return jacobian, _outputs_first(error, x)
+        watch.look("f")
+        limits, typical = _checks.bounds(bounds, fn.x, "x"), typical_size(x)
+        level = _noise.measure(fn, f0, typical, limits) if noise == 1.0 else noise * fn.eps * np.abs(f0)
+        best, error = (part.reshape(*x.shape, *f0.shape) for part in array_slopes(fn, f0, np.arange(x.size), level, typical, limits))
+        if value is None:
+            value = best
+        error = error + np.abs(value - best)
+        error = np.where(np.isfinite(error), error, np.inf)
+    return _outputs_first(value, x).astype(native, copy=False), _outputs_first(error, x)
 
 
 def _outputs_first(derivatives: Array, x: Array) -> Array:
