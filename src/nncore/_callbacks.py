@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 from nncore._dispatch import numdiff
 
 ACCEPTED = ("double (intptr_t n, const double *x, void *user_data)", "double (intptr_t n, const double *x)")
+UNTYPED = (
+    ": set f.restype = ctypes.c_double and f.argtypes = (ctypes.c_ssize_t, ctypes.POINTER(ctypes.c_double), "
+    "ctypes.c_void_p), or wrap it in a function of x"
+)
 
 # Names of intptr_t: what cffi, ctypes and people write, where the size is the same.
 _POINTER_SIZE = struct.calcsize("P")
@@ -67,7 +71,9 @@ def _from_ctypes(f: Any, owner: Any) -> CFunction:
     arguments = [_ctypes_name(t) for t in f.argtypes or ()]
     signature = f"{_ctypes_name(f.restype)} ({', '.join(arguments)})"
     address = ctypes.cast(f, ctypes.c_void_p).value
-    return CFunction(address or 0, 0, _takes_user_data(signature, void_is_data=True), owner)
+    # ctypes takes a function for one that returns int until it is told otherwise
+    way_out = "" if f.argtypes else UNTYPED
+    return CFunction(address or 0, 0, _takes_user_data(signature, void_is_data=True, way_out=way_out), owner)
 
 
 def _from_cffi(f: Any) -> CFunction:
@@ -90,8 +96,11 @@ def _ctypes_name(kind: Any) -> str:
     return str(kind.__name__).removeprefix("c_")
 
 
-def _takes_user_data(signature: str, void_is_data: bool = False) -> bool:
-    """Whether a signature is the accepted one with user_data; void_is_data: x may be declared a void pointer."""
+def _takes_user_data(signature: str, void_is_data: bool = False, way_out: str = "") -> bool:
+    """Whether a signature is the accepted one with user_data; void_is_data: x may be declared a void pointer.
+
+    way_out: what the error says at its end.
+    """
     found = re.fullmatch(r"\s*double\s*\((.*)\)\s*", signature, re.DOTALL)
     arguments = [_plain(argument) for argument in found[1].split(",")] if found else []
     pointers = ("double *", "void *") if void_is_data else ("double *",)
@@ -99,7 +108,7 @@ def _takes_user_data(signature: str, void_is_data: bool = False) -> bool:
         arguments[2:] not in ([], ["void *"])
     ):
         known = " or ".join(ACCEPTED)
-        raise TypeError(f"f is a C function {signature.strip() or 'without signature'}, expected {known}")
+        raise TypeError(f"f is a C function {signature.strip() or 'without signature'}, expected {known}{way_out}")
     return len(arguments) == 3
 
 

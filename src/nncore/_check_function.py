@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nncore import _checks, _noise
 from nncore._callbacks import c_function
 from nncore._directions import along_directions, sizes_of, typical_size
-from nncore._evaluation import Evaluator, evaluator
+from nncore._evaluation import Evaluator, evaluator, number
 from nncore._evidence import Evidence
 from nncore._slopes import Slopes, slopes
 from nncore._trace import trace_hints
@@ -18,6 +18,7 @@ from nncore._watch import Watched
 from nncore.report import GradientReport
 
 Array = NDArray[Any]
+MISSING = object()
 ROWS = 1 << 15  # elements that are looked at together
 
 
@@ -41,12 +42,15 @@ def check_function(
     with Watched(arrays) as watch:
         analytic = gradients(grad(argument) if callable(grad) else grad, arrays, keys, called=callable(grad))
         watch.look("grad")
-        notes = _two_values(f, argument, how)
-        watch.look("f")
+        notes = _two_values(f, argument, how, watch)
         common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
             if not callable(f) or how.get("vectorized"):
                 raise TypeError("directions is given, expected a Python function of one point for them")
+            if bounds is not None:
+                raise TypeError(
+                    "bounds are given with directions, expected only one of them: directions leave any bounds"
+                )
             count = _checks.positive_int(directions, "directions")
             evidence, found_level, note, evaluations = _directions(
                 f, argument, arrays, keys, analytic, count, rng, **common
@@ -83,7 +87,8 @@ def check_function(
                 )
         if not result.counts["mismatch"] or not _plain(f, how):
             return report()
-        return report(causes=trace_hints(f, argument, result.cases(), grad if callable(grad) else None, notes))
+        inside = f if bounds is None else _within(f, bounds, keys)
+        return report(causes=trace_hints(inside, argument, result.cases(), grad if callable(grad) else None, notes))
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
@@ -91,11 +96,14 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
 
     A number, or a list of numbers, becomes an array.
     """
-    if hasattr(x, "detach") and hasattr(x, "numpy"):
-        raise TypeError(
-            f"x is a {type(x).__module__.split('.')[0]} {type(x).__name__}, expected a NumPy array: pass "
-            f"x.detach().numpy(), and let f make the tensor of its argument"
-        )
+    parts = {f"x[{key!r}]": x[key] for key in x} if isinstance(x, dict) else {}
+    parts |= {f"x[{k}]": part for k, part in enumerate(x)} if isinstance(x, (list, tuple)) else {"x": x}
+    for name, part in parts.items():
+        if hasattr(part, "detach") and hasattr(part, "numpy"):
+            raise TypeError(
+                f"{name} is a {type(part).__module__.split('.')[0]} {type(part).__name__}, expected a NumPy array: pass "
+                f"{name}.detach().numpy(), and let f make the tensor of its argument"
+            )
     if isinstance(x, (list, tuple)) and x and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in x):
         x = np.array(x, np.float64)
     elif isinstance(x, (int, float, np.floating, np.integer)) and not isinstance(x, bool):
@@ -124,13 +132,12 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
     if keys == [None]:
         parts = [grad]
     else:
-        if not isinstance(grad, (dict, list, tuple)) or len(grad) != len(keys) or (
-            any(isinstance(key, str) for key in keys) and any(key not in grad for key in keys)
-        ):  # fmt: skip
-            got = ", ".join(map(str, grad)) if isinstance(grad, Mapping) else f"a {type(grad).__name__}"
-            got = f"{len(grad)} arrays" if isinstance(grad, (list, tuple)) else got
-            raise ValueError(f"grad has {got}, expected {', '.join(arrays)}")
-        parts = [grad[key] for key in keys]
+        parts = [_part(grad, key) for key in keys]
+        if any(part is MISSING for part in parts) or len(grad) != len(keys):
+            kind = "a list or tuple" if list(arrays) == [f"x[{k}]" for k in range(len(keys))] else "a dict"
+            got = f" with {', '.join(map(str, grad)) or 'nothing'}" if isinstance(grad, Mapping) else ""
+            got = f" of {len(grad)}" if isinstance(grad, (list, tuple)) else got
+            raise ValueError(f"{what} is a {type(grad).__name__}{got}, expected {kind} with {', '.join(arrays)}")
     found = {}
     for part, (name, array) in zip(parts, arrays.items(), strict=True):
         label = what if keys == [None] else f"grad of {name}"
@@ -141,26 +148,48 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
     return found
 
 
+def _part(grad: Any, key: Any) -> Any:
+    """The gradient by the array at this key of x, or MISSING: lists and tuples stand for each other, dicts for dicts."""
+    if isinstance(grad, Mapping):
+        return grad.get(key, MISSING)
+    sequence = isinstance(grad, (list, tuple)) and isinstance(key, int) and key < len(grad)
+    return grad[key] if sequence else MISSING
+
+
 def _plain(f: Any, how: Mapping[str, Any]) -> bool:
     """Whether f is a Python function of one point."""
     return callable(f) and not how.get("vectorized") and c_function(f) is None
 
 
-def _two_values(f: Any, argument: Any, how: Mapping[str, Any]) -> list[str]:
+def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -> list[str]:
     """A sentence if f gives two values at one point."""
     if not _plain(f, how):
         return []
-    first, second = f(argument), f(argument)
-    try:
-        same = bool(first == second or (first != first and second != second))
-    except (TypeError, ValueError, RuntimeError):
-        return []  # no number: said when f is evaluated
-    if same:
+    values: list[float] = []
+    for _ in range(2):
+        values.append(number(f(argument)))
+        watch.look("f")
+    if np.array_equal(values[0], values[1], equal_nan=True):
         return []
+    first, second = values
+    digits = 17 if f"{first:.6g}" == f"{second:.6g}" else 6
     return [
-        f"f gave two values at one point, {float(first):.6g} and {float(second):.6g}: random numbers, dropout or a "
-        f"state in it?"
+        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a state "
+        f"in it?"
     ]
+
+
+def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
+    """The function f, that raises ValueError at points outside the bounds instead of being called."""
+
+    def inside(x: Any) -> Any:
+        for key in keys:
+            array = np.asarray(x if key is None else x[key]).view(np.ndarray)
+            if not ((bounds[0] <= array) & (array <= bounds[1])).all():
+                raise ValueError("a point outside the bounds")
+        return f(x)
+
+    return inside
 
 
 def _selection(

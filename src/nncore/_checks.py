@@ -122,6 +122,8 @@ def optional_positive_float(value: Any, name: str) -> float | None:
 
 def _number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
         result = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}, expected {expected}") from None

@@ -79,13 +79,19 @@ def with_errors(
     return WithErrors(value.reshape(shape), error.reshape(shape), kink.reshape(shape), level, evaluations)
 
 
-def jacobian_errors(f: Any, x: Array, found: Array, noise: float, **how: Any) -> Array:
-    """Return the errors of derivatives (*x.shape, *f_shape) of every number that f returns; noise as in with_errors."""
+def jacobian_with_errors(f: Any, x: Array, noise: float, bounds: Any, **how: Any) -> tuple[Array, Array]:
+    """Return the derivatives of every number that f returns, (*x.shape, *f_shape), and their errors.
+
+    noise is that of with_errors.
+    """
     fn = evaluator(f, x, arrays=True, **how)
-    with fn.watched(), np.errstate(all="ignore"):
+    limits = _checks.bounds(bounds, fn.x, "x")
+    with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
+        watch.look("f")
         typical = typical_size(x)
-        level = _noise.measure(fn, f0, typical) if noise == 1 else noise * fn.eps * np.abs(f0)
-        best, error = array_slopes(fn, f0, np.arange(x.size), level, typical)
-        errors: Array = error.reshape(found.shape) + np.abs(found - best.reshape(found.shape))
-    return errors
+        level = _noise.measure(fn, f0, typical, limits) if noise == 1 else noise * fn.eps * np.abs(f0)
+        best, error = array_slopes(fn, f0, np.arange(x.size), level, typical, limits)
+        watch.look("f")
+    shape = (*x.shape, *f0.shape)
+    return best.reshape(shape), error.reshape(shape)

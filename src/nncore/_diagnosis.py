@@ -83,7 +83,8 @@ class Case:
     """What is known of one parameter.
 
     told marks the elements that were checked and are smooth, sure those among them that the difference knows well,
-    wrong the mismatches; tolerance is that of a corrected gradient. The arrays are of float64.
+    wrong the mismatches; tolerance is that of a corrected gradient, finer one that is tried before. The arrays are of
+    float64.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Case:
     sure: Mask
     wrong: Mask
     values: Array | None = None
+    finer: Array | None = None
 
     def right(self) -> bool:
         """Whether elements that the difference knows well are there, and none is wrong."""
@@ -132,8 +134,10 @@ def diagnose(cases: Sequence[Case]) -> list[str]:
 
 def explained(case: Case, cases: Sequence[Case]) -> str:
     """Return the first explanation of one parameter's errors, with {} for its name; empty if none fits."""
-    looks = (missing, factor, rearranged, decayed, single_precision, part_missing, factor_of_some, factors, placed)
-    return next(filter(None, (look(case, cases) for look in looks)), "")
+    looks = (missing, factor, rearranged, decayed, single_precision, part_missing, factor_of_some, factors)
+    finer = [] if case.finer is None else [replace(case, tolerance=case.finer)]
+    found = (look(version, cases) for version in (*finer, case) for look in looks)
+    return next(filter(None, found), "") or placed(case, cases)
 
 
 def missing(case: Case, _: Sequence[Case]) -> str:

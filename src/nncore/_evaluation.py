@@ -83,9 +83,9 @@ class PythonFunction(Evaluator):
         result = self.f(self.argument)
         if self.arrays:
             return _values(result)
-        number = numdiff.number_of(result)
+        value = number(result)
         # the type tells how f rounds; a Python number counts as float64
-        return np.asarray(number, getattr(result, "dtype", np.float64) if _is_float(result) else np.float64)
+        return np.asarray(value, getattr(result, "dtype", np.float64) if _is_float(result) else np.float64)
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
@@ -270,6 +270,18 @@ def replaced(argument: Any, key: Any, x: Array) -> Any:
 def rebuilt(container: Any, items: list[Any]) -> Any:
     """A list or (named) tuple like this one with other items."""
     return container._make(items) if hasattr(container, "_make") else type(container)(items)
+
+
+def number(result: Any) -> float:
+    """What f returned, which has to be one number."""
+    try:
+        return float(numdiff.number_of(result))
+    except TypeError as error:
+        shape = np.shape(result) if isinstance(result, np.ndarray) else ()
+        if not shape:
+            raise
+        way_out = ".item() of it" if np.size(result) == 1 else "their sum or mean, or numerical_jacobian for all"
+        raise TypeError(f"{error}: return {way_out}") from None
 
 
 def _is_float(result: Any) -> bool:

@@ -56,11 +56,7 @@ class Evidence:
     def error(self) -> NDArray[np.float64]:
         """|analytic - numerical|; at a kink or a jump, how far analytic is outside the slopes of the two sides."""
         with np.errstate(all="ignore"):
-            analytic = np.asarray(self.analytic, np.float64)
-            error = np.abs(analytic - self.numerical)
-            broken, low, high = self._sides()
-            outside = np.maximum(np.maximum(low - analytic, analytic - high), 0.0)
-            return np.asarray(np.where(broken, outside, error))
+            return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self._nearest()))
 
     def largest(self, weighted: bool = False) -> float:
         """The largest difference that is finite, where the function is not broken; weighted: by the element's size."""
@@ -84,15 +80,20 @@ class Evidence:
             return np.asarray(rtol * self.size() + atol + self.uncertainty())
 
     def size(self) -> NDArray[np.float64]:
-        """max(|analytic|, |numerical|)."""
-        with np.errstate(all="ignore"):
-            numerical = np.where(self._sides()[0], 0.0, self.numerical)
-        return np.maximum(np.abs(np.asarray(self.analytic, np.float64)), np.abs(numerical))
+        """max(|analytic|, |numerical|); at a kink or a jump, the nearest right value is the numerical one."""
+        analytic, nearest = (np.abs(np.asarray(a, np.float64)) for a in (self.analytic, self._nearest()))
+        return np.where(self._sides()[0], np.fmax(analytic, nearest), np.maximum(analytic, nearest))
 
     def resolved(self, rtol: float, atol: float = 0.0) -> NDArray[np.bool_]:
         """Where an error of rtol of the element, or atol, would show."""
         with np.errstate(all="ignore"):
             return np.asarray(self.uncertainty() <= rtol * self.size() + atol)
+
+    def _nearest(self) -> NDArray[np.float64]:
+        """The difference; where the function breaks, the slope between those of the two sides that is nearest."""
+        broken, low, high = self._sides()
+        analytic = np.asarray(self.analytic, np.float64)
+        return np.where(broken, np.minimum(np.maximum(analytic, low), high), np.asarray(self.numerical, np.float64))
 
     def _sides(self) -> tuple[NDArray[np.bool_], Array, Array]:
         """Where the function breaks, and the slopes between which a gradient is right there."""
@@ -106,7 +107,9 @@ class Evidence:
         return kink | jump, np.where(jump, side, low), np.where(jump, side, high)
 
 
-def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: float = 0.0) -> NDArray[np.uint8]:
+def judge(
+    evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: float = 0.0, among_weighted: float = np.inf
+) -> NDArray[np.uint8]:
     """Give every element of a parameter its verdict; the first of these rules that applies decides.
 
     With u = 4 (truncation + rounding), the uncertainty of the difference, and
@@ -120,7 +123,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
     5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. What is
        below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the parameter's largest
        element. So are two values of 0, where the function did not move at all, and two that are 0 to within u, if u
-       is at most rtol / 100 of the largest element of all parameters.
+       is at most rtol / 100 of the largest element of all parameters. Where elements have weights, all this has to
+       hold of the products with them too.
     6. ``ok``: everything else.
 
     Parameters
@@ -129,8 +133,8 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
         What was measured.
     rtol, atol : float
         Relative and absolute error that is forgiven beside the uncertainty of the difference, and that has to be seen.
-    among : float
-        The largest element of all parameters, if there are others.
+    among, among_weighted : float
+        The largest element of all parameters, if there are others, and the largest product with its weight.
 
     Returns
     -------
@@ -150,11 +154,13 @@ def judge(evidence: Evidence, *, rtol: float = RTOL, atol: float = 0.0, among: f
     broken = kink | jump
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
-        known = np.isfinite(e._sides()[1])
+        u = e.uncertainty()
+        known = np.isfinite(e._sides()[1]) & np.isfinite(u)
         within = e.error() <= e.tolerance(rtol, atol)
         immaterial = e.immaterial(IMMATERIAL * rtol)
-        immaterial |= (e.size() <= e.uncertainty()) & (e.uncertainty() <= IMMATERIAL * rtol * among)
-        equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (e.uncertainty() == 0))
+        least = (e.size() <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
+        immaterial |= least & ((1.0 if e.weight is None else e.weight) * u <= IMMATERIAL * rtol * among_weighted)
+        equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (u == 0))
     clear = e.resolved(rtol, atol) | immaterial | equal
     rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]
     verdicts = [UNCHECKED, NONFINITE, NOISE, MISMATCH, JUMP, KINK, NOISE]

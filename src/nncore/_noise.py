@@ -54,7 +54,9 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                 for k in POINTS:
                     moved = x + (k * odd * unit * signs).astype(x.dtype)
                     fn.x[...] = moved if limits is None else np.clip(moved, *limits)
+                    watch = fn.watched()
                     row.append(fn.call().astype(np.float64))
+                    watch.look("f")
                     if len(row) == 2 and bit < finest and (row[0] == row[1]).all():
                         break
                 if bit == finest or (

@@ -14,11 +14,13 @@ from nncore import _checks, _noise
 from nncore._directions import typical_size
 from nncore._evaluation import Array, Evaluator, evaluator
 
-SHORTEST = 2.0**-16  # of an element
+SHORTEST = 2.0**-28  # of an element
 RATIO = 8.0
-STEPS = 8  # the longest is 32 times the element
+STEPS = 12  # the longest is 32 times the element
 SECOND = 2.5  # noise of f(x + h) - 2 f(x) + f(x - h)
 MIXED = 2.0  # noise of four values
+SURE = 3.0  # deviations of the noise, which is measured to a factor of two
+LONGER = 3  # longer steps where noise hides a mixed derivative
 CLEAR = 0.01  # of a derivative: noise above hides it
 
 
@@ -77,27 +79,38 @@ class _Matrix:
             size = _noise.SMALLEST * self.fn.eps * np.abs(rise + self.f0).max(axis=1)
             noise[:, k] = SECOND * np.maximum(self.level, size) / np.square(width / 2)
         if self.h is not None:
-            return values[:, 0], 2 * np.abs(values[:, 0] - values[:, 1]) + noise.max(axis=1), steps[:, 0]
+            return values[:, 0], 2 * np.abs(values[:, 0] - values[:, 1]) + SURE * noise[:, 0], steps[:, 0]
         return _best(values, noise, steps)
 
     def row(self, i: int, later: NDArray[np.intp], steps: Array) -> tuple[Array, Array]:
         """Mixed derivatives by element i and later ones, and their errors."""
-        fixed = self.h is not None
-        value, error = self._mixed(i, later, steps[i], steps[later])
-        half, rough = self._mixed(i, later, steps[i] / 2, steps[later] / 2)
-        error = np.fmax(error, np.abs(value - half) * (2 if fixed else 1) - rough) + error
-        factor = 1.0
-        open_ = np.flatnonzero(~(error <= CLEAR * np.abs(value))) if not fixed else np.empty(0, np.intp)
-        open_ = open_[(value != 0)[open_] | (half != 0)[open_]]
-        while open_.size and factor < RATIO**3:
-            factor *= RATIO
-            columns = later[open_]
-            longer, noise = self._mixed(i, columns, factor * steps[i], factor * steps[columns])
-            off = np.abs(longer - value[open_]) / RATIO + noise
-            better = off < error[open_]
-            value[open_[better]], error[open_[better]] = longer[better], off[better]
-            open_ = open_[better & (off > CLEAR * np.abs(longer))]
+        value, noise = self._mixed(i, later, steps[i], steps[later])
+        # over twice the step truncation is four times as large, and noise a quarter: their difference tells
+        other = np.full(len(later), np.nan) if self.h else self._mixed(i, later, 2 * steps[i], 2 * steps[later])[0]
+        error = np.abs(other - value) / 2 + SURE * noise
+        short = np.flatnonzero(~np.isfinite(error))
+        if short.size:
+            other[short] = self._mixed(i, later[short], steps[i] / 2, steps[later[short]] / 2)[0]
+            error[short] = 2 * np.abs(other - value)[short] + SURE * noise[short]
+        if self.h is None:
+            hidden = ~(error <= CLEAR * np.abs(value)) & ((value != 0) | (other != 0))
+            self._longer(i, later, steps, np.flatnonzero(hidden), value, error, noise)
         return value, error
+
+    def _longer(
+        self, i: int, later: NDArray[np.intp], steps: Array, hidden: NDArray[np.intp], value: Array, error: Array,
+        noise: Array,
+    ) -> None:  # fmt: skip
+        """Look again, in place, with longer steps where noise hides a mixed derivative."""
+        if not hidden.size:
+            return
+        columns, factors = later[hidden], RATIO ** np.arange(LONGER + 1)
+        found = [(value[hidden], noise[hidden])]
+        found += [self._mixed(i, columns, factor * steps[i], factor * steps[columns]) for factor in factors[1:]]
+        values, noises = (np.stack(part, axis=1) for part in zip(*found, strict=True))
+        longer, off, _ = _best(values, noises, np.broadcast_to(factors, values.shape))
+        better = off < error[hidden]
+        value[hidden[better]], error[hidden[better]] = longer[better], off[better]
 
     def _mixed(self, i: int, later: NDArray[np.intp], own: float, theirs: Array) -> tuple[Array, Array]:
         """Differences over four points, and their noise."""
@@ -114,14 +127,15 @@ def _best(values: Array, noise: Array, steps: Array) -> tuple[Array, Array, Arra
     """Of every row the value of the smallest error, as it differs from that of the next longer step, and its noise."""
     change = np.abs(np.diff(values, axis=1)) / RATIO
     change[:, :-1] = np.fmax(change[:, :-1], change[:, 1:] / RATIO**2)  # two values may agree by chance
-    error = np.where(np.isfinite(change), change, np.inf) + noise[:, :-1]
+    error = change + noise[:, :-1]
+    error = np.where(np.isfinite(error), error, np.inf)
     for shorter in range(error.shape[1]):
         # what a shorter step says, but for its noise, is nearer to the truth
         apart = np.abs(values[:, shorter + 1 : -1] - values[:, shorter, None]) - 4 * noise[:, shorter, None]
         error[:, shorter + 1 :] += np.fmax(apart, 0.0)
     best = np.argmin(error, axis=1)
     rows = np.arange(len(values))
-    return values[rows, best], 2 * error[rows, best], steps[rows, best]
+    return values[rows, best], SURE * error[rows, best], steps[rows, best]
 
 
 def _with(fn: Evaluator, i: int, point: Any, elements: NDArray[np.intp], points: Array) -> Array:

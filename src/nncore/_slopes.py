@@ -359,14 +359,7 @@ class _Search:
     def _best(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         """Slope, its two errors and its step: the entry of the extrapolation table with the smallest error."""
         steps, up, down, noise = self._sorted(rows)
-        central = up / 2 + down / 2
-        found = _extrapolated(steps, central, CENTRAL * noise / steps, power=2)
-        if not np.isfinite(central).any(axis=1).all():
-            # f is finite, or may be taken, on one side only
-            for side in (up, down):
-                one = _extrapolated(steps, side, ONE_SIDED * noise / steps, power=1)
-                found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore
-        return found
+        return _both_or_one(steps, up, down, noise / steps)
 
     def result(self) -> Slopes:
         """What is known of every element."""
@@ -421,12 +414,16 @@ class _Search:
 
 
 def array_slopes(
-    fn: Evaluator, f0: Array, elements: NDArray[np.intp], noise: Array, typical: float
-) -> tuple[Array, Array]:
+    fn: Evaluator, f0: Array, elements: NDArray[np.intp], noise: Array, typical: float,
+    limits: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the derivatives of every number that f returns by these elements, and their errors.
 
     Both have the shape (len(elements), *f0.shape); noise has that of f0. Fourteen evaluations an element.
     """
+    shape = (len(elements), *f0.shape)
+    if 0 in shape:
+        return np.empty(shape), np.empty(shape)
     base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)[elements]
     wide: Any = np.result_type(base.dtype, np.float64)
     size = np.where(base == 0, typical, np.abs(base)).astype(np.float64)
@@ -434,16 +431,29 @@ def array_slopes(
     with np.errstate(all="ignore"):
         x = base[:, None].astype(wide)
         points = np.concatenate([x + steps, x - steps], axis=1).astype(base.dtype)
+        low, high = _limits(limits, np.asarray(fn.x).reshape(-1), elements)
+        inside = (points >= low[:, None]) & (points <= high[:, None])
+        points = np.where(inside, points, base[:, None])
         taken = (points.astype(wide) - x).astype(np.float64)
         rise = (fn.each(elements, points) - f0).reshape(len(base), 2, ARRAY_STEPS, -1)
-        sides = rise / taken.reshape(len(base), 2, ARRAY_STEPS, 1)
-        central = np.moveaxis(sides[:, 0] / 2 + sides[:, 1] / 2, 1, 2).reshape(-1, ARRAY_STEPS)
-        many = np.repeat(steps, max(1, f0.size), axis=0)
+        sides = rise / np.where(inside, taken, np.nan).reshape(len(base), 2, ARRAY_STEPS, 1)
+        up, down = (np.moveaxis(side, 1, 2).reshape(-1, ARRAY_STEPS) for side in (sides[:, 0], sides[:, 1]))
+        many = np.repeat(steps, f0.size, axis=0)
         rough = np.maximum(noise, _noise.SMALLEST * fn.eps * np.abs(f0)).reshape(1, -1, 1)
-        rounding = np.broadcast_to(CENTRAL * rough, (len(base), max(1, f0.size), 1)).reshape(-1, 1) / many
-        value, truncation, rounding, _ = _extrapolated(many, central, rounding, power=2)
-    shape = (len(base), *f0.shape)
+        rough = np.broadcast_to(rough, (len(base), f0.size, 1)).reshape(-1, 1) / many
+        value, truncation, rounding, _ = _both_or_one(many, up, down, rough)
     return value.reshape(shape), (SAFETY * (truncation + rounding)).reshape(shape)
+
+
+def _both_or_one(steps: Array, up: Array, down: Array, rough: Array) -> tuple[Array, Array, Array, Array]:
+    """The extrapolated slopes, from both sides where f is finite there; rough: noise over the step."""
+    found = _extrapolated(steps, up / 2 + down / 2, CENTRAL * rough, power=2)
+    if not np.isfinite(found[0]).all():
+        # f is finite, or may be taken, on one side only, at least over all steps but one
+        for side in (up, down):
+            one = _extrapolated(steps, side, ONE_SIDED * rough, power=1)
+            found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore[assignment]
+    return found
 
 
 def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tuple[Array, Array, Array, Array]:

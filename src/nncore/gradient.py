@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
-from nncore._detailed import GradientInfo, jacobian_errors, with_errors
+from nncore._detailed import GradientInfo, jacobian_with_errors, with_errors
 from nncore._differences import differences
 from nncore._evaluation import MAX_MEMORY, rebuilt
 from nncore._second import second_differences
@@ -195,7 +195,7 @@ def numerical_jacobian(
     h, method, order, vectorized, noise, bounds, n_jobs, max_memory
         As for `numerical_gradient`.
     full_output : bool
-        Also return the estimated errors, for which f is evaluated at fourteen points an element.
+        Also return the estimated errors. Steps are then chosen by element, of fourteen points each.
 
     Returns
     -------
@@ -216,15 +216,20 @@ def numerical_jacobian(
     array([[4., 3.],
            [6., 0.]])
     """
-    found = differences(
-        f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
-        max_memory=max_memory, arrays=True,
-    )  # fmt: skip
-    jacobian = _outputs_first(found.value, x).astype(x.dtype.newbyteorder("="), copy=False)
+    value: Any = None
+    native = x.dtype.newbyteorder("=") if isinstance(x, np.ndarray) else np.float64
+    if not full_output or method != "central" or h or order != 2:
+        value = differences(
+            f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
+            max_memory=max_memory, arrays=True,
+        ).value  # fmt: skip
     if not full_output:
-        return jacobian
-    error = jacobian_errors(f, x, found.value, noise, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
-    return jacobian, _outputs_first(error, x)
+        return _outputs_first(value, x).astype(native, copy=False)
+    best, error = jacobian_with_errors(f, x, noise, bounds, vectorized=vectorized, n_jobs=n_jobs, max_memory=max_memory)
+    if value is None:
+        value = best
+    error = np.where(np.isfinite(error), error + np.abs(value - best), np.inf)
+    return _outputs_first(value, x).astype(native, copy=False), _outputs_first(error, x)
 
 
 def _outputs_first(derivatives: Array, x: Array) -> Array:
@@ -251,7 +256,7 @@ def numerical_hessian(
     Parameters
     ----------
     f : callable or C function
-        Returns one number, as for `numerical_gradient`. It is evaluated some 4 n**2 + 20 n times for n elements.
+        Returns one number, as for `numerical_gradient`. It is evaluated some 4 n**2 + 30 n times for n elements.
     x : ndarray of float
         Any shape and layout; changed in place and restored.
     h : float, optional

@@ -52,6 +52,7 @@ STYLE = (
     "th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #8884 } "
     "th:nth-child(-n+4), td:nth-child(-n+4), th:last-child, td:last-child { text-align: left }"
 )
+FINER = 1e-6  # a cause explains the errors to this at first, and to rtol only if none does
 VAGUE = 0.1  # an error of which this part is not known has no relative size
 
 
@@ -146,8 +147,10 @@ class GradientReport:
         self.numerical = {name: e.numerical for name, e in evidence.items()}
         self.error = {name: e.error() for name, e in evidence.items()}
         self.tolerance = {name: e.tolerance(rtol, atol) for name, e in evidence.items()}
-        among = max((e.largest() for e in evidence.values()), default=0.0)
-        self._codes = {name: judge(e, rtol=rtol, atol=atol, among=among) for name, e in evidence.items()}
+        among, weighted = (max((e.largest(w) for e in evidence.values()), default=0.0) for w in (False, True))
+        self._codes = {
+            name: judge(e, rtol=rtol, atol=atol, among=among, among_weighted=weighted) for name, e in evidence.items()
+        }
         self._fatal = {MISMATCH, NONFINITE} | ({KINK, JUMP} if kinks == "fail" else set())
         counts = {name: self._count(codes) for name, codes in self._codes.items()}
         totals = sum(counts.values(), np.zeros(len(VERDICTS), np.intp))
@@ -319,13 +322,14 @@ class GradientReport:
                 yield *cells, *"-----", VERDICTS[UNCHECKED]
 
     def _case(self, name: str, e: Evidence) -> Case:
-        """What diagnosis needs; the tolerance is that of the numerical values, as the analytic ones may be wrong."""
+        """What diagnosis needs; the tolerances are those of the numerical values, as the analytic ones may be wrong."""
         analytic, numerical = np.asarray(e.analytic, np.float64), np.asarray(e.numerical, np.float64)
         size, codes = np.abs(numerical), self._codes[name]
-        tolerance = max(self.rtol, 1e-12) * size + self.atol + e.uncertainty()
+        rtol = max(self.rtol, 1e-12)
+        tolerance, finer = (r * size + self.atol + e.uncertainty() for r in (rtol, min(rtol, FINER)))
         told = np.isin(codes, (OK, MISMATCH, NOISE)) & np.isfinite(numerical)
         sure = told & (size > 5 * e.uncertainty())
-        return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, self.values.get(name))
+        return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, self.values.get(name), finer)
 
     @staticmethod
     def _count(codes: NDArray[np.uint8]) -> NDArray[np.intp]:
