@@ -2,18 +2,23 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 cdef extern from "product.h" nogil:
     const bint NN_USES_BLAS
     void nn_product_f32(
         const float *A, Py_ssize_t a_row, Py_ssize_t a_col, const float *B, Py_ssize_t b_row, Py_ssize_t b_col,
-        const float *start, Py_ssize_t start_row, float *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k)
+        const float *start, Py_ssize_t start_row, float *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+        Py_ssize_t chain)
     void nn_product_f64(
         const double *A, Py_ssize_t a_row, Py_ssize_t a_col, const double *B, Py_ssize_t b_row, Py_ssize_t b_col,
         const double *start, Py_ssize_t start_row, double *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n,
-        Py_ssize_t k)
+        Py_ssize_t k, Py_ssize_t chain)
+    const Py_ssize_t NN_LONG_DEPTH
+    const Py_ssize_t NN_PART_DEPTH
+    const Py_ssize_t NN_DEPTH
+    const Py_ssize_t NN_CHAIN
 
 cdef enum:
     # One block; waking a second thread pays from about two of them.
@@ -22,6 +27,8 @@ cdef enum:
     # A block has at least so many rows or columns: fewer would each read, or copy, the whole other matrix.
     BLOCK_ROWS = 32
     BLOCK_COLUMNS = 48
+    # Rows of C whose long sums are computed at a time.
+    PANEL_ROWS = 64
 
 
 cdef inline void product(
@@ -61,17 +68,59 @@ cdef inline void product_block(
     cdef Py_ssize_t strips = (n + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
     cdef Py_ssize_t j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
     cdef Py_ssize_t j_stop = min(n, strips * (col_block + 1) // n_col_blocks * BLOCK_COLUMNS)
+    cdef Py_ssize_t rows, columns
+    if k < NN_LONG_DEPTH:
+        plain_product(trans_A, trans_B, A + i * a_row, max(a_row, a_col), B + j * b_col, max(b_row, b_col),
+                      start + i * start_row + j if start else start, start_row, C + i * n + j, n, i_stop - i,
+                      j_stop - j, k, NN_CHAIN if trans_A and k > NN_DEPTH else NN_DEPTH)  # of samples: alike
+        return
+    while i < i_stop:
+        rows = min(i_stop - i, <Py_ssize_t> PANEL_ROWS)
+        while j < j_stop:
+            columns = min(j_stop - j, <Py_ssize_t> BLOCK_COLUMNS)
+            long_product(trans_A, trans_B, A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
+                         start + i * start_row + j if start else start, start_row, C + i * n + j, n, rows, columns, k)
+            j += columns
+        j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
+        i += rows
+
+
+cdef inline void long_product(
+    bint trans_A, bint trans_B, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col, const floating *B,
+    Py_ssize_t b_row, Py_ssize_t b_col, const floating *start, Py_ssize_t start_row, floating *C, Py_ssize_t c_row,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k
+) noexcept nogil:
+    """plain_product of a panel of C, the parts of its sums over k added in double"""
+    cdef floating[PANEL_ROWS * BLOCK_COLUMNS] part
+    cdef double[PANEL_ROWS * BLOCK_COLUMNS] total
+    cdef Py_ssize_t p = 0, i, j
+    memset(total, 0, m * n * sizeof(double))
+    while p < k:
+        plain_product(trans_A, trans_B, A + p * a_col, max(a_row, a_col), B + p * b_row, max(b_row, b_col),
+                      start if p == 0 else <const floating *> NULL, start_row, part, n, m, n,
+                      min(NN_PART_DEPTH, k - p), NN_CHAIN)
+        for i in range(m * n):
+            total[i] += part[i]
+        p += NN_PART_DEPTH
+    for i in range(m):
+        for j in range(n):
+            C[i * c_row + j] = <floating> total[i * n + j]
+
+
+cdef inline void plain_product(
+    bint trans_A, bint trans_B, const floating *A, Py_ssize_t ld_A, const floating *B, Py_ssize_t ld_B,
+    const floating *start, Py_ssize_t start_row, floating *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n,
+    Py_ssize_t k, Py_ssize_t chain
+) noexcept nogil:
+    """product on one thread, of matrices whose rows are ld_A, ld_B, c_row apart; chain: of terms added in a row"""
     if NN_USES_BLAS:
-        blas_product(trans_A, trans_B, A + i * a_row, B + j * b_col, start + i * start_row + j if start else start,
-                     start_row, C + i * n + j, i_stop - i, j_stop - j, k, m if trans_A else k, k if trans_B else n, n)
+        blas_product(trans_A, trans_B, A, B, start, start_row, C, m, n, k, ld_A, ld_B, c_row)
     elif floating is float:
-        nn_product_f32(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
-                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
-                       i_stop - i, j_stop - j, k)
+        nn_product_f32(A, 1 if trans_A else ld_A, ld_A if trans_A else 1, B, 1 if trans_B else ld_B,
+                       ld_B if trans_B else 1, start, start_row, C, c_row, m, n, k, chain)
     else:
-        nn_product_f64(A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
-                       start + i * start_row + j if start else start, start_row, C + i * n + j, n,
-                       i_stop - i, j_stop - j, k)
+        nn_product_f64(A, 1 if trans_A else ld_A, ld_A if trans_A else 1, B, 1 if trans_B else ld_B,
+                       ld_B if trans_B else 1, start, start_row, C, c_row, m, n, k, chain)
 
 
 cdef inline void blas_product(

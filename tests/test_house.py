@@ -21,11 +21,13 @@ PYTHON = {
     "__init__": {"*"},
     "__main__": {"cli"},
     "_mapped": set(),
+    "_frames": set(),
+    "_domains": {"_dispatch", "_mapped"},
     "_sparse_rows": {"_dispatch"},
-    "_checks": {"_mapped"},
+    "_checks": {"_frames", "_mapped"},
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
-    "functions": {"_checks", "_dispatch"},
+    "functions": {"_checks", "_dispatch", "_domains"},
     "_callbacks": {"_dispatch"},
     "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads"},
     "_kinks": {"_evaluation"},
@@ -36,7 +38,7 @@ PYTHON = {
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "history": {"plotting"},  # on first use
     "schedules": {"_checks"},
-    "_data": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    "_data": {"_checks", "_dispatch", "_domains", "_mapped", "_sparse_rows", "network"},  # network only for its type
     "metrics": {"_checks", "_data", "functions", "schedules", "network"},
     "_epoch_end": {"_threads", "history", "metrics", "schedules", "network"},
     "training": {
@@ -68,11 +70,12 @@ PYTHON = {
     },
     "checkpoint": {"_mapped", "_sparse_rows", "optimizers", "persistence", "training"},  # training only for its type
     "callbacks": {"_checks", "history", "persistence"},
-    "losses": {"_checks", "_dispatch"},
+    "losses": {"_checks", "_dispatch", "_domains"},
     "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
         "_checks",
         "_dispatch",
+        "_domains",
         "_mapped",
         "_python_engine",
         "_sparse_rows",
@@ -100,7 +103,7 @@ PYTHON = {
     },
     "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
     "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
-    "estimators": {"_checks", "_perceptron", "network"},
+    "estimators": {"_checks", "_domains", "_perceptron", "network"},
     "persistence": {"_checks", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
@@ -128,7 +131,7 @@ PXD = {
     "network": {"activation", "batch_norm", "dense", "dropout", "loss", "vmath"},
     "update": {"network", "optimizer", "vmath"},
     "rows": set(),
-    "sparse": {"rows"},
+    "sparse": {"rows", "vmath"},
     "online": {"activation", "dense", "network"},
     "batch": {"dropout", "network", "optimizer", "rows", "update", "vmath"},
     "arrays": {"network", "rows", "vmath"},

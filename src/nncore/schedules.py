@@ -217,10 +217,10 @@ class InverseScaling(Schedule):
 class ReduceOnPlateau(Schedule):
     """Falls by a factor when a metric has not improved for more than patience epochs.
 
-    An epoch improves that is better than the best so far by more than threshold times its size. After a fall the count
-    of epochs begins anew.
+    An epoch improves that is better than the best so far by more than a threshold. After a fall the count of epochs
+    begins anew. A metric that is infinite or NaN is no improvement.
 
-    torch's ReduceLROnPlateau with threshold_mode "rel" and cooldown 0.
+    torch's ReduceLROnPlateau with cooldown 0.
 
     Parameters
     ----------
@@ -230,6 +230,10 @@ class ReduceOnPlateau(Schedule):
         From above 0 to below 1.
     threshold : float
         0 or more.
+    threshold_mode : {"rel", "abs"}
+        "rel": less than best * (1 - threshold) is an improvement, or where more is better, more than
+        best * (1 + threshold): of a negative metric, where it moves the other way, a little less than the best will do.
+        "abs": by more than threshold.
     minimum : float
         Of the factor of lr; 0 or more.
     metric : str or callable, optional
@@ -259,6 +263,7 @@ class ReduceOnPlateau(Schedule):
         factor: float = 0.1,
         *,
         threshold: float = 1e-4,
+        threshold_mode: str = "rel",
         minimum: float = 0.0,
         metric: str | Callable[[Any, Any], float] | None = None,
         mode: str = "auto",
@@ -268,6 +273,7 @@ class ReduceOnPlateau(Schedule):
         if self.factor >= 1:
             raise ValueError(f"factor is {factor}, expected a number above 0 and below 1")
         self.threshold = _checks.non_negative_float(threshold, "threshold")
+        self.threshold_mode = _checks.choice(threshold_mode, "threshold_mode", ("rel", "abs"))
         self.minimum = _checks.non_negative_float(minimum, "minimum")
         self.metric = metric
         self.mode = _checks.choice(mode, "mode", MODES)
@@ -280,10 +286,12 @@ class ReduceOnPlateau(Schedule):
     def _follower(self) -> "ReduceOnPlateau | None":
         return self
 
-    def observe(self, value: float) -> None:
-        """Take note of an epoch's metric, turned so that less is better."""
-        first = np.isinf(self._best) and not np.isnan(value)
-        if first or self._best - value > self.threshold * abs(self._best):
+    def observe(self, value: float, sign: float = 1.0) -> None:
+        """Take note of an epoch's metric, turned so that less is better: it is sign * value, sign 1 or -1."""
+        limit = self._best
+        if np.isfinite(limit):
+            limit -= sign * self.threshold * limit if self.threshold_mode == "rel" else self.threshold
+        if np.isfinite(value) and value < limit:
             self._best, self._waited = value, 0
         else:
             self._waited += 1
