@@ -23,8 +23,8 @@ cdef extern from "activation.h" nogil:
     void nn_gelu_f32(float *z, float *slope, Py_ssize_t n)
     void nn_gelu_f64(double *z, double *slope, Py_ssize_t n)
     const Py_ssize_t NN_SOFTMAX_COLUMNS
-    void nn_softmax_f32(const float *a, float *y, double *log_sums, Py_ssize_t m, Py_ssize_t n)
-    void nn_softmax_f64(const double *a, double *y, double *log_sums, Py_ssize_t m, Py_ssize_t n)
+    void nn_softmax_f32(const float *a, float *y, double *tops, double *log_sums, Py_ssize_t m, Py_ssize_t n)
+    void nn_softmax_f64(const double *a, double *y, double *tops, double *log_sums, Py_ssize_t m, Py_ssize_t n)
 
 cdef enum Activation:
     IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS, HARD_SIGMOID
@@ -53,7 +53,7 @@ cdef inline void activation_forward(
     """z = f(z) elementwise; slope = f' where keeps_slope, unless NULL. SOFTMAX, LOGISTIC leave z: see network_output"""
     cdef Py_ssize_t i
     cdef floating factor = <floating> param
-    if kind == RELU:
+    if kind == RELU or (kind == LEAKY_RELU and factor == 0):  # 0 * -inf is NaN
         for i in range(n):
             z[i] = 0 if z[i] < 0 else z[i]  # this way round NaN stays NaN
     elif kind == TANH:
@@ -135,32 +135,37 @@ cdef inline void activation_backward(
             da[i] *= slope[i]
 
 
-cdef inline double softmax_row(const floating *a, floating *y, Py_ssize_t n) noexcept nogil:
-    """y = exp(a) / sum(exp(a)) for one row; returns log(sum(exp(a))). y may be a."""
+cdef inline double softmax_row(const floating *a, floating *y, double *largest, Py_ssize_t n) noexcept nogil:
+    """y = exp(a) / sum(exp(a)) for one row; returns log(sum(exp(a - max(a)))), and max(a) unless NULL. y may be a.
+
+    The two apart: their sum would have lost the second one where the first is large.
+    """
     # the row maximum keeps exp in range, and one term of the sum is then exactly 1
     cdef floating top = vmax(a, n), total
     cdef Py_ssize_t k
+    if largest != NULL:
+        largest[0] = top
     vexp(a, top, y, n)
     total = vsum(y, n)
     for k in range(n):
         y[k] /= total
-    return top + log(<double> total)
+    return log(<double> total)
 
 
 cdef inline void softmax_rows(
-    const floating *a, floating *y, double *log_sums, Py_ssize_t m, Py_ssize_t n
+    const floating *a, floating *y, double *tops, double *log_sums, Py_ssize_t m, Py_ssize_t n
 ) noexcept nogil:
-    """softmax_row of m rows; log_sums (m,) = what it returns, unless NULL"""
+    """softmax_row of m rows; tops, log_sums (m,) = the largest and what it returns, unless NULL"""
     cdef Py_ssize_t s
     cdef double log_sum
     if m >= MIN_SOFTMAX_ROWS and n <= NN_SOFTMAX_COLUMNS:
         if floating is float:
-            nn_softmax_f32(a, y, log_sums, m, n)
+            nn_softmax_f32(a, y, tops, log_sums, m, n)
         else:
-            nn_softmax_f64(a, y, log_sums, m, n)
+            nn_softmax_f64(a, y, tops, log_sums, m, n)
         return
     for s in range(m):
-        log_sum = softmax_row(a + s * n, y + s * n, n)
+        log_sum = softmax_row(a + s * n, y + s * n, NULL if tops == NULL else tops + s, n)
         if log_sums != NULL:
             log_sums[s] = log_sum
 

@@ -4,6 +4,8 @@ from cython cimport floating
 cimport nncore_ext.activation as kernel
 from nncore_ext.alignment cimport expect_aligned
 
+import numpy as np
+
 ACTIVATIONS = {
     "identity": kernel.IDENTITY,
     "relu": kernel.RELU,
@@ -60,17 +62,23 @@ def differentiate(int kind, const floating[::1] z, floating[::1] da, const float
         kernel.activation_backward(kind, param, &z[0], kept, &da[0], z.shape[0])
 
 
-def softmax(floating[:, ::1] y, double[::1] log_sums):
-    """Each row y becomes softmax(y); log_sums (n_rows,) = log(sum(exp(row)))"""
+def softmax(floating[:, ::1] y, double[::1] log_sums=None):
+    """Each row y becomes softmax(y); log_sums (n_rows,), unless None, = log(sum(exp(row - max(row))))"""
+    cdef double[::1] tops
     cdef Py_ssize_t n = y.shape[1]
-    if log_sums.shape[0] != y.shape[0]:
+    if log_sums is not None and log_sums.shape[0] != y.shape[0]:
         raise ValueError(f"log_sums has {log_sums.shape[0]} elements, expected {y.shape[0]} to match y")
     if y.shape[0] == 0 or n == 0:
         return
     expect_aligned(&y[0, 0], sizeof(floating), "y")
+    if log_sums is None:
+        with nogil:
+            kernel.softmax_rows(&y[0, 0], &y[0, 0], NULL, NULL, y.shape[0], n)
+        return
     expect_aligned(&log_sums[0], sizeof(double), "log_sums")
+    tops = np.empty(y.shape[0])
     with nogil:
-        kernel.softmax_rows(&y[0, 0], &y[0, 0], &log_sums[0], y.shape[0], n)
+        kernel.softmax_rows(&y[0, 0], &y[0, 0], &tops[0], &log_sums[0], y.shape[0], n)
 
 
 def softmax_backward(const floating[:, ::1] y, floating[:, ::1] da):

@@ -7,7 +7,7 @@ ones. Source: Ioffe, Szegedy (2015); eps, momentum and the unbiased running vari
 
 from cython cimport floating
 from libc.string cimport memset
-from nncore_ext.vmath cimport axpby, square_root
+from nncore_ext.vmath cimport add_products, add_rows, square_root
 
 cdef extern from *:
     """
@@ -32,13 +32,12 @@ cdef inline void norm_forward(
     cdef Py_ssize_t s, j
     cdef floating *row
     if training and m > 1:
-        batch_moments(a, vectors, m, n)
-        mean = vectors + 2 * n
+        batch_moments(a, x_hat, vectors, m, n)
     for s in range(m):
         row = x_hat + s * n
         if training and m > 1:
             for j in range(n):
-                row[j] = (a[s * n + j] - mean[j]) * vectors[3 * n + j]
+                row[j] *= vectors[3 * n + j]
         else:
             for j in range(n):
                 row[j] = (a[s * n + j] - mean[j]) / square_root(var[j] + <floating> NN_NORM_EPS)
@@ -46,19 +45,22 @@ cdef inline void norm_forward(
             a[s * n + j] = gamma[j] * row[j] + beta[j]
 
 
-cdef inline void batch_moments(const floating *a, floating *vectors, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
-    """Mean and 1 / sqrt(var + eps) of the batch, and the running moments after it; m > 1"""
+cdef inline void batch_moments(
+    const floating *a, floating *centred, floating *vectors, Py_ssize_t m, Py_ssize_t n
+) noexcept nogil:
+    """Mean and 1 / sqrt(var + eps) of the batch, and the running moments after it; centred = a - mean; m > 1"""
     cdef floating *mean = vectors + 2 * n
     cdef floating *inverse = vectors + 3 * n
-    cdef floating momentum = <floating> NN_NORM_MOMENTUM, d
+    cdef floating momentum = <floating> NN_NORM_MOMENTUM
     cdef Py_ssize_t s, j
     memset(mean, 0, 2 * n * sizeof(floating))
-    for s in range(m):
-        axpby(<floating> (1.0 / m), a + s * n, True, mean, n)
+    add_rows(a, mean, m, n)
+    for j in range(n):
+        mean[j] /= m
     for s in range(m):
         for j in range(n):
-            d = a[s * n + j] - mean[j]
-            inverse[j] += d * d
+            centred[s * n + j] = a[s * n + j] - mean[j]
+    add_products(centred, centred, inverse, m, n)
     for j in range(n):
         vectors[j] += momentum * (mean[j] - vectors[j])
         vectors[n + j] += momentum * (inverse[j] / (m - 1) - vectors[n + j])
@@ -78,10 +80,8 @@ cdef inline void norm_backward(
     cdef Py_ssize_t s, j
     memset(dgamma, 0, n * sizeof(floating))
     memset(dbeta, 0, n * sizeof(floating))
-    for s in range(m):
-        for j in range(n):
-            dgamma[j] += da[s * n + j] * x_hat[s * n + j]
-            dbeta[j] += da[s * n + j]
+    add_products(da, x_hat, dgamma, m, n)
+    add_rows(da, dbeta, m, n)
     for s in range(m):
         if training and m > 1:
             for j in range(n):

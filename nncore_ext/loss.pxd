@@ -9,9 +9,37 @@ from cython cimport floating
 from libc.math cimport exp, fabs, log, log1p
 from nncore_ext.activation cimport softmax_row
 
+cdef extern from *:
+    """
+    #define NN_SUM_ERROR_F32 1e-3
+    #define NN_SUM_ERROR_F64 1e-5
+    """
+    # By how much probabilities may miss a sum of 1, which rounding does.
+    const double SUM_ERROR_F32 "NN_SUM_ERROR_F32"
+    const double SUM_ERROR_F64 "NN_SUM_ERROR_F64"
+
 cdef enum Loss:
     SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY, ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, SIGMOID_CROSS_ENTROPY
     BINARY_CROSS_ENTROPY, HINGE
+
+
+cdef inline bint is_fit(int kind, const floating *t, Py_ssize_t n_out) noexcept nogil:
+    """Whether a loss is defined for a row of targets: what TARGETS in loss.pyx says; a NaN is not"""
+    cdef double total = 0
+    cdef Py_ssize_t k
+    for k in range(n_out):
+        if kind == POISSON:
+            if not t[k] >= 0:
+                return False
+        elif kind == HINGE:
+            if not (t[k] == 1 or t[k] == -1):
+                return False
+        elif not 0 <= t[k] <= 1:
+            return False
+        total += t[k]
+    if kind != SOFTMAX_CROSS_ENTROPY:
+        return True
+    return fabs(total - 1) <= (SUM_ERROR_F32 if sizeof(floating) == sizeof(float) else SUM_ERROR_F64)
 
 
 cdef inline double loss_term(int kind, double param, double y, double t, double *dy) noexcept nogil:
@@ -38,8 +66,12 @@ cdef inline double loss_term(int kind, double param, double y, double t, double 
         return e - t * y
     if kind == SIGMOID_CROSS_ENTROPY:
         e = exp(-fabs(y))
-        dy[0] = (1 / (1 + e) if y >= 0 else e / (1 + e)) - t
-        return max(y, 0) - t * y + log1p(e)
+        # y - t * y and 1 / (1 + e) - t would lose what is small beside y and t
+        if y >= 0:
+            dy[0] = (1 - t) - e / (1 + e)
+            return (1 - t) * y + log1p(e)
+        dy[0] = e / (1 + e) - t
+        return log1p(e) - t * y
     if kind == BINARY_CROSS_ENTROPY:
         dy[0] = d / max(y * (1 - y), 1e-12)
         return -t * max(log(y), -100.0) - (1 - t) * max(log1p(-y), -100.0)
@@ -100,19 +132,20 @@ cdef inline double softmax_cross_entropy_row(
     delta = 0: log-softmax, finite for every finite a, da = softmax(a) * sum(t) - t. With the book's delta > 0
     the gradient of that expression differs from it by a factor p / (p + delta).
     """
-    return cross_entropy_of_softmax(a, softmax_row(a, da, n_out), t, da, delta, n_out)
+    cdef double top = 0, log_sum = softmax_row(a, da, &top, n_out)
+    return cross_entropy_of_softmax(a, top, log_sum, t, da, delta, n_out)
 
 
 cdef inline double cross_entropy_of_softmax(
-    const floating *a, double log_sum, const floating *t, floating *da, double delta, Py_ssize_t n_out
+    const floating *a, double top, double log_sum, const floating *t, floating *da, double delta, Py_ssize_t n_out
 ) noexcept nogil:
-    """softmax_cross_entropy_row where da = softmax(a) already; log_sum = log(sum(exp(a)))"""
+    """softmax_cross_entropy_row where da = softmax(a) already; top = max(a), log_sum = log(sum(exp(a - top)))"""
     cdef double total = 0, weight = 0
     cdef floating p
     cdef Py_ssize_t k
     if delta == 0:
         for k in range(n_out):
-            total += t[k] * (log_sum - a[k])
+            total += t[k] * (log_sum - (a[k] - top))
             weight += t[k]
         for k in range(n_out):
             da[k] = <floating> (da[k] * weight - t[k])

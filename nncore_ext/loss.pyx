@@ -17,6 +17,29 @@ LOSSES = {
 }
 
 
+# What the targets of a loss are; of others any number.
+TARGETS = {
+    "softmax_cross_entropy": "numbers from 0 to 1 that sum to 1",
+    "sigmoid_cross_entropy": "numbers from 0 to 1",
+    "binary_cross_entropy": "numbers from 0 to 1",
+    "poisson": "numbers of 0 or more",
+    "hinge": "-1 or 1",
+}
+
+
+def first_misfit(int kind, const floating[:, ::1] t):
+    """Number of the first row of targets (n_samples, n_out) that are not what TARGETS says of this loss, or -1"""
+    cdef Py_ssize_t s, n = t.shape[1], found = -1
+    if n == 0:
+        return found
+    with nogil:
+        for s in range(t.shape[0]):
+            if not kernel.is_fit(kind, &t[s, 0], n):
+                found = s
+                break
+    return found
+
+
 cdef int expect_like(const floating[:, ::1] y, const floating[:, ::1] t, floating[:, ::1] dy) except -1:
     if (t.shape[0], t.shape[1]) != (y.shape[0], y.shape[1]):
         raise ValueError(f"t has shape {t.shape[0], t.shape[1]}, expected {y.shape[0], y.shape[1]} to match y")

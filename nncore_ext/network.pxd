@@ -145,7 +145,7 @@ cdef inline void network_output(const NetworkSpec *net, floating *workspace, flo
     cdef const floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef Py_ssize_t n_out = net.n_out
     if net.layers[net.n_layers - 1].activation == SOFTMAX:
-        softmax_rows(z, y, <double *> NULL, m, n_out)
+        softmax_rows(z, y, NULL, NULL, m, n_out)
     elif net.layers[net.n_layers - 1].activation == LOGISTIC:
         vsigmoid(z, y, m * n_out)
     else:
@@ -198,6 +198,7 @@ cdef inline double network_loss(
     cdef const LayerSpec *last = &net.layers[net.n_layers - 1]
     cdef floating *z = layer_z(net, workspace, m, net.n_layers - 1)
     cdef floating *da = layer_da(net, workspace, m, net.n_layers - 1)
+    cdef double[LOG_SUMS] tops
     cdef double[LOG_SUMS] log_sums
     cdef double total = 0, weight
     cdef const double *w = NULL
@@ -206,16 +207,17 @@ cdef inline double network_loss(
         for k in range(m * n_out):
             t[k] *= <floating> weights.values[k]
     for s in range(m):
-        weight = 1 / whole if whole > 0 else 0.0
+        weight = 1
         if weights.by_output:
             w = weights.values + s * n_out
         elif weights.values != NULL:
-            weight *= weights.values[s]
+            weight = weights.values[s]
+        weight = weight / whole if whole > 0 else 0.0  # 1 / whole may overflow
         if net.loss == SOFTMAX_CROSS_ENTROPY:
             if s % LOG_SUMS == 0:
-                softmax_rows(&z[s * n_out], &da[s * n_out], log_sums, min(m - s, <Py_ssize_t> LOG_SUMS), n_out)
-            total += weight * cross_entropy_of_softmax(&z[s * n_out], log_sums[s % LOG_SUMS], &t[s * n_out],
-                                                       &da[s * n_out], net.delta, n_out)
+                softmax_rows(&z[s * n_out], &da[s * n_out], tops, log_sums, min(m - s, <Py_ssize_t> LOG_SUMS), n_out)
+            total += weight * cross_entropy_of_softmax(&z[s * n_out], tops[s % LOG_SUMS], log_sums[s % LOG_SUMS],
+                                                       &t[s * n_out], &da[s * n_out], net.delta, n_out)
         else:
             total += weight * sample_loss(net, &z[s * n_out], &t[s * n_out], w, &da[s * n_out])
         for k in range(s * n_out, (s + 1) * n_out):
@@ -237,7 +239,7 @@ cdef inline double sample_loss(
     if net.loss == SOFTMAX_CROSS_ENTROPY:
         return softmax_cross_entropy_row(z, t, da, net.delta, net.n_out)
     if activation == SOFTMAX:
-        softmax_row(z, z, net.n_out)
+        softmax_row(z, z, NULL, net.n_out)
     if net.loss == SQUARED_ERROR and w == NULL:
         value = squared_error_row(z, t, da, net.n_out)
     else:

@@ -12,11 +12,27 @@
 
 #if defined(__GNUC__)
 
+/* From so many terms on a sum is one, in double, of sums of NN_ROW_TERMS: see NN_SUMMED. */
+#define NN_LONG_ROW 513
+#define NN_ROW_TERMS 256
+/* part, which leaves its sums in `some`, for a long row; n_sums: how many; out: where all end */
+#define NN_LONG_SUMS(REAL, LANES, n_sums, n, i, part, out)                                         \
+    do {                                                                                           \
+        REAL some[8 * LANES];                                                                      \
+        double total[8 * LANES] = {0};                                                             \
+        for (ptrdiff_t i = 0; i < n; i += NN_ROW_TERMS) {                                          \
+            const ptrdiff_t terms = n - i < NN_ROW_TERMS ? n - i : NN_ROW_TERMS;                   \
+            part;                                                                                  \
+            for (ptrdiff_t j = 0; j < (n_sums); j++) total[j] += some[j];                          \
+        }                                                                                          \
+        for (ptrdiff_t j = 0; j < (n_sums); j++) (out)[j] = (REAL)total[j];                        \
+    } while (0)
+
 /* a = start + x @ W in `vectors` vectors of columns, of which the last begins at `last`; `sets` sums side by side hide
  * the latency of an addition */
 #define NN_DEFINE_PADDED(REAL, S, LANES)                                                           \
-    NN_INLINE void nn_row_tile_##S(const int vectors, const ptrdiff_t last, const int sets, const REAL *x, ptrdiff_t n, \
-                                   const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a)        \
+    NN_INLINE void nn_row_part_##S(const int vectors, const ptrdiff_t last, const int sets, const REAL *x, \
+                                   ptrdiff_t n, const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a) \
     {                                                                                              \
         const ptrdiff_t at[4] = {0, vectors == 2 ? last : LANES, vectors == 3 ? last : 2 * LANES, last}; \
         nn_##S##x##LANES sum[4][4];                                                                \
@@ -35,9 +51,20 @@
             NN_EACH(v, vectors, 4) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + at[v]) = sum[0][v];                       \
     }                                                                                              \
+    NN_INLINE void nn_row_tile_##S(const int vectors, const ptrdiff_t last, const int sets, const REAL *x, \
+                                   ptrdiff_t n, const REAL *W, ptrdiff_t ld, const REAL *start, REAL *a) \
+    {                                                                                              \
+        if (n < NN_LONG_ROW)                                                                       \
+            nn_row_part_##S(vectors, last, sets, x, n, W, ld, start, a);                           \
+        else                                                                                       \
+            NN_LONG_SUMS(REAL, LANES, vectors == 1 ? LANES : last + LANES, n, i,                   \
+                         nn_row_part_##S(vectors, last, sets, x + i, terms, W + i * ld, ld, i ? NULL : start, \
+                                         some), a);                                                \
+    }                                                                                              \
     /* W += outer(old_x, old_y), then a = start + x @ W */                                         \
-    NN_INLINE void nn_moved_row_tile_##S(const int vectors, const int sets, const REAL *old_x, const REAL *old_y, \
-                                         const REAL *x, ptrdiff_t n, REAL *W, ptrdiff_t ld, const REAL *start, REAL *a) \
+    NN_INLINE void nn_moved_row_part_##S(const int vectors, const int sets, const REAL *old_x, \
+                                         const REAL *old_y, const REAL *x, ptrdiff_t n, REAL *W, ptrdiff_t ld, \
+                                         const REAL *start, REAL *a)                               \
     {                                                                                              \
         nn_##S##x##LANES sum[4][4], y[4];                                                          \
         ptrdiff_t i = 0;                                                                           \
@@ -60,8 +87,19 @@
             NN_EACH(v, vectors, 4) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 4) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
     }                                                                                              \
+    NN_INLINE void nn_moved_row_tile_##S(const int vectors, const int sets, const REAL *old_x, const REAL *old_y, \
+                                         const REAL *x, ptrdiff_t n, REAL *W, ptrdiff_t ld, const REAL *start, \
+                                         REAL *a)                                                  \
+    {                                                                                              \
+        if (n < NN_LONG_ROW)                                                                       \
+            nn_moved_row_part_##S(vectors, sets, old_x, old_y, x, n, W, ld, start, a);             \
+        else                                                                                       \
+            NN_LONG_SUMS(REAL, LANES, vectors * LANES, n, i,                                       \
+                         nn_moved_row_part_##S(vectors, sets, old_x + i, old_y, x + i, terms, W + i * ld, ld, \
+                                               i ? NULL : start, some), a);                        \
+    }                                                                                              \
     /* a = sum over k < n of value[k] * W[index[k]] */                                             \
-    NN_INLINE void nn_gather_tile_##S(const int vectors, const int sets, const REAL *value, const int *index, \
+    NN_INLINE void nn_gather_part_##S(const int vectors, const int sets, const REAL *value, const int *index, \
                                       ptrdiff_t n, const REAL *W, ptrdiff_t ld, REAL *a)           \
     {                                                                                              \
         nn_##S##x##LANES sum[2][8] = {{{0}}};                                                      \
@@ -76,6 +114,15 @@
         NN_EACH(s, sets - 1, 1)                                                                    \
             NN_EACH(v, vectors, 8) sum[0][v] += sum[s + 1][v];                                     \
         NN_EACH(v, vectors, 8) *(nn_##S##x##LANES *)(a + v * LANES) = sum[0][v];                   \
+    }                                                                                              \
+    NN_INLINE void nn_gather_tile_##S(const int vectors, const int sets, const REAL *value, const int *index, \
+                                      ptrdiff_t n, const REAL *W, ptrdiff_t ld, REAL *a)           \
+    {                                                                                              \
+        if (n < NN_LONG_ROW)                                                                       \
+            nn_gather_part_##S(vectors, sets, value, index, n, W, ld, a);                          \
+        else                                                                                       \
+            NN_LONG_SUMS(REAL, LANES, vectors * LANES, n, k,                                       \
+                         nn_gather_part_##S(vectors, sets, value + k, index + k, terms, W, ld, some), a); \
     }                                                                                              \
     NN_INLINE void nn_scatter_tile_##S(const int vectors, const REAL *value, const int *index, ptrdiff_t n, \
                                        const REAL *y, REAL *W, ptrdiff_t ld)                       \
@@ -149,10 +196,18 @@
     {                                                                                              \
         nn_##S##x##LANES sum[4];                                                                   \
         NN_EACH(r, rows, 4) sum[r] = *rest * *(const nn_##S##x##LANES *)(W + (r + 1) * width - LANES); \
-        for (ptrdiff_t j = 0; j + LANES < width; j += LANES)                                       \
+        double total[4] = {0};                                                                     \
+        ptrdiff_t j = 0;                                                                           \
+        for (; width - j > LANES * NN_ROW_TERMS + LANES;) {                                        \
+            for (const ptrdiff_t stop = j + LANES * NN_ROW_TERMS; j < stop; j += LANES)            \
+                NN_EACH(r, rows, 4)                                                                \
+                    sum[r] += *(const nn_##S##x##LANES *)(y + j) * *(const nn_##S##x##LANES *)(W + r * width + j); \
+            NN_EACH(r, rows, 4) total[r] += nn_sum_##S##x##LANES(&sum[r]), sum[r] = (nn_##S##x##LANES){0}; \
+        }                                                                                          \
+        for (; j + LANES < width; j += LANES)                                                      \
             NN_EACH(r, rows, 4)                                                                    \
                 sum[r] += *(const nn_##S##x##LANES *)(y + j) * *(const nn_##S##x##LANES *)(W + r * width + j); \
-        NN_EACH(r, rows, 4) a[r] = nn_sum_##S##x##LANES(&sum[r]);                                  \
+        NN_EACH(r, rows, 4) a[r] = (REAL)(total[r] + nn_sum_##S##x##LANES(&sum[r]));               \
     }                                                                                              \
     NN_INLINE void nn_dots_##S##x##LANES(const REAL *W, ptrdiff_t n, ptrdiff_t width, const REAL *y, REAL *a) \
     {                                                                                              \

@@ -1,5 +1,6 @@
 /* C = start + A @ B on one thread, in the order of a textbook: each element of C is one sum over p = 0, 1, ..., k - 1
- * (but for the columns of nn_thin).
+ * (but for the columns of nn_thin) within a depth of chain <= NN_DEPTH, and then one sum of those: a single chain over
+ * 100,000 equal floats loses half of the digits.
  *
  * Element (i, p) of A is A[i * a_row + p * a_col], the same for B: either may be a transpose. C (m, n) lies row by
  * row. A tile of C stays in registers while p runs: NN_ROWS rows of three vectors, 24 of the 32 registers of AVX-512,
@@ -15,22 +16,27 @@
 
 #include "vectors.h"
 
+/* Rows of B multiplied at a time, 48 KiB of a strip, which stay in the cache; and where sums are to be more exact. */
+#define NN_DEPTH 256
+#define NN_CHAIN 64
+
 #if defined(__AVX__) && defined(__GNUC__)
 
 #define NN_USES_BLAS 0
+/* From so many terms on a sum is one, in double, of parts of so many: product.pxd */
+#define NN_LONG_DEPTH 4097
+#define NN_PART_DEPTH 1024
 /* Rows of a tile */
 #define NN_ROWS (NN_VECTOR == 64 ? 8 : 4)
-/* Rows of B multiplied at a time: 48 KiB of a strip, which stay in the cache. */
-#define NN_DEPTH 256
 /* From so many products on, the sums of one to three columns run along vectors of p. */
 #define NN_THIN_DEPTH NN_VECTOR
 /* From so many rows of C on, copying B costs less than its scattered lines; on a Zen 4 3 to 8 % more with 32 to 128. */
 #define NN_PACKED_ROWS 129
 
 /* LANES columns of C at a time, or two or three times as many. C starts as start, row i at start + i * start_row,
- * or as 0 where start is NULL. */
+ * or as 0 where start is NULL; more: it goes on, and the sum is added to what it is. */
 #define NN_DEFINE_STRIP(REAL, S, LANES)                                                            \
-    NN_INLINE void nn_tile_##S##x##LANES(const int rows, const int vectors, const REAL *A, ptrdiff_t a_row, \
+    NN_INLINE void nn_tile_##S##x##LANES(const int rows, const int vectors, int more, const REAL *A, ptrdiff_t a_row, \
                                          ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, const REAL *start, \
                                          ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t k) \
     {                                                                                              \
@@ -44,26 +50,30 @@
             NN_EACH(i, rows, NN_ROWS)                                                              \
                 NN_EACH(v, vectors, 3) sum[i][v] += A[i * a_row] * b[v];                           \
         }                                                                                          \
+        if (more)                                                                                  \
+            NN_EACH(i, rows, NN_ROWS)                                                              \
+                NN_EACH(v, vectors, 3)                                                             \
+                    sum[i][v] += *(nn_##S##x##LANES *)(C + i * c_row + v * LANES);                 \
         NN_EACH(i, rows, NN_ROWS)                                                                  \
             NN_EACH(v, vectors, 3)                                                                 \
                 *(nn_##S##x##LANES *)(C + i * c_row + v * LANES) = sum[i][v];                      \
     }                                                                                              \
-    NN_INLINE void nn_strip_##S##x##LANES(const int vectors, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
-                                          const REAL *B, ptrdiff_t b_row, const REAL *start,       \
+    NN_INLINE void nn_strip_##S##x##LANES(const int vectors, int more, const REAL *A, ptrdiff_t a_row, \
+                                          ptrdiff_t a_col, const REAL *B, ptrdiff_t b_row, const REAL *start, \
                                           ptrdiff_t start_row, REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t k) \
     {                                                                                              \
         ptrdiff_t i = 0;                                                                           \
         for (; i + NN_ROWS <= m; i += NN_ROWS)                                                     \
-            nn_tile_##S##x##LANES(NN_ROWS, vectors, A + i * a_row, a_row, a_col, B, b_row,         \
+            nn_tile_##S##x##LANES(NN_ROWS, vectors, more, A + i * a_row, a_row, a_col, B, b_row,         \
                                   start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         for (; i + 4 <= m; i += 4)                                                                 \
-            nn_tile_##S##x##LANES(4, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
+            nn_tile_##S##x##LANES(4, vectors, more, A + i * a_row, a_row, a_col, B, b_row,               \
                                   start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         for (; i + 2 <= m; i += 2)                                                                 \
-            nn_tile_##S##x##LANES(2, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
+            nn_tile_##S##x##LANES(2, vectors, more, A + i * a_row, a_row, a_col, B, b_row,               \
                                   start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
         if (i < m)                                                                                 \
-            nn_tile_##S##x##LANES(1, vectors, A + i * a_row, a_row, a_col, B, b_row,               \
+            nn_tile_##S##x##LANES(1, vectors, more, A + i * a_row, a_row, a_col, B, b_row,               \
                                   start ? start + i * start_row : start, start_row, C + i * c_row, c_row, k); \
     }
 
@@ -124,13 +134,13 @@
 /* VECTORS times LANES columns, while there are as many; vectors wider than the machine's are left out */
 #define NN_COLUMNS(REAL, S, LANES, VECTORS)                                                        \
     for (; LANES * sizeof(REAL) <= NN_VECTOR && n >= LANES * VECTORS; n -= LANES * VECTORS) {      \
-        for (ptrdiff_t first = 0; first == 0 || first < k; first += NN_DEPTH) {                    \
-            const ptrdiff_t depth = first + NN_DEPTH < k ? NN_DEPTH : k - first;                   \
+        for (ptrdiff_t first = 0; first == 0 || first < k; first += chain) {                       \
+            const ptrdiff_t depth = first + chain < k ? chain : k - first;                         \
             const REAL *strip = B + first * b_row;                                                 \
             if (pack) nn_pack_##S(strip, b_row, b_col, packed, depth, LANES * VECTORS);            \
-            nn_strip_##S##x##LANES(VECTORS, A + first * a_col, a_row, a_col, pack ? packed : strip, \
-                                   pack ? LANES * VECTORS : b_row, first ? C : start, first ? c_row : start_row, \
-                                   C, c_row, m, depth);                                            \
+            nn_strip_##S##x##LANES(VECTORS, first > 0, A + first * a_col, a_row, a_col, pack ? packed : strip, \
+                                   pack ? LANES * VECTORS : b_row, first ? NULL : start, start_row, C, c_row, m, \
+                                   depth);                                                         \
         }                                                                                          \
         B += LANES * VECTORS * b_col, C += LANES * VECTORS, start = start ? start + LANES * VECTORS : start; \
     }
@@ -141,7 +151,8 @@
     NN_THIN_##S(REAL)                                                                              \
     static inline void nn_product_##S(const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *B, \
                                       ptrdiff_t b_row, ptrdiff_t b_col, const REAL *start, ptrdiff_t start_row, \
-                                      REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) \
+                                      REAL *C, ptrdiff_t c_row, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, \
+                                      ptrdiff_t chain)                                             \
     {                                                                                              \
         REAL packed[NN_DEPTH * 3 * NN_VECTOR / sizeof(REAL)] __attribute__((aligned(NN_VECTOR)));  \
         const int pack = b_col != 1 || m >= NN_PACKED_ROWS;                                        \
@@ -182,6 +193,8 @@ NN_DEFINE_PRODUCT(double, f64)
 #else /* BLAS has wider vectors than this build: for every size, as the threshold of another loop would be in the bits */
 
 #define NN_USES_BLAS 1
+#define NN_LONG_DEPTH 1025
+#define NN_PART_DEPTH 256
 #define nn_product_f32(...) ((void)0)
 #define nn_product_f64(...) ((void)0)
 

@@ -2,19 +2,24 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.string cimport memcpy
-from nncore_ext.watch cimport Watch, look
+from libc.string cimport memcpy, memset
+from nncore_ext.watch cimport Watch, look, stopped
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 cdef extern from "product.h" nogil:
     const bint NN_USES_BLAS
     void nn_product_f32(
         const float *A, Py_ssize_t a_row, Py_ssize_t a_col, const float *B, Py_ssize_t b_row, Py_ssize_t b_col,
-        const float *start, Py_ssize_t start_row, float *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k)
+        const float *start, Py_ssize_t start_row, float *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+        Py_ssize_t chain)
     void nn_product_f64(
         const double *A, Py_ssize_t a_row, Py_ssize_t a_col, const double *B, Py_ssize_t b_row, Py_ssize_t b_col,
         const double *start, Py_ssize_t start_row, double *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n,
-        Py_ssize_t k)
+        Py_ssize_t k, Py_ssize_t chain)
+    const Py_ssize_t NN_LONG_DEPTH
+    const Py_ssize_t NN_PART_DEPTH
+    const Py_ssize_t NN_DEPTH
+    const Py_ssize_t NN_CHAIN
 
 cdef enum:
     # One block; waking a second thread pays from about two of them.
@@ -29,6 +34,8 @@ cdef enum:
     SLICE_COLUMNS = 768
     SLICE_ROWS = 2048
     SLICE_DEPTH = 256
+    # Rows of C whose long sums are computed at a time.
+    PANEL_ROWS = 64
 
 
 cdef inline void product(
@@ -68,6 +75,9 @@ cdef inline void product_block(
     cdef Py_ssize_t j = strips * col_block // n_col_blocks * BLOCK_COLUMNS
     cdef Py_ssize_t j_stop = min(n, strips * (col_block + 1) // n_col_blocks * BLOCK_COLUMNS)
     cdef Py_ssize_t i_first = i, i_last, j_last, p, p_last, depth
+    if k >= NN_LONG_DEPTH:
+        long_block(trans_A, trans_B, A, B, start, start_row, C, m, n, k, i, i_stop, j, j_stop, watch)
+        return
     if (i_stop - i) * (j_stop - j) * k <= SLICE_MACS:
         if look(watch, (i_stop - i) * (j_stop - j) * k):
             return
@@ -101,16 +111,70 @@ cdef inline void product_slice(
     cdef const floating *begin = start + i * start_row + j if start else start
     if p > 0:
         begin, start_row = C + i * n + j, n
-    A += i * a_row + p * a_col
-    B += j * b_col + p * b_row
-    C += i * n + j
+    plain_product(trans_A, trans_B, A + i * a_row + p * a_col, max(a_row, a_col), B + j * b_col + p * b_row,
+                  max(b_row, b_col), begin, start_row, C + i * n + j, n, i_stop - i, j_stop - j, p_stop - p,
+                  NN_CHAIN if trans_A and k > NN_DEPTH else NN_DEPTH)  # sums over samples are of like terms
+
+
+cdef inline void long_block(
+    bint trans_A, bint trans_B, const floating *A, const floating *B, const floating *start, Py_ssize_t start_row,
+    floating *C, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t i, Py_ssize_t i_stop, Py_ssize_t j_first,
+    Py_ssize_t j_stop, Watch *watch
+) noexcept nogil:
+    """Rows i to i_stop and columns j_first to j_stop of C, panel by panel"""
+    cdef Py_ssize_t a_row = 1 if trans_A else k, a_col = m if trans_A else 1
+    cdef Py_ssize_t b_row = 1 if trans_B else n, b_col = k if trans_B else 1
+    cdef Py_ssize_t rows, columns, j
+    while i < i_stop:
+        rows = min(i_stop - i, <Py_ssize_t> PANEL_ROWS)
+        j = j_first
+        while j < j_stop and not stopped(watch):
+            columns = min(j_stop - j, <Py_ssize_t> BLOCK_COLUMNS)
+            long_product(trans_A, trans_B, A + i * a_row, a_row, a_col, B + j * b_col, b_row, b_col,
+                         start + i * start_row + j if start else start, start_row, C + i * n + j, n, rows, columns, k,
+                         watch)
+            j += columns
+        i += rows
+
+
+cdef inline void long_product(
+    bint trans_A, bint trans_B, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col, const floating *B,
+    Py_ssize_t b_row, Py_ssize_t b_col, const floating *start, Py_ssize_t start_row, floating *C, Py_ssize_t c_row,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Watch *watch
+) noexcept nogil:
+    """plain_product of a panel of C, the parts of its sums over k added in double"""
+    cdef floating[PANEL_ROWS * BLOCK_COLUMNS] part
+    cdef double[PANEL_ROWS * BLOCK_COLUMNS] total
+    cdef Py_ssize_t p = 0, i, j
+    memset(total, 0, m * n * sizeof(double))
+    while p < k:
+        if look(watch, m * n * min(NN_PART_DEPTH, k - p)):
+            return
+        plain_product(trans_A, trans_B, A + p * a_col, max(a_row, a_col), B + p * b_row, max(b_row, b_col),
+                      start if p == 0 else <const floating *> NULL, start_row, part, n, m, n,
+                      min(NN_PART_DEPTH, k - p), NN_CHAIN)
+        for i in range(m * n):
+            total[i] += part[i]
+        p += NN_PART_DEPTH
+    for i in range(m):
+        for j in range(n):
+            C[i * c_row + j] = <floating> total[i * n + j]
+
+
+cdef inline void plain_product(
+    bint trans_A, bint trans_B, const floating *A, Py_ssize_t ld_A, const floating *B, Py_ssize_t ld_B,
+    const floating *start, Py_ssize_t start_row, floating *C, Py_ssize_t c_row, Py_ssize_t m, Py_ssize_t n,
+    Py_ssize_t k, Py_ssize_t chain
+) noexcept nogil:
+    """product on one thread, of matrices whose rows are ld_A, ld_B, c_row apart; chain: of terms added in a row"""
     if NN_USES_BLAS:
-        blas_product(trans_A, trans_B, A, B, begin, start_row, C, i_stop - i, j_stop - j, p_stop - p,
-                     m if trans_A else k, k if trans_B else n, n)
+        blas_product(trans_A, trans_B, A, B, start, start_row, C, m, n, k, ld_A, ld_B, c_row)
     elif floating is float:
-        nn_product_f32(A, a_row, a_col, B, b_row, b_col, begin, start_row, C, n, i_stop - i, j_stop - j, p_stop - p)
+        nn_product_f32(A, 1 if trans_A else ld_A, ld_A if trans_A else 1, B, 1 if trans_B else ld_B,
+                       ld_B if trans_B else 1, start, start_row, C, c_row, m, n, k, chain)
     else:
-        nn_product_f64(A, a_row, a_col, B, b_row, b_col, begin, start_row, C, n, i_stop - i, j_stop - j, p_stop - p)
+        nn_product_f64(A, 1 if trans_A else ld_A, ld_A if trans_A else 1, B, 1 if trans_B else ld_B,
+                       ld_B if trans_B else 1, start, start_row, C, c_row, m, n, k, chain)
 
 
 cdef inline void blas_product(

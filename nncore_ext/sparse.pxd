@@ -10,6 +10,7 @@ together with the blocks of batch.pxd). The bits are the same for any number of 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 from nncore_ext.rows cimport PARTS, CompressedRows, gather_compressed, nn_prefetch, prefetch_compressed
+from nncore_ext.vmath cimport axpby
 
 cdef extern from "padded.h" nogil:
     const Py_ssize_t NN_VECTOR  # bytes
@@ -38,12 +39,15 @@ cdef inline void pad_rows(
 
 
 cdef inline void unpad_rows(
-    const floating *x, floating *out, Py_ssize_t n_rows, Py_ssize_t n, Py_ssize_t ld
+    const floating *x, floating *out, bint more, Py_ssize_t n_rows, Py_ssize_t n, Py_ssize_t ld
 ) noexcept nogil:
-    """out (n_rows, n) = x (n_rows, ld) without the padding"""
+    """out (n_rows, n) = x (n_rows, ld) without the padding; more: out += that"""
     cdef Py_ssize_t i
     for i in range(n_rows):
-        memcpy(out + i * n, x + i * ld, n * sizeof(floating))
+        if more:
+            axpby(<floating> 1, x + i * ld, True, out + i * n, n)
+        else:
+            memcpy(out + i * n, x + i * ld, n * sizeof(floating))
 
 
 cdef inline void forward_part(

@@ -2,7 +2,7 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.math cimport isfinite
+from libc.math cimport ceil, isfinite, sqrt
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 from nncore_ext.activation cimport activation_forward
@@ -84,6 +84,11 @@ cdef inline double dense_block(
     return block_gradient(net, params, grads, x, workspace + 2 * row * net.n_units, t, batch, row, m, 0)
 
 
+cdef enum:
+    # Samples whose products are added one after the other.
+    MAX_IN_PLACE = 1 << 12
+    CHAIN = 1 << 8
+
 # The first layer of train_sparse: its padded weights and what a batch needs; void is the network's float type.
 cdef struct SparseMemory:
     void *W  # (n_in, ld)
@@ -108,8 +113,9 @@ cdef inline SparseMemory sparse_memory(
     cdef Py_ssize_t ld = padded(net.layers[0].n_out, sizeof(floating))
     first.ld = ld
     first.capacity = part_capacity(plan.batch_size, plan.compressed.max_piece)
-    # plain descent updates the non-zeros only; with other rules every element of the first layer moves
-    first.in_place = moves_by_gradient_alone(net, plan)
+    # plain descent updates the non-zeros only; with other rules every element of the first layer moves, and a long
+    # batch has a sum of its own
+    first.in_place = moves_by_gradient_alone(net, plan) and plan.batch_size <= MAX_IN_PLACE
     first.W = aligned(workspace)
     first.b = <floating *> first.W + net.n_in * ld
     first.a = <floating *> first.b + ld
@@ -191,7 +197,7 @@ cdef inline Py_ssize_t train_sparse(
 
 cdef inline void unpad_layer(const LayerSpec *layer, const SparseMemory *first, floating *params) noexcept nogil:
     """The layer's part of params = W and b without their padding"""
-    unpad_rows(<floating *> first.W, params + layer.W, layer.n_in, layer.n_out, first.ld)
+    unpad_rows(<floating *> first.W, params + layer.W, False, layer.n_in, layer.n_out, first.ld)
     if layer.b >= 0:
         memcpy(params + layer.b, first.b, layer.n_out * sizeof(floating))
 
@@ -266,14 +272,19 @@ cdef inline void finish_columns(
     cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
     cdef Py_ssize_t begin = layer.W + at * layer.n_out
     cdef floating *W = <floating *> first.W
-    if not first.in_place:
-        memset(W + at * ld, 0, (stop - at) * ld * sizeof(floating))
-    update_part(<floating *> first.value + part * first.capacity, first.index + part * first.capacity,
-                first.start + part * (plan.batch_size + 1), <floating *> first.y, W, done.m, ld)
+    cdef Py_ssize_t chain = done.m if first.in_place or done.m <= CHAIN else <Py_ssize_t> ceil(sqrt(done.m)), row = 0
+    while row < done.m:
+        if not first.in_place:
+            memset(W + at * ld, 0, (stop - at) * ld * sizeof(floating))
+        update_part(<floating *> first.value + part * first.capacity, first.index + part * first.capacity,
+                    first.start + part * (plan.batch_size + 1) + row, <floating *> first.y + row * ld, W,
+                    min(chain, done.m - row), ld)
+        if not first.in_place:
+            unpad_rows(W + at * ld, grads + begin, row > 0, stop - at, layer.n_out, ld)
+        row += chain
     if part == PARTS - 1:
         sum_bias(net, first, grads, done.m)
     if not first.in_place:
-        unpad_rows(W + at * ld, grads + begin, stop - at, layer.n_out, ld)
         move_part(net, plan, done, params, grads, begin,
                   first_param(net, 1) if part == PARTS - 1 else layer.W + stop * layer.n_out, part)
 

@@ -14,20 +14,20 @@
 
 #include "vectors.h"
 
-/* x = n ln2 + r with |r| <= ln2 / 2. Returns e^r - 1 by its Taylor series (truncation below 2^-56, 2^-27) and
- * sets half_scale = 2^(n-1): the halved scale keeps n = 1024 (128) in range, and makes the lowest n flush to 0.
+/* x - low = n ln2 + r with |r| <= ln2 / 2. Returns e^r - 1 by its Taylor series (truncation below 2^-56, 2^-27) and
+ * sets half_scale = 2^(n-1+raised): the halved scale keeps n = 1024 (128) in range, and makes the lowest n flush to 0.
  * Adding 1.5 * 2^52 (2^23) rounds to an integer and leaves it in the low bits, ready to become an exponent. */
-NN_INLINE double nn_reduced_expm1_f64(double x, double *half_scale)
+NN_INLINE double nn_reduced_expm1_f64(double x, double low, const int raised, double *half_scale)
 {
-    const double magic = 0x1.8p52;
-    x = x < -708.7 ? -708.7 : x;
+    const double magic = 0x1.8p52, lowest = -708.7 - raised * 0.6931471805599453;
+    x = x < lowest ? lowest : x;
     x = x > 709.9 ? 709.9 : x;
     const double shifted = x * 0x1.71547652b82fep0 + magic;
     const double n = shifted - magic;
-    const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
+    const double r = ((x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45) - low;
     uint64_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1022) << 52;
+    bits = (bits + 1022 + raised) << 52;
     memcpy(half_scale, &bits, sizeof bits);
     double p = 1.0 / 6227020800.0;
     p = p * r + 1.0 / 479001600.0;
@@ -44,17 +44,17 @@ NN_INLINE double nn_reduced_expm1_f64(double x, double *half_scale)
     return p * r * r + r;
 }
 
-NN_INLINE float nn_reduced_expm1_f32(float x, float *half_scale)
+NN_INLINE float nn_reduced_expm1_f32(float x, float low, const int raised, float *half_scale)
 {
-    const float magic = 0x1.8p23f;
-    x = x < -87.68f ? -87.68f : x;
+    const float magic = 0x1.8p23f, lowest = -87.68f - raised * 0.6931472f;
+    x = x < lowest ? lowest : x;
     x = x > 88.8f ? 88.8f : x;
     const float shifted = x * 0x1.715476p0f + magic;
     const float n = shifted - magic;
-    const float r = (x - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;
+    const float r = ((x - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f) - low;
     uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 126) << 23;
+    bits = (bits + 126 + raised) << 23;
     memcpy(half_scale, &bits, sizeof bits);
     float p = 1.0f / 5040.0f;
     p = p * r + 1.0f / 720.0f;
@@ -111,19 +111,35 @@ NN_INLINE float nn_log1_f32(float x)
     return e * 0x1.62e400p-1f + (2 * s + (s * (p * q) + e * 0x1.7f7d1cp-20f)) + (x - x);
 }
 
+/* By how many powers of two nn_raised_exp1 is larger than exp. */
+#define NN_RAISED 32
+/* Terms that one chain of additions in REAL takes. The sums of such blocks are added in double: of 100,000 equal float
+ * terms a single chain lost 1e-4, blocks lose 2e-7. */
+#define NN_SUMMED 1024
+#define NN_SUMMED_ROWS 128
+/* Columns that have such sums side by side. */
+#define NN_SUMMED_COLUMNS 64
+
 /* The rest is the same text for both types: REAL is float or double, S its suffix. */
 #define NN_DEFINE_VMATH(REAL, S, COPYSIGN, FABS)                                                   \
     NN_INLINE REAL nn_exp1_##S(REAL x)                                                             \
     {                                                                                              \
         REAL half_scale;                                                                           \
-        const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
+        const REAL p = nn_reduced_expm1_##S(x, 0, 0, &half_scale);                                 \
+        return (half_scale + half_scale * p) * 2;                                                  \
+    }                                                                                              \
+    /* 2^NN_RAISED e^(x - low) for x <= 0: what is multiplied with it keeps its precision where e^x flushes to 0 */ \
+    NN_INLINE REAL nn_raised_exp1_##S(REAL x, REAL low)                                            \
+    {                                                                                              \
+        REAL half_scale;                                                                           \
+        const REAL p = nn_reduced_expm1_##S(x, low, NN_RAISED, &half_scale);                       \
         return (half_scale + half_scale * p) * 2;                                                  \
     }                                                                                              \
     /* exact to rounding near 0: there the scale is 1 */                                           \
     NN_INLINE REAL nn_expm11_##S(REAL x)                                                           \
     {                                                                                              \
         REAL half_scale;                                                                           \
-        const REAL p = nn_reduced_expm1_##S(x, &half_scale);                                       \
+        const REAL p = nn_reduced_expm1_##S(x, 0, 0, &half_scale);                                 \
         return 2 * (half_scale * p + (half_scale - (REAL)0.5));                                    \
     }                                                                                              \
     /* log(1 + x) for x >= 0: the logarithm of what rounding makes of 1 + x, and a first-order correction */ \
@@ -140,7 +156,7 @@ NN_INLINE float nn_log1_f32(float x)
     NN_INLINE REAL nn_tanh1_##S(REAL x)                                                            \
     {                                                                                              \
         REAL half_scale;                                                                           \
-        const REAL p = nn_reduced_expm1_##S(-2 * FABS(x), &half_scale);                            \
+        const REAL p = nn_reduced_expm1_##S(-2 * FABS(x), 0, 0, &half_scale);                      \
         const REAL scale = half_scale * 2;                                                         \
         const REAL m = scale * p + (scale - 1);                                                    \
         return COPYSIGN(m / (m + 2), x);                                                           \
@@ -163,15 +179,25 @@ NN_INLINE float nn_log1_f32(float x)
     }                                                                                              \
     static inline REAL nn_dot_##S(const REAL *x, const REAL *y, ptrdiff_t n)                       \
     {                                                                                              \
-        REAL sum = 0;                                                                              \
-        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i] * y[i]; \
-        return sum;                                                                                \
+        double total = 0;                                                                          \
+        for (ptrdiff_t first = 0; first < n; first += NN_SUMMED) {                                 \
+            const ptrdiff_t stop = n - first < NN_SUMMED ? n : first + NN_SUMMED;                  \
+            REAL sum = 0;                                                                          \
+            _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = first; i < stop; i++) sum += x[i] * y[i]; \
+            total += sum;                                                                          \
+        }                                                                                          \
+        return (REAL)total;                                                                        \
     }                                                                                              \
     static inline REAL nn_sum_##S(const REAL *x, ptrdiff_t n)                                      \
     {                                                                                              \
-        REAL sum = 0;                                                                              \
-        _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = 0; i < n; i++) sum += x[i];      \
-        return sum;                                                                                \
+        double total = 0;                                                                          \
+        for (ptrdiff_t first = 0; first < n; first += NN_SUMMED) {                                 \
+            const ptrdiff_t stop = n - first < NN_SUMMED ? n : first + NN_SUMMED;                  \
+            REAL sum = 0;                                                                          \
+            _Pragma("omp simd reduction(+ : sum)") for (ptrdiff_t i = first; i < stop; i++) sum += x[i]; \
+            total += sum;                                                                          \
+        }                                                                                          \
+        return (REAL)total;                                                                        \
     }                                                                                              \
     /* 0 where all x are finite, else NaN */                                                       \
     static inline REAL nn_nothing_##S(const REAL *x, ptrdiff_t n)                                  \
@@ -195,8 +221,8 @@ NN_INLINE float nn_log1_f32(float x)
         return top;                                                                                \
     }                                                                                              \
     /* a += x @ W for one row x, four rows of W a pass: a is read and written a quarter as often */ \
-    static inline void nn_vecmat_##S(const REAL *restrict x, const REAL *restrict W,               \
-                                     REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)            \
+    NN_INLINE void nn_vecmat_block_##S(const REAL *restrict x, const REAL *restrict W,             \
+                                       REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)          \
     {                                                                                              \
         ptrdiff_t i = 0;                                                                           \
         for (; i + 4 <= n_in; i += 4, W += 4 * n_out) {                                            \
@@ -209,16 +235,69 @@ NN_INLINE float nn_log1_f32(float x)
             NN_SIMD for (ptrdiff_t j = 0; j < n_out; j++) a[j] += x[i] * W[j];                     \
         }                                                                                          \
     }                                                                                              \
-    /* y += the sum of n_rows rows of x, four a pass as above */                                   \
-    static inline void nn_add_rows_##S(const REAL *restrict x, REAL *restrict y, ptrdiff_t n_rows, ptrdiff_t n) \
+    /* the same, the sums of blocks of rows added in double; n_out < NN_SUMMED_COLUMNS */          \
+    static inline void nn_vecmat_##S(const REAL *restrict x, const REAL *restrict W,               \
+                                     REAL *restrict a, ptrdiff_t n_in, ptrdiff_t n_out)            \
+    {                                                                                              \
+        if (n_in <= NN_SUMMED) {                                                                   \
+            nn_vecmat_block_##S(x, W, a, n_in, n_out);                                             \
+            return;                                                                                \
+        }                                                                                          \
+        double total[NN_SUMMED_COLUMNS] = {0};                                                     \
+        for (ptrdiff_t i = 0; i < n_in; i += NN_SUMMED_ROWS) {                                     \
+            REAL sum[NN_SUMMED_COLUMNS] = {0};                                                     \
+            nn_vecmat_block_##S(x + i, W + i * n_out, sum,                                         \
+                                n_in - i < NN_SUMMED_ROWS ? n_in - i : NN_SUMMED_ROWS, n_out);     \
+            for (ptrdiff_t j = 0; j < n_out; j++) total[j] += sum[j];                              \
+        }                                                                                          \
+        for (ptrdiff_t j = 0; j < n_out; j++) a[j] = (REAL)(a[j] + total[j]);                      \
+    }                                                                                              \
+    /* y += the sum of n_rows rows of x, ld apart, each times its row of w if products; four a pass as above */ \
+    NN_INLINE void nn_add_block_##S(const int products, const REAL *restrict x, const REAL *restrict w, ptrdiff_t ld, \
+                                    REAL *restrict y, ptrdiff_t n_rows, ptrdiff_t n)               \
     {                                                                                              \
         ptrdiff_t i = 0;                                                                           \
-        for (; i + 4 <= n_rows; i += 4, x += 4 * n) {                                              \
-            NN_SIMD for (ptrdiff_t j = 0; j < n; j++) y[j] += (x[j] + x[n + j]) + (x[2 * n + j] + x[3 * n + j]); \
+        for (; i + 4 <= n_rows; i += 4, x += 4 * ld, w += 4 * ld) {                                \
+            if (products)                                                                          \
+                NN_SIMD for (ptrdiff_t j = 0; j < n; j++)                                          \
+                    y[j] += (x[j] * w[j] + x[ld + j] * w[ld + j])                                  \
+                            + (x[2 * ld + j] * w[2 * ld + j] + x[3 * ld + j] * w[3 * ld + j]);     \
+            else                                                                                   \
+                NN_SIMD for (ptrdiff_t j = 0; j < n; j++)                                          \
+                    y[j] += (x[j] + x[ld + j]) + (x[2 * ld + j] + x[3 * ld + j]);                  \
         }                                                                                          \
-        for (; i < n_rows; i++, x += n) {                                                          \
-            NN_SIMD for (ptrdiff_t j = 0; j < n; j++) y[j] += x[j];                                \
+        for (; i < n_rows; i++, x += ld, w += ld) {                                                \
+            NN_SIMD for (ptrdiff_t j = 0; j < n; j++) y[j] += products ? x[j] * w[j] : x[j];       \
         }                                                                                          \
+    }                                                                                              \
+    /* the same of any number of rows, in blocks whose sums are added in double */                 \
+    NN_INLINE void nn_add_long_##S(const int products, const REAL *restrict x, const REAL *restrict w, \
+                                   REAL *restrict y, ptrdiff_t n_rows, ptrdiff_t n)                \
+    {                                                                                              \
+        if (n_rows <= NN_SUMMED_ROWS) {                                                            \
+            nn_add_block_##S(products, x, w, n, y, n_rows, n);                                     \
+            return;                                                                                \
+        }                                                                                          \
+        for (ptrdiff_t begin = 0; begin < n; begin += NN_SUMMED_COLUMNS) {                         \
+            const ptrdiff_t width = n - begin < NN_SUMMED_COLUMNS ? n - begin : NN_SUMMED_COLUMNS; \
+            double total[NN_SUMMED_COLUMNS] = {0};                                                 \
+            for (ptrdiff_t i = 0; i < n_rows; i += NN_SUMMED_ROWS) {                               \
+                const ptrdiff_t at = i * n + begin;                                                \
+                REAL sum[NN_SUMMED_COLUMNS] = {0};                                                 \
+                nn_add_block_##S(products, x + at, w + at, n, sum,                                 \
+                                 n_rows - i < NN_SUMMED_ROWS ? n_rows - i : NN_SUMMED_ROWS, width); \
+                for (ptrdiff_t j = 0; j < width; j++) total[j] += sum[j];                          \
+            }                                                                                      \
+            for (ptrdiff_t j = 0; j < width; j++) y[begin + j] = (REAL)(y[begin + j] + total[j]);  \
+        }                                                                                          \
+    }                                                                                              \
+    static inline void nn_add_rows_##S(const REAL *x, REAL *y, ptrdiff_t n_rows, ptrdiff_t n)      \
+    {                                                                                              \
+        nn_add_long_##S(0, x, x, y, n_rows, n);                                                    \
+    }                                                                                              \
+    static inline void nn_add_products_##S(const REAL *x, const REAL *w, REAL *y, ptrdiff_t n_rows, ptrdiff_t n) \
+    {                                                                                              \
+        nn_add_long_##S(1, x, w, y, n_rows, n);                                                    \
     }                                                                                              \
     /* y = beta * y + alpha * x, beta 0 or 1 */                                                    \
     static inline void nn_axpby_##S(REAL alpha, const REAL *restrict x, int beta,                  \

@@ -27,6 +27,8 @@ cdef extern from "vmath.h" nogil:
     void nn_vecmat_f64(const double *x, const double *W, double *a, Py_ssize_t n_in, Py_ssize_t n_out)
     void nn_add_rows_f32(const float *x, float *y, Py_ssize_t n_rows, Py_ssize_t n)
     void nn_add_rows_f64(const double *x, double *y, Py_ssize_t n_rows, Py_ssize_t n)
+    void nn_add_products_f32(const float *x, const float *w, float *y, Py_ssize_t n_rows, Py_ssize_t n)
+    void nn_add_products_f64(const double *x, const double *w, double *y, Py_ssize_t n_rows, Py_ssize_t n)
     void nn_axpby_f32(float alpha, const float *x, bint beta, float *y, Py_ssize_t n)
     void nn_axpby_f64(double alpha, const double *x, bint beta, double *y, Py_ssize_t n)
 
@@ -120,7 +122,7 @@ cdef inline floating vmax(const floating *x, Py_ssize_t n) noexcept nogil:
 cdef inline void vecmat(
     const floating *x, const floating *W, floating *a, Py_ssize_t n_in, Py_ssize_t n_out
 ) noexcept nogil:
-    """a += x @ W for one row x (n_in,), W (n_in, n_out)"""
+    """a += x @ W for one row x (n_in,), W (n_in, n_out), n_out below 64"""
     if floating is float:
         nn_vecmat_f32(x, W, a, n_in, n_out)
     else:
@@ -133,6 +135,16 @@ cdef inline void add_rows(const floating *x, floating *y, Py_ssize_t n_rows, Py_
         nn_add_rows_f32(x, y, n_rows, n)
     else:
         nn_add_rows_f64(x, y, n_rows, n)
+
+
+cdef inline void add_products(
+    const floating *x, const floating *w, floating *y, Py_ssize_t n_rows, Py_ssize_t n
+) noexcept nogil:
+    """y (n,) += sum(x * w, axis=0), x and w (n_rows, n)"""
+    if floating is float:
+        nn_add_products_f32(x, w, y, n_rows, n)
+    else:
+        nn_add_products_f64(x, w, y, n_rows, n)
 
 
 cdef inline void axpby(

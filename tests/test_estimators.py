@@ -108,6 +108,22 @@ def test_lbfgs_follows_scikit_learn(data, activation):
         assert found.loss_curve_[-1] == found.loss_
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_of_counts_are_scikit_learns(solver, weighted, rng):
+    """What is taken off a batch's loss depends by weights on who is in it, and the end of training on the losses."""
+    X = rng.normal(size=(120, 4))
+    y, weights = rng.poisson(np.exp(X[:, 0])), rng.random(120) * 3 * (rng.random(120) < 0.85)
+    settings = {"loss": "poisson", "hidden_layer_sizes": (), "batch_size": 16, "max_iter": 40, "tol": 1e-3}
+    settings |= {"learning_rate_init": 0.02, "n_iter_no_change": 3}
+    expected, found = both("MLPRegressor", X, y, weights if weighted else None, solver=solver, **settings)
+    assert found.n_iter_ == expected.n_iter_
+    assert found.loss_ == pytest.approx(expected.loss_, rel=1e-6 if solver == "lbfgs" else 1e-12)
+    if solver != "lbfgs":  # scikit-learn's has no curve
+        np.testing.assert_allclose(found.loss_curve_, expected.loss_curve_, rtol=1e-12)
+        assert found.best_loss_ == pytest.approx(expected.best_loss_, rel=1e-12)
+
+
 def variants():
     X, y = digits(300)
     weights = np.random.default_rng(0).random(300)
@@ -528,7 +544,7 @@ REFUSED = {
     "batch_size": (0, "batch_size is 0, expected 1 or more"),
     "solver": ("newton", "solver is 'newton', expected one of 'lbfgs', 'sgd', 'adam'"),
     "learning_rate": ("step", "learning_rate is 'step', expected one of 'constant', 'invscaling', 'adaptive'"),
-    "learning_rate_init": ("0.1", "learning_rate_init is '0.1', expected a number"),
+    "learning_rate_init": ("0.1", "learning_rate_init is '0.1', expected a finite number above 0"),
     "momentum": (1.1, "momentum is 1.1, expected a number from 0 to 1"),
     "beta_1": (1, "beta_1 is 1, expected a number from 0 to below 1"),
     "max_iter": (2.5, "max_iter is 2.5, expected a whole number of 1 or more"),

@@ -21,14 +21,16 @@ PYTHON = {
     "__init__": {"*"},
     "__main__": {"cli"},
     "_mapped": set(),
+    "_frames": set(),
+    "_domains": {"_dispatch", "_mapped"},
     "_sparse_rows": {"_dispatch"},
     "_memory": set(),
     "_watch": set(),
-    "_checks": {"_mapped", "_memory"},
+    "_checks": {"_frames", "_mapped", "_memory"},
     "_settings": set(),
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
-    "functions": {"_checks", "_dispatch"},
+    "functions": {"_checks", "_dispatch", "_domains"},
     "_callbacks": {"_dispatch"},
     "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads", "_watch"},
     "_schemes": {"_checks"},
@@ -44,7 +46,7 @@ PYTHON = {
     "layers": {"_checks", "_settings", "_dispatch", "network"},  # network only for its type
     "history": {"plotting"},  # on first use
     "schedules": {"_checks", "_settings"},
-    "_data": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    "_data": {"_checks", "_dispatch", "_domains", "_mapped", "_sparse_rows", "network"},  # network only for its type
     "metrics": {"_checks", "_settings", "_data", "functions", "schedules", "network"},
     "_epoch_end": {"history", "metrics", "schedules", "network"},
     "training": {
@@ -91,12 +93,13 @@ PYTHON = {
         "training",
     },
     "callbacks": {"_atomic", "_checks", "_settings", "history"},
-    "losses": {"_checks", "_dispatch"},
+    "losses": {"_checks", "_dispatch", "_domains"},
     "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
     "network": {
         "_checks",
         "_settings",
         "_dispatch",
+        "_domains",
         "_mapped",
         "_python_engine",
         "_sparse_rows",
@@ -124,7 +127,7 @@ PYTHON = {
     },
     "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
     "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
-    "estimators": {"_checks", "_perceptron", "network"},
+    "estimators": {"_checks", "_domains", "_perceptron", "network"},
     "persistence": {"_atomic", "_checks", "_formats", "_tensors", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "_formats", "_tensors", "layers", "network", "persistence"},
@@ -201,7 +204,7 @@ PXD = {
     "network": {"activation", "batch_norm", "dense", "dropout", "loss", "vmath", "watch"},
     "update": {"network", "optimizer", "vmath"},
     "rows": set(),
-    "sparse": {"rows"},
+    "sparse": {"rows", "vmath"},
     "online": {"activation", "dense", "network"},
     "batch": {"dropout", "network", "optimizer", "rows", "update", "vmath", "watch"},
     "arrays": {"network", "rows", "vmath"},

@@ -6,6 +6,7 @@ import reference as ref
 from cases import targets_of
 
 from nncore import SGD, Adam, Layer, NeuralNetwork, check_gradient
+from nncore._dispatch import loss as core_loss
 
 DTYPES = (np.float32, np.float64)
 
@@ -266,8 +267,11 @@ def test_weights_of_outputs(loss, rng):
     np.testing.assert_allclose(net.core.params, other.core.params, atol=1e-14)
     assert history.loss[0] == pytest.approx((weights * terms).sum() / 20, rel=1e-12)
     # a mask: what it hides may be anything
-    hidden = np.where(weights == 0, targets_of(rng, loss, (20, 3)), t)
+    hidden = np.where(weights == 0, rng.normal(size=(20, 3)) * 9, t)
     assert net.loss(x, hidden, sample_weight=weights) == pytest.approx(net.loss(x, t, sample_weight=weights), rel=1e-14)
+    if loss in core_loss.TARGETS:
+        with pytest.raises(ValueError, match=r"y\[\d+, \d\] is .*, expected"):
+            net.fit(x, np.where(weights > 0, -7.0, t), sample_weight=weights, progress=False)
 
 
 def test_smoothed_labels(rng):

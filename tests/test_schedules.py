@@ -182,6 +182,45 @@ def test_rates_are_computed_from_the_same_places_on(data, monkeypatch):
     assert {last % 16 for _, last in asked} == {0, TOTAL % 16}
 
 
+# How often PyTorch 2.13's ReduceLROnPlateau(factor=0.5, patience=1) has halved the rate after each of these values.
+VALUES = (-1.0, -0.9999, -1.00005, -0.995, -1.2, -1.19, -1.21, -1.205, -1.195, -1.3, -1.29, -1.28, -1.1, 0.5, 0.4, 0.45)
+VALUES += (0.401, 0.399)
+HALVED = {
+    ("min", "rel", 0.0001): "000000001112233445", ("min", "rel", 0.01): "000000000000011223",
+    ("min", "abs", 0.0001): "001111112223344556", ("min", "abs", 0.01): "001111223334455667",
+    ("max", "rel", 0.0001): "000001122334444556", ("max", "rel", 0.01): "000001122334444556",
+    ("max", "abs", 0.0001): "001112233445555667", ("max", "abs", 0.01): "001122334455666778",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "threshold_mode", "threshold"), HALVED)
+def test_a_plateau_of_negative_metrics_as_in_torch(mode, threshold_mode, threshold, data):
+    """By itself, and in a run that follows a metric of one's own."""
+    settings = {"patience": 1, "factor": 0.5, "threshold": threshold, "threshold_mode": threshold_mode}
+    expected = [0.5 ** int(n) for n in HALVED[mode, threshold_mode, threshold]]
+    plateau, sign = ReduceOnPlateau(**settings), 1.0 if mode == "min" else -1.0
+    found = []
+    for value in VALUES:
+        plateau.observe(sign * value, sign)
+        found.append(plateau.factors(0, 1, 1)[0])
+    assert found == expected
+    values = iter(VALUES)
+    history = fit(
+        classifier(), data, SGD(1e-9), epochs=len(VALUES) + 1, batch_size=len(data[0]), iterations=None,
+        schedule=ReduceOnPlateau(metric=lambda t, y: next(values, 0.0), mode=mode, **settings), validation_data=data,
+    )  # fmt: skip
+    np.testing.assert_allclose(history.lr[1:], 1e-9 * np.array(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+def test_a_plateau_takes_nothing_infinite_for_an_improvement(threshold_mode):
+    for worthless in (np.nan, np.inf, -np.inf):
+        plateau = ReduceOnPlateau(patience=1, factor=0.5, threshold_mode=threshold_mode)
+        for value in (worthless, 1.0, worthless, worthless, worthless, 0.5):
+            plateau.observe(value)
+        assert plateau.state == (0.5, 0.5, 0)
+
+
 def test_a_plateau_lowers_the_rate_of_a_run(data):
     schedule = ReduceOnPlateau(patience=1, factor=0.1, metric="accuracy")
     for _ in range(2):  # the object is left as it was
@@ -252,6 +291,7 @@ BAD = {
     "steps": (lambda: WarmUp(1.5), "steps is 1.5, expected a whole number of 1 or more"),
     "patience": (lambda: ReduceOnPlateau(-1), "patience is -1, expected 0 or more"),
     "growing": (lambda: ReduceOnPlateau(factor=1), "factor is 1, expected a number above 0 and below 1"),
+    "threshold mode": (lambda: ReduceOnPlateau(threshold_mode="x"), "threshold_mode is 'x', expected one of 'rel', "),
     "mode": (lambda: ReduceOnPlateau(mode="up"), "mode is 'up', expected one of 'auto', 'min', 'max'"),
 }
 

@@ -42,7 +42,7 @@ def check_network(
     settings: dict[str, Any] = {
         "rtol": rtol, "atol": atol, "kinks": kinks, "noise": _checks.choice(noise, "noise", ("fail", "report")),
     }  # fmt: skip
-    rows, targets, _ = net._batch(x, t)
+    rows, targets, _ = net._batch(x, t, weights=sample_weight)
     weights = net._weights(sample_weight, len(rows))
     analytic = np.empty(net.n_params, net.dtype)
     loss = net.core.gradient(rows, targets, weights, analytic)

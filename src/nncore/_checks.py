@@ -3,9 +3,11 @@
 Each function returns what the kernels take, or raises one sentence: the argument, what was given, what was expected.
 """
 
+import difflib
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,32 +15,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _mapped, _memory
+from nncore import _frames, _mapped, _memory
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def choice(value: Any, name: str, known: Iterable[str]) -> str:
-    """One of the known names."""
+def choice(value: Any, name: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """One of the known names; others: what some are called elsewhere."""
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")
+        word = value.lower() if isinstance(value, str) else ""
+        meant = (others or {}).get(word) or next(iter(difflib.get_close_matches(word, known, 1)), "")
+        hint = f": is {meant!r} meant?" if meant else ""
+        raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(map(repr, known))}{hint}")
     return value
 
 
 def named(
-    value: Any, name: str, known: Iterable[str], params: Mapping[str, tuple[float, Callable[[Any, str], float]]]
+    value: Any,
+    name: str,
+    known: Iterable[str],
+    params: Mapping[str, tuple[float, Callable[[Any, str], float]]],
+    others: Mapping[str, str] | None = None,
 ) -> tuple[str, float]:
     """A known name and its parameter, as in "huber(0.5)"; params: default and check of those that have one."""
     match = re.fullmatch(r"(\w+)\((.*)\)", value) if isinstance(value, str) else None
-    plain = choice(match[1] if match else value, name, known)
+    plain = choice(match[1] if match else value, name, known, others)
     if plain not in params:
         if match:
             raise ValueError(f"{name} is {value!r}, expected {plain!r}, which has no parameter")
         return plain, 0.0
     default, check = params[plain]
-    return plain, check(match[2], f"the parameter of {name} {plain!r}") if match else default
+    return plain, check(_parsed(match[2]), f"the parameter of {name} {plain!r}") if match else default
+
+
+def _parsed(text: str) -> float | str:
+    """The number that a text stands for, or the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def shown(value: Any) -> str:
+    """A value as messages have it: of a number with hundreds of digits, how many."""
+    if isinstance(value, int) and value.bit_length() > 1023:
+        return f"a whole number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+    return str(value) if isinstance(value, (int, float, np.number)) else repr(value)
 
 
 def instance(value: Any, name: str, kind: type, expected: str) -> None:
@@ -74,45 +100,46 @@ def float_type(dtype: Any) -> "np.dtype[Any]":
 
 def positive_int(value: Any, name: str) -> int:
     """A whole number of 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}, expected a whole number of 1 or more")
-    if value < 1:
-        raise ValueError(f"{name} is {value}, expected 1 or more")
-    return int(value)
+    return _whole_number(value, name, 1)
 
 
 def non_negative_int(value: Any, name: str) -> int:
     """A whole number of 0 or more."""
+    return _whole_number(value, name, 0)
+
+
+def _whole_number(value: Any, name: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}, expected a whole number of 0 or more")
-    if value < 0:
-        raise ValueError(f"{name} is {value}, expected 0 or more")
+        raise TypeError(f"{name} is {shown(value)}, expected a whole number of {least} or more")
+    if not least <= value <= sys.maxsize:
+        most = "" if value < least else " and below 2**63"
+        raise ValueError(f"{name} is {shown(value)}, expected {least} or more{most}")
     return int(value)
 
 
 def positive_float(value: Any, name: str) -> float:
     """A finite number above 0."""
-    return _number(value, name, lambda v: 0 < v < math.inf, "a finite number above 0")
+    return number(value, name, lambda v: 0 < v < math.inf, "a finite number above 0")
 
 
 def non_negative_float(value: Any, name: str) -> float:
     """A finite number of 0 or more."""
-    return _number(value, name, lambda v: 0 <= v < math.inf, "a finite number of 0 or more")
+    return number(value, name, lambda v: 0 <= v < math.inf, "a finite number of 0 or more")
 
 
 def fraction(value: Any, name: str) -> float:
     """A number from 0 to below 1."""
-    return _number(value, name, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+    return number(value, name, lambda v: 0 <= v < 1, "a number from 0 to below 1")
 
 
 def closed_fraction(value: Any, name: str) -> float:
     """A number from 0 to 1."""
-    return _number(value, name, lambda v: 0 <= v <= 1, "a number from 0 to 1")
+    return number(value, name, lambda v: 0 <= v <= 1, "a number from 0 to 1")
 
 
 def inner_fraction(value: Any, name: str) -> float:
     """A number between 0 and 1, none of the two."""
-    return _number(value, name, lambda v: 0 < v < 1, "a number between 0 and 1")
+    return number(value, name, lambda v: 0 < v < 1, "a number between 0 and 1")
 
 
 def optional_positive_float(value: Any, name: str) -> float | None:
@@ -120,15 +147,18 @@ def optional_positive_float(value: Any, name: str) -> float | None:
     return None if value is None else positive_float(value, name)
 
 
-def _number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
+def number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
+    """A number that fits, which a NaN must not; True, texts and arrays are none."""
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value):
             raise TypeError
         result = float(value)
+    except OverflowError:  # an integer above 1e308
+        raise ValueError(f"{name} is {shown(value)}, expected {expected}, at most 1.8e308") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, expected {expected}") from None
+        raise TypeError(f"{name} is {shown(value)}, expected {expected}") from None
     if not fits(result):
-        raise ValueError(f"{name} is {value}, expected {expected}")
+        raise ValueError(f"{name} is {shown(value)}, expected {expected}")
     return result
 
 
@@ -143,7 +173,9 @@ def numbers(x: ArrayLike, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         count = int(np.ma.getmaskarray(x).sum())
         raise TypeError(f"{name} is a masked array with {count} masked elements, expected none: fill them")
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in _frames.KINDS and _frames.is_frame(x):
+        array = _frames.array_of(x, name)
+    if array.dtype.kind not in _frames.KINDS:
         raise TypeError(f"{name} is an array of dtype {array.dtype}, expected real numbers")
     return array
 
@@ -191,7 +223,7 @@ def targets(t: ArrayLike, name: str, n_samples: int, n_out: int) -> Array:
 
     One dimension means labels, unless the network has one output, or there is one sample with n_out numbers.
     """
-    array = numbers(t, name)
+    array = _target_numbers(t, name)
     if array.ndim == 0 and n_samples == 1:
         array = array.reshape(1)
     if array.ndim == 1 and n_out == 1:
@@ -201,41 +233,42 @@ def targets(t: ArrayLike, name: str, n_samples: int, n_out: int) -> Array:
     if array.shape == (n_samples,):
         return labels(array, name, n_out)
     if array.shape != (n_samples, n_out):
+        hint = f": ravel() makes labels of one column, {name}.ravel()" if array.shape == (n_samples, 1) else ""
         raise ValueError(
-            f"{name} has shape {array.shape}, expected ({n_samples},) labels or ({n_samples}, {n_out}) targets"
+            f"{name} has shape {array.shape}, expected ({n_samples},) labels or ({n_samples}, {n_out}) targets{hint}"
         )
     return finite(floats(array, name), name)
 
 
 def labels(t: ArrayLike, name: str, n_classes: int) -> NDArray[np.intp]:
-    """Class numbers 0 to n_classes - 1."""
-    array = numbers(t, name)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} is an array of dtype {array.dtype}, expected integer labels 0 to {n_classes - 1}")
+    """Class numbers 0 to n_classes - 1; False and True are 0 and 1."""
+    array = _target_numbers(t, name)
+    if array.dtype.kind not in "iub":
+        whole = array.size and (finite(array, name) == np.round(array)).all()
+        hint = f": {name}.astype(int) makes some of whole numbers" if whole else ""
+        raise TypeError(
+            f"{name} is an array of dtype {array.dtype}, expected integer labels 0 to {n_classes - 1}{hint}"
+        )
     if array.size and not 0 <= array.min() <= array.max() < n_classes:
         bad = np.argwhere((array < 0) | (array >= n_classes))[0]
         index = ", ".join(str(int(i)) for i in bad)
-        raise ValueError(f"{name}[{index}] is {array[tuple(bad)]}, expected labels 0 to {n_classes - 1}")
+        hint = f": these count from 1, subtract 1 of {name}" if array.min() >= 1 and array.max() == n_classes else ""
+        raise ValueError(f"{name}[{index}] is {array[tuple(bad)]}, expected labels 0 to {n_classes - 1}{hint}")
     return laid_out(array, np.intp)
 
 
-TARGET_RANGES: dict[str, tuple[Callable[[Array], Any], str]] = {
-    "sigmoid_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "numbers from 0 to 1"),
-    "binary_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "numbers from 0 to 1"),
-    "poisson": (lambda t: t >= 0, "numbers of 0 or more"),
-    "hinge": (lambda t: (t == 1) | (t == -1), "-1 or 1"),
-}
-
-
-def targets_for(loss: str, t: Array, name: str) -> Array:
-    """Targets that are not labels lie where this loss is defined."""
-    if loss in TARGET_RANGES and t.ndim == 2:
-        fits, expected = TARGET_RANGES[loss]
-        for first, part in _mapped.pieces(t):
-            if not fits(part).all():
-                i, k = (int(index) for index in np.argwhere(~fits(part))[0])
-                raise ValueError(f"{name}[{first + i}, {k}] is {part[i, k]}, expected {expected} with loss {loss!r}")
-    return t
+def _target_numbers(t: ArrayLike, name: str) -> Array:
+    """Numbers, with a hint where there are words."""
+    try:
+        return numbers(t, name)
+    except TypeError:
+        kind = np.asarray(t).dtype.kind
+        if kind in "US" or (kind == "O" and any(isinstance(label, str) for label in np.ravel(np.asarray(t))[:1000])):
+            raise TypeError(
+                f"{name} has words for labels, expected class numbers: np.unique({name}, return_inverse=True) finds "
+                f"them, and nncore.MLPClassifier takes words as they are"
+            ) from None
+        raise
 
 
 def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDArray[np.float64] | None:
@@ -248,9 +281,33 @@ def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDA
             f"sample_weight has shape {array.shape}, expected ({n_samples},) or ({n_samples}, {n_out}) to match X"
         )
     finite(array, "sample_weight")
-    if (array < 0).any() or not array.any():
+    if not ((array >= 0).all() and array.any()):
         raise ValueError(f"sample_weight goes from {array.min()} to {array.max()}, expected 0 or more, not all zero")
-    return array
+    return addable(array, "sample_weight")
+
+
+def addable(weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Weights of 0 or more, not all 0, by whose sum they can be divided."""
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.finfo(np.float64).tiny <= total < math.inf:
+        raise ValueError(
+            f"{name} goes up to {weights.max():g} and its sum is {total:g}, expected one from 2.3e-308 to 1.7e308: "
+            f"divide the weights by their largest"
+        )
+    return weights
+
+
+def multiplied(weights: NDArray[np.float64], others: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """The product of two weights a sample, which must not become 0 or infinite by rounding."""
+    with np.errstate(over="ignore", under="ignore"):
+        products = weights * others
+    if not (np.isfinite(products) & ((products > 0) == ((weights > 0) & (others > 0)))).all():
+        raise ValueError(
+            f"{name} multiplies weights up to {weights.max():g} and {others.max():g}, expected products that are "
+            f"neither 0 nor infinite by rounding: divide the weights by their largest"
+        )
+    return products
 
 
 def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _mapped
+from nncore import _checks, _domains, _mapped
 from nncore._dispatch import network, sparse
 from nncore._sparse_rows import SparseRows
 
@@ -35,7 +35,7 @@ class Data:
         class_weight: Any = None,
     ) -> None:
         self._memory: list[object] = []
-        rows, targets, _ = net._batch(X, y, "X", "y", sparse=True)
+        rows, targets, _ = net._batch(X, y, "X", "y", sparse=True, weights=sample_weight)
         weights = _checks.sample_weights(sample_weight, len(rows), net.n_out)
         self.x, self.t = self._held(rows), self._held(targets)
         self.weights = None if weights is None else self._held(weights)
@@ -45,7 +45,7 @@ class Data:
             rows, targets, _ = net._batch(*pair, "validation X", "validation y", sparse=True)
             self.test = self._held(rows), self._held(targets)
         # metrics are about the targets as they came
-        self.true = self.t
+        self.true, self._fits = self.t, {net._loss_kind}
         if class_weight is not None:
             self._weigh(net, class_weight)
         net.expect_unweighted(self.weights)
@@ -58,6 +58,14 @@ class Data:
         self._memory.append(network.held_memory(array))
         return _mapped.settled(array)
 
+    def expect_for(self, net: "NeuralNetwork") -> None:
+        """That the targets are what the loss of this network takes, as others of a population share them."""
+        if net._loss_kind not in self._fits:
+            _domains.targets_for(net._loss_kind, self.true, "y", self.weights)
+            if self.test is not None:
+                _domains.targets_for(net._loss_kind, self.test[1], "validation y")
+            self._fits.add(net._loss_kind)
+
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:
         """Weigh samples by their class, as torch.nn.CrossEntropyLoss(weight=...) does; soft targets by element."""
         targets = (self.t + 1) / 2 if net._loss_kind == "hinge" and self.t.ndim == 2 else self.t  # -1 or 1
@@ -67,8 +75,10 @@ class Data:
         if labels is None and net._loss_kind != "softmax_cross_entropy":
             raise ValueError("class_weight is given, expected None unless y has labels or one-hot rows")
         if labels is None:
-            by_class = class_weights(class_weight, self.t.sum(axis=0))
-            self.t = (self.t * by_class + spread * (by_class - 1)).astype(self.t.dtype)
+            by_class = class_weights(class_weight, self.t.sum(axis=0, dtype=np.float64))
+            with np.errstate(over="ignore"):
+                self.t = (self.t * by_class + spread * (by_class - 1)).astype(self.t.dtype)
+            _checks.finite(self.t, "class_weight times y")
             return
         by_class = class_weights(class_weight, np.bincount(labels, minlength=max(net.n_out, 2)))
         weights = by_class[labels]
@@ -76,9 +86,11 @@ class Data:
             if not weights.all():
                 raise ValueError("class_weight is 0 for a class of y, expected numbers above 0 with label_smoothing")
             self.t = np.eye(net.n_out)[labels] + spread * (by_class / weights[:, np.newaxis] - 1)
-        self.weights = weights if self.weights is None else weights * self.weights
-        if not self.weights.any():
+        if self.weights is not None:
+            weights = _checks.multiplied(weights, self.weights, "class_weight")
+        if not weights.any():
             raise ValueError("class_weight is 0 for every sample of weight above 0, expected some above 0")
+        self.weights = _checks.addable(weights, "class_weight")
 
     def rows(self, net: "NeuralNetwork", n_reads: int) -> Any:
         """The rows as they are, or CompressedRows where that is faster and it is worth the pass over them."""
@@ -150,6 +162,6 @@ def class_weights(value: Any, counts: Array) -> NDArray[np.float64]:
     if weights.shape != (n,):
         raise ValueError(f"class_weight has shape {weights.shape}, expected ({n},), one a class")
     _checks.finite(weights, "class_weight")
-    if (weights < 0).any() or not weights.any():
+    if not ((weights >= 0).all() and weights.any()):
         raise ValueError(f"class_weight goes from {weights.min()} to {weights.max()}, expected 0 or more, not all 0")
     return weights

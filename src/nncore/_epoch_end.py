@@ -88,7 +88,7 @@ class EpochEnd:
         if self.follower or self.stopping:
             values = {**values, "": float(np.mean(history.loss[begin:]))}
         if self.follower and self.followed:
-            self.follower.observe(self.followed[1] * values[self.followed[0]])
+            self.follower.observe(self.followed[1] * values[self.followed[0]], self.followed[1])
         if self.stopping and self.watched:
             self._compare(self.watched[1] * values[self.watched[0]], self.stopping)
 

@@ -118,8 +118,7 @@ class Epochs:
         self.optimizer = estimator._optimizer
         self.max_iter = 1 if tasks is None else estimator.max_iter
         self.data = data.rows(net, self.max_iter * len(train)), data.t, data.weights
-        self.rows = train
-        estimator._least = estimator._least_loss(data.t[train], None if data.weights is None else data.weights[train])
+        self.rows, self.least = train, estimator._least_losses(data.t)
         self.starts = np.arange(0, len(train), self.batch_size)
         self.sizes = np.diff(self.starts, append=len(train))
         self.losses = np.empty(len(self.starts))
@@ -156,12 +155,25 @@ class Epochs:
             order = np.arange(len(self.rows))
             self.rng.shuffle(order)
             self.rows = self.rows[order]
+        self.estimator._least = self.least_loss()
         finite = self.descend()
         self.estimator._record(float(self.losses @ self.sizes) / len(self.rows) if finite else math.nan)
         self.estimator.t_ += len(self.rows)
         ended = self.is_last(self.score()) if finite else self.diverged()
         with self.net.core.pause():
             return (self.tasks is not None and self.tasks.end()) or ended
+
+    def least_loss(self) -> float:
+        """The mean over the batches of what is taken off their losses; by weights that depends on who is in which."""
+        if self.least is None:
+            return 0.0
+        values, weights = self.least[self.rows], self.data[2]
+        if weights is None:
+            return float(values.mean())
+        wholes = np.add.reduceat(weights[self.rows], self.starts)
+        sums = np.add.reduceat(weights[self.rows] * values, self.starts)
+        means = np.divide(sums, wholes, out=np.zeros(len(sums)), where=wholes > 0)
+        return float(means @ self.sizes) / len(self.rows)
 
     def descend(self) -> bool:
         """The updates of an epoch, in calls of the core of about 50 ms; whether all losses were finite."""

@@ -149,8 +149,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
     def _check_settings(self) -> None:
         """That every parameter is in its range."""
         for name, check in CHECKS.items():
-            if check(getattr(self, name), name) != getattr(self, name):
-                raise TypeError(f"{name} is {getattr(self, name)!r}, expected a number")
+            check(getattr(self, name), name)
         for name in FLAGS:
             _checks.switch(getattr(self, name), name)
         _checks.choice(self.solver, "solver", SOLVERS)
@@ -315,7 +314,8 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
                 if tasks.end():
                     raise StopIteration
 
-        self.n_iter_, self._least = 0, self._least_loss(data.t, data.weights)
+        least = self._least_losses(data.t)
+        self.n_iter_, self._least = 0, 0.0 if least is None else float(np.average(least, weights=data.weights))
         objective = Objective(net, data, self.n_threads)
         with _threads.held_blas():
             result = minimize(
@@ -379,9 +379,9 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         """What scikit-learn divides the loss by, without penalty, where it reports it."""
         return 1
 
-    def _least_loss(self, t: Array, weights: Array | None) -> float:
-        """What scikit-learn takes off the engine's loss: that of perfect predictions."""
-        return 0.0
+    def _least_losses(self, t: Array) -> Array | None:
+        """What scikit-learn takes off the engine's loss of each sample: that of a perfect prediction; None: nothing."""
+        return None
 
     def _outputs(self, X: Any) -> Array:
         """What the last layer yields."""

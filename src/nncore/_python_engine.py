@@ -155,7 +155,7 @@ class PythonNetwork(core_network.Network):
             return z
         y = z.copy()
         if self.kinds[-1] == SOFTMAX:
-            core_activation.softmax(y, np.empty(len(y)))
+            core_activation.softmax(y)
         else:
             core_activation.activate(SIGMOID, y.reshape(-1))
         return y
@@ -180,6 +180,10 @@ class PythonNetwork(core_network.Network):
         y = z if fused else self._output(z)
         if self.loss_function:
             return *_called(self.loss_function, y, t), y
+        if self.loss_kind == core_loss.LOSSES["binary_cross_entropy"] and not ((y >= 0) & (y <= 1)).all():
+            raise ValueError(
+                f"the outputs go from {y.min()} to {y.max()}, expected numbers from 0 to 1 with binary_cross_entropy"
+            )
         loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, shares(weights, t.shape), dy)
         return loss, dy, None if fused else y
 

@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from nncore import _checks
+from nncore import _checks, _domains
 from nncore._perceptron import Perceptron
 from nncore.network import LOSS_PARAMS
 
@@ -201,8 +201,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         weights = super()._weights(y, sample_weight)
         if self.class_weight is None:
             return weights
-        by_class = compute_sample_weight(self.class_weight, y)
-        return by_class if weights is None else weights * by_class
+        by_class = _checks.addable(compute_sample_weight(self.class_weight, y), "class_weight")
+        if weights is None:
+            return by_class
+        return _checks.addable(
+            _checks.multiplied(weights, by_class, "class_weight"), "sample_weight times class_weight"
+        )
 
     def _predicted(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1 and not self._multilabel:
@@ -353,7 +357,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return self.loss, "identity"
 
     def _encode(self, y: Array, classes: Any, *, keep: bool) -> tuple[Array, dict[str, Any]]:
-        t = _checks.targets_for(self.loss, y.reshape(len(y), -1), "y")
+        t = _domains.targets_for(self.loss, _checks.floats(y.reshape(len(y), -1), "y"), "y")
         if keep and self.n_outputs_ != t.shape[1]:
             raise ValueError(f"y has {t.shape[1]} outputs, expected {self.n_outputs_} as in the fit before")
         return t, {"n_outputs_": t.shape[1], "out_activation_": "exp" if self.loss == "poisson" else "identity"}
@@ -364,12 +368,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
     def _divisor(self) -> int:
         return self.n_outputs_ if self.loss == "squared_error" else 1
 
-    def _least_loss(self, t: Array, weights: Array | None) -> float:
+    def _least_losses(self, t: Array) -> Array | None:
         if self.loss != "poisson":
-            return 0.0
+            return None
         from scipy.special import xlogy
 
-        return float(np.average((t - xlogy(t, t)).sum(axis=1), weights=weights))
+        return np.asarray((t - xlogy(t, t)).sum(axis=1))
 
     def _predicted(self, outputs: Array) -> Array:
         if self.out_activation_ == "exp":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks
+from nncore import _checks, _domains
 from nncore._dispatch import activation, loss
 
 Array = NDArray[Any]
@@ -107,7 +107,7 @@ def relu(x: ArrayLike) -> Any:
 
 
 def _softmax_and_log_sums(x: ArrayLike, axis: int) -> tuple[Array, Array]:
-    """The softmax along axis, and log(sum(exp(x))) with that axis kept."""
+    """The softmax along axis, and log(sum(exp(x - max(x)))) with that axis kept."""
     array = _checks.floats(x, "x")
     if array.ndim == 0 or not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis is {axis} and x has shape {array.shape}, expected an axis of x")
@@ -192,6 +192,8 @@ def selu(x: ArrayLike) -> Any:
 
 def gelu(x: ArrayLike) -> Any:
     """Return x times the standard normal distribution function of x, not its tanh approximation.
+
+    To 4 units in the last place for every x, also far below 0, where 1 + erf(x / sqrt(2)) has lost all digits.
 
     Source: D. Hendrycks, K. Gimpel, Gaussian error linear units (2016).
 
@@ -307,7 +309,9 @@ def softmax(x: ArrayLike, axis: int = -1) -> Array:
 
 
 def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
-    """Return log(softmax(x)) as x - log(sum(exp(x))): exact also where a probability rounds to 0.
+    """Return log(softmax(x)): exact also where a probability rounds to 0, and where all x are large.
+
+    As (x - max(x)) - log(sum(exp(x - max(x)))), so that what is small beside the largest x is not lost.
 
     Parameters
     ----------
@@ -332,7 +336,10 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
     array([    0., -1000.])
     """
     array = _checks.floats(x, "x")
-    return np.asarray(array - _softmax_and_log_sums(array, axis)[1], dtype=array.dtype)
+    log_sums = _softmax_and_log_sums(array, axis)[1]  # checks x and axis
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, and finite numbers too far apart
+        shifted = array - array.max(axis=axis, keepdims=True)
+    return np.asarray(shifted - log_sums, dtype=array.dtype)
 
 
 def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float64]:
@@ -370,6 +377,14 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     rows = np.zeros((*numbers.shape, n_classes))
     np.put_along_axis(rows, numbers[..., None], 1.0, axis=-1)
     return rows
+
+
+def _probabilities(p: Array, name: str) -> Array:
+    """Numbers from 0 to 1, but for the rounding of what made them."""
+    error = 4 * np.finfo(p.dtype).eps
+    if not ((p >= 0) & (p <= 1 + error)).all():
+        raise ValueError(f"{name} goes from {p.min()} to {p.max()}, expected probabilities from 0 to 1")
+    return p
 
 
 def _like(t: ArrayLike, y: Array) -> Array:
@@ -413,9 +428,9 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike, delta: float = 1e-7) -> floa
     Parameters
     ----------
     y : array_like of shape (n_classes,) or (n_samples, n_classes)
-        Probabilities.
+        Probabilities, from 0 to 1.
     t : array_like
-        Targets of y's shape (one-hot or soft), or integer labels with one dimension less.
+        Targets of y's shape (one-hot or soft, rows that sum to 1), or integer labels with one dimension less.
     delta : float
         Keeps the logarithm finite; the book's 1e-7. 0 gives the exact value.
 
@@ -427,7 +442,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike, delta: float = 1e-7) -> floa
     Raises
     ------
     TypeError, ValueError
-        If the shapes do not fit, or labels are out of range.
+        If the shapes do not fit, or labels, targets or probabilities are out of range.
 
     Examples
     --------
@@ -438,16 +453,16 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike, delta: float = 1e-7) -> floa
     probabilities = _checks.floats(y, "y")
     if probabilities.ndim not in (1, 2) or probabilities.size == 0:
         raise ValueError(f"y has shape {probabilities.shape}, expected (n_classes,) or (n_samples, n_classes)")
-    if delta != 0:
-        delta = _checks.positive_float(delta, "delta")
+    delta = _checks.non_negative_float(delta, "delta")
     n_classes = probabilities.shape[-1]
     if np.ndim(t) == probabilities.ndim - 1:
         if np.shape(t) != probabilities.shape[:-1]:
             raise ValueError(f"t has shape {np.shape(t)}, expected {probabilities.shape[:-1]} labels to match y")
         t = one_hot(t, n_classes)
-    expected = _like(t, probabilities)
     rows, n_samples = probabilities.reshape(-1, n_classes), probabilities.size // n_classes
-    total = loss.cross_entropy(rows, expected.reshape(-1, n_classes), np.empty_like(rows), delta)
+    expected = _domains.targets_for("softmax_cross_entropy", _like(t, probabilities).reshape(-1, n_classes), "t")
+    _probabilities(probabilities, "y")
+    total = loss.cross_entropy(rows, expected, np.empty_like(rows), delta)
     return float(total / n_samples)
 
 
@@ -457,6 +472,7 @@ def negative_log_likelihood(log_probabilities: ArrayLike, labels: ArrayLike) -> 
     Parameters
     ----------
     log_probabilities : array_like of shape (n_samples, n_classes)
+        0 or less.
     labels : array_like of int, shape (n_samples,)
 
     Returns
@@ -480,6 +496,10 @@ def negative_log_likelihood(log_probabilities: ArrayLike, labels: ArrayLike) -> 
             f"log_probabilities has shape {logs.shape} and labels {np.shape(labels)}, "
             f"expected (n_samples, n_classes) and (n_samples,)"
         )
+    if not (logs <= 1e-6).all():
+        raise ValueError(
+            f"log_probabilities goes up to {logs.max()}, expected logarithms of 0 or less: see log_softmax"
+        )
     picked = logs[np.arange(len(logs)), _checks.labels(labels, "labels", logs.shape[1])]
     return -float(picked.mean())
 
@@ -490,7 +510,7 @@ def binary_cross_entropy(y: ArrayLike, t: ArrayLike, eps: float = 1e-7) -> float
     Parameters
     ----------
     y, t : array_like
-        Probabilities and targets in [0, 1], same shape.
+        Probabilities and targets in [0, 1], same shape; others are refused.
     eps : float
         Clipping distance, below 0.5.
 
@@ -502,7 +522,7 @@ def binary_cross_entropy(y: ArrayLike, t: ArrayLike, eps: float = 1e-7) -> float
     Raises
     ------
     ValueError
-        If the shapes differ, nothing is given, or eps is out of range.
+        If the shapes differ, nothing is given, or a number is out of its range.
 
     Examples
     --------
@@ -510,12 +530,11 @@ def binary_cross_entropy(y: ArrayLike, t: ArrayLike, eps: float = 1e-7) -> float
     0.105361
     """
     outputs = _checks.floats(y, "y")
-    if not 0 < eps < 0.5:
-        raise ValueError(f"eps is {eps}, expected a number between 0 and 0.5")
+    eps = _checks.number(eps, "eps", lambda v: 0 < v < 0.5, "a number between 0 and 0.5")
     if outputs.size == 0:
         raise ValueError(f"y is empty, shape {outputs.shape}, expected at least one probability")
-    p = np.clip(outputs.astype(np.float64), eps, 1 - eps)  # in float32 1 - eps may be 1
-    expected = _like(t, outputs)
+    expected = _probabilities(_like(t, outputs), "t")
+    p = np.clip(_probabilities(outputs, "y").astype(np.float64), eps, 1 - eps)  # in float32 1 - eps may be 1
     return float(np.mean(-(expected * np.log(p) + (1 - expected) * np.log(1 - p))))
 
 
@@ -525,6 +544,11 @@ def _distribution(p: ArrayLike, name: str) -> Array:
     if array.ndim != 1 or not ((array >= 0).all() and abs(array.sum() - 1) <= 1e-6):
         raise ValueError(f"{name} is {array}, expected probabilities of 0 or more that sum to 1")
     return array
+
+
+def _base(base: float) -> float:
+    """The base of a logarithm."""
+    return _checks.number(base, "base", lambda v: 0 < v < np.inf and v != 1, "a finite number above 0 other than 1")
 
 
 def information_content(p: ArrayLike, base: float = 2.0) -> Any:
@@ -554,7 +578,7 @@ def information_content(p: ArrayLike, base: float = 2.0) -> Any:
     array = np.asarray(_checks.floats(p, "p"), dtype=np.float64)
     if not ((array > 0) & (array <= 1)).all():
         raise ValueError(f"p is {array}, expected probabilities above 0 and up to 1")
-    result = np.abs(np.log(array) / np.log(base))
+    result = np.abs(np.log(array) / np.log(_base(base)))
     return result if result.ndim else float(result)
 
 
@@ -616,4 +640,4 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, base: float = 2.0) -> float:
     possible = true > 0
     if (assumed[possible] == 0).any():
         return float("inf")
-    return float(-np.sum(true[possible] * np.log(assumed[possible])) / np.log(base))
+    return float(-np.sum(true[possible] * np.log(assumed[possible])) / np.log(_base(base)))

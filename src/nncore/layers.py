@@ -167,6 +167,11 @@ class Layer:
                 "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
             )
         self.activation = activation
+        if self.activation_name == "softmax" and self.n_neurons == 1:
+            raise ValueError(
+                "n_neurons is 1, expected 2 or more with activation 'softmax', as the softmax of one is always 1: for "
+                "a single output take 'sigmoid'"
+            )
         self.use_bias = _checks.switch(use_bias, "use_bias")
         self.batch_norm = _checks.switch(batch_norm, "batch_norm")
         if self.batch_norm and not self.use_bias:
@@ -349,7 +354,7 @@ class Layer:
         if self.functions:
             z = _checks.applied(self.functions[0], z)
         elif self.activation_name == "softmax":
-            core_activation.softmax(z, np.empty(len(z)))
+            core_activation.softmax(z)
         else:
             core_activation.activate(self.activation_id, z.reshape(-1), param=self.activation_param)
         self._last = z[0] if array.ndim == 1 else z

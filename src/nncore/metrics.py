@@ -238,5 +238,5 @@ def auc(targets: Array, scores: Array) -> float:
 
 
 def _every_class(targets: Array, n_out: int) -> bool:
-    counts = np.bincount(targets, minlength=n_out) if targets.ndim == 1 else targets.sum(axis=0)
+    counts = np.bincount(targets, minlength=n_out) if targets.ndim == 1 else targets.sum(axis=0, dtype=np.float64)
     return bool(((counts > 0) & (counts < len(targets))).all())

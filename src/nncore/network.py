@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore import _checks, _mapped, _threads, training
+from nncore import _checks, _domains, _mapped, _threads, training
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
@@ -28,6 +28,15 @@ Array = NDArray[Any]
 LOSSES = core_loss.LOSSES
 # Those with a parameter in parentheses: its default, and the check that says what it may be.
 LOSS_PARAMS = {"huber": (1.0, _checks.positive_float), "quantile": (0.5, _checks.inner_fraction)}
+# What losses are called elsewhere.
+OTHER_NAMES = {
+    "mse": "squared_error", "mean_squared_error": "squared_error", "l2": "squared_error", "mae": "absolute_error",
+    "l1": "absolute_error", "pinball": "quantile", "log_loss": "softmax_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy", "crossentropy": "softmax_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy", "sparse_categorical_crossentropy": "softmax_cross_entropy",
+    "nll": "softmax_cross_entropy", "bce": "sigmoid_cross_entropy", "binary_crossentropy": "sigmoid_cross_entropy",
+    "bce_with_logits": "sigmoid_cross_entropy",
+}  # fmt: skip
 # Losses that ask for certain outputs: the activations that the last layer may have.
 LAST_ACTIVATIONS = {
     "softmax_cross_entropy": ("identity", "softmax"),
@@ -99,11 +108,12 @@ class NeuralNetwork:
         - "absolute_error": abs(y - t);
         - "huber(delta)" (1 without the parentheses): (y - t)**2 / 2 up to an error of delta, linear beyond;
         - "quantile(q)" (0.5): max(q * (t - y), (q - 1) * (t - y));
-        - "poisson": exp(y) - t * y, so that predict yields the logarithm of the mean;
-        - "softmax_cross_entropy": -t * log(softmax(a) + delta). The last layer has no activation and predict yields
-          logits, or "softmax" and predict yields probabilities;
-        - "sigmoid_cross_entropy": -t * log(s) - (1 - t) * log(1 - s) with s = sigmoid(a). The last layer has no
-          activation and predict yields logits, or "sigmoid" and predict yields probabilities;
+        - "poisson": exp(y) - t * y, t 0 or more, so that predict yields the logarithm of the mean;
+        - "softmax_cross_entropy": -t * log(softmax(a) + delta), t labels or rows of numbers from 0 to 1 that sum to 1
+          (within 1e-5; 1e-3 in float32). The last layer has two outputs or more, no activation, and predict yields
+          logits; or "softmax", and predict yields probabilities;
+        - "sigmoid_cross_entropy": -t * log(s) - (1 - t) * log(1 - s) with s = sigmoid(a), t from 0 to 1. The last layer
+          has no activation and predict yields logits, or "sigmoid" and predict yields probabilities;
         - "binary_cross_entropy": the same of probabilities y, with logarithms of at least -100;
         - "hinge": max(0, 1 - t * y), t -1 or 1;
         - your own: a function of outputs y and targets t, both (n_samples, n_out), labels as one-hot rows, that returns
@@ -160,11 +170,11 @@ class NeuralNetwork:
         if self.loss_function:
             self._loss_kind, self._loss_param, self.loss_name = CUSTOM, 0.0, _checks.function_name(loss)
         else:
-            self._loss_kind, self._loss_param = _checks.named(loss, "loss", LOSSES, LOSS_PARAMS)
+            self._loss_kind, self._loss_param = _checks.named(loss, "loss", LOSSES, LOSS_PARAMS, OTHER_NAMES)
             self.loss_name = str(loss)
         self.dtype = _checks.float_type(dtype)
         self.rng = _checks.generator(rng)
-        self.delta = 0.0 if delta == 0 else _checks.positive_float(delta, "delta")
+        self.delta = _checks.non_negative_float(delta, "delta")
         self.label_smoothing = _checks.fraction(label_smoothing, "label_smoothing")
         if self.label_smoothing and self._loss_kind != "softmax_cross_entropy":
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
@@ -183,6 +193,8 @@ class NeuralNetwork:
         try:
             for layer in layers:
                 self.add_layer(layer)
+            if self._layers:
+                self._expect_classes()
         except BaseException:
             for layer in self._layers:
                 layer.leave()
@@ -274,6 +286,7 @@ class NeuralNetwork:
             raise ValueError(
                 f"the last layer has activation {last.activation!r}, expected {names} with {self.loss_name}"
             )
+        self._expect_classes()
         self._expect_plain_last()
         specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
         if self._loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
@@ -293,6 +306,13 @@ class NeuralNetwork:
             layer.lay_out(*core.views(index), core.norm_views(index) if layer.batch_norm else None)
             _configure(core, index, layer)
         return core
+
+    def _expect_classes(self) -> None:
+        if self._loss_kind == "softmax_cross_entropy" and self.n_out == 1:
+            raise ValueError(
+                f"the last layer has 1 output, expected 2 or more with {self.loss_name}, one a class, as the softmax "
+                f"of one is always 1: for a single output take sigmoid_cross_entropy"
+            )
 
     def _expect_plain_last(self) -> None:
         last = self._layer(-1)
@@ -417,13 +437,14 @@ class NeuralNetwork:
         return _checks.samples(array, name, self.n_in), array.ndim == 1
 
     def _batch(
-        self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False
-    ) -> tuple[Any, Array, bool]:
+        self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False,
+        weights: ArrayLike | None = None,
+    ) -> tuple[Any, Array, bool]:  # fmt: skip
         rows, single = self._samples(x, x_name, sparse=sparse)
         targets = core_network.plain_rows(t, self.n_out)
         if targets is None or len(targets) != len(rows) or targets.dtype.kind == "u":
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
-        return rows, _checks.targets_for(self._loss_kind, targets, t_name), single
+        return rows, _domains.targets_for(self._loss_kind, targets, t_name, weights), single
 
     def _weights(self, sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
         """The weights of samples, if this loss can be weighted."""
@@ -607,10 +628,11 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (n_samples, n_in) or (n_in,)
         t : array_like
-            Labels (n_samples,), or targets (n_samples, n_out).
+            Labels (n_samples,), integers from 0 on or bools; or targets (n_samples, n_out).
         sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional
             sum(weight * loss) / sum(weight) instead of the mean; with one weight an output, 0 for a mask, each term of
-            the sum over outputs times its weight, and the mean over samples.
+            the sum over outputs times its weight, and the mean over samples. What a mask hides may be anything, and
+            rows of classes need not sum to 1 then.
 
         Returns
         -------
@@ -621,7 +643,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or t does not fit the network.
         """
-        rows, targets, _ = self._batch(X, t, sparse=True)
+        rows, targets, _ = self._batch(X, t, sparse=True, weights=sample_weight)
         return self._loss(rows, targets, self._weights(sample_weight, len(rows)))
 
     def gradient(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, Array]:
@@ -642,7 +664,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or t does not fit the network.
         """
-        rows, targets, single = self._batch(X, t)
+        rows, targets, single = self._batch(X, t, weights=sample_weight)
         weights = self._weights(sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
         with _threads.single_threaded_blas(self._macs(len(rows))):
@@ -677,7 +699,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or t does not fit the network, or h is not above 0.
         """
-        rows, targets, _ = self._batch(X, t)
+        rows, targets, _ = self._batch(X, t, weights=sample_weight)
         step = 0.0 if h is None else _checks.positive_float(h, "h")
         slope = np.empty(self.n_params)
         self._differences(rows, targets, step, n_threads, slope, weights=self._weights(sample_weight, len(rows)))

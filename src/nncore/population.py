@@ -120,6 +120,7 @@ def fit_many(
     runs = []
     for i, net in enumerate(nets):
         try:
+            data.expect_for(net)
             one = {name: values[i] for name, values in settings.items()}
             runs.append(training.prepare(net, data, metrics=metrics, n_threads=1, rng=None, **one))
         except (TypeError, ValueError) as error:

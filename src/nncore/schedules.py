@@ -238,13 +238,18 @@ class InverseScaling(Schedule):
         return np.asarray(np.arange(first + 1, last + 1, dtype=np.float64) ** -self.power)
 
 
+def _threshold_mode(value: Any, name: str) -> str:
+    """Whether a threshold is relative."""
+    return _checks.choice(value, name, ("rel", "abs"))
+
+
 class ReduceOnPlateau(Schedule):
     """Falls by a factor when a metric has not improved for more than patience epochs.
 
-    An epoch improves that is better than the best so far by more than threshold times its size. After a fall the count
-    of epochs begins anew.
+    An epoch improves that is better than the best so far by more than a threshold. After a fall the count of epochs
+    begins anew. A metric that is infinite or NaN is no improvement.
 
-    torch's ReduceLROnPlateau with threshold_mode "rel" and cooldown 0.
+    torch's ReduceLROnPlateau with cooldown 0.
 
     Parameters
     ----------
@@ -254,6 +259,10 @@ class ReduceOnPlateau(Schedule):
         From above 0 to below 1.
     threshold : float
         0 or more.
+    threshold_mode : {"rel", "abs"}
+        "rel": less than best * (1 - threshold) is an improvement, or where more is better, more than
+        best * (1 + threshold): of a negative metric, where it moves the other way, a little less than the best will do.
+        "abs": by more than threshold.
     minimum : float
         Of the factor of lr; 0 or more.
     metric : str or callable, optional
@@ -280,6 +289,7 @@ class ReduceOnPlateau(Schedule):
     patience = Checked(_checks.non_negative_int)
     factor = Checked(_shrinking)
     threshold = Checked(_checks.non_negative_float)
+    threshold_mode = Checked(_threshold_mode)
     minimum = Checked(_checks.non_negative_float)
     mode = Checked(mode_of)
 
@@ -289,12 +299,13 @@ class ReduceOnPlateau(Schedule):
         factor: float = 0.1,
         *,
         threshold: float = 1e-4,
+        threshold_mode: str = "rel",
         minimum: float = 0.0,
         metric: str | Callable[[Any, Any], float] | None = None,
         mode: str = "auto",
     ) -> None:
         self.patience, self.factor, self.threshold, self.minimum = patience, factor, threshold, minimum
-        self.metric, self.mode = metric, mode
+        self.threshold_mode, self.metric, self.mode = threshold_mode, metric, mode
         self._factor, self._best, self._waited = 1.0, np.inf, 0
 
     def factors(self, first: int, last: int, total: int) -> Factors:
@@ -304,10 +315,12 @@ class ReduceOnPlateau(Schedule):
     def _follower(self) -> "ReduceOnPlateau | None":
         return self
 
-    def observe(self, value: float) -> None:
-        """Take note of an epoch's metric, turned so that less is better."""
-        first = np.isinf(self._best) and not np.isnan(value)
-        if first or self._best - value > self.threshold * abs(self._best):
+    def observe(self, value: float, sign: float = 1.0) -> None:
+        """Take note of an epoch's metric, turned so that less is better: it is sign * value, sign 1 or -1."""
+        limit = self._best
+        if np.isfinite(limit):
+            limit -= sign * self.threshold * limit if self.threshold_mode == "rel" else self.threshold
+        if np.isfinite(value) and value < limit:
             self._best, self._waited = value, 0
         else:
             self._waited += 1

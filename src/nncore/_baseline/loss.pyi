@@ -4,7 +4,9 @@ from numpy import float64
 from numpy.typing import NDArray
 
 LOSSES: dict[str, int]
+TARGETS: dict[str, str]
 
+def first_misfit(kind: int, t: NDArray[Any]) -> int: ...
 def terms(
     kind: int, param: float, y: NDArray[Any], t: NDArray[Any], w: NDArray[float64] | None, dy: NDArray[Any]
 ) -> float: ...
