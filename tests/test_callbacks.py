@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import SGD, History, Layer, NeuralNetwork
+from nncore import SGD, History, InterruptWarning, Layer, NeuralNetwork
 from nncore.callbacks import CSVLog, PlotHistory, TensorBoard, TimeLimit
 
 
@@ -175,7 +175,8 @@ def test_history_after_ctrl_c(data):
         if history.epochs == 2:
             raise KeyboardInterrupt
 
-    history = pickle.loads(pickle.dumps(fit(data, validation_data=data, callbacks=[press], **MEASURED)))
+    with pytest.warns(InterruptWarning, match="Ctrl-C ended this fit after 8 iterations"):
+        history = pickle.loads(pickle.dumps(fit(data, validation_data=data, callbacks=[press], **MEASURED)))
     assert history.interrupted
     assert (history.iterations, history.epoch_ends) == (8, [4, 8])
     assert len(history.lr) == 8

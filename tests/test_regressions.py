@@ -93,6 +93,7 @@ def test_the_history_after_ctrl_c_is_that_of_the_network():
     np.testing.assert_array_equal(twin.core.params, net.core.params)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_ctrl_c_during_the_evaluation_keeps_the_columns_of_one_length(rng, monkeypatch):
     x, y = rng.normal(size=(40, 8)), rng.integers(3, size=40)
     net = classifier()

@@ -164,11 +164,11 @@ class Evaluation:
         return self.metrics.setdefault(metric.column, metric)
 
     def watched(self, value: Any, mode: str) -> tuple[str, float]:
-        """The column that early stopping or a schedule follows, "" for the batches' losses, and its sign."""
+        """The column that early stopping or a schedule follows, and its sign."""
         if value is not None:
             metric = self.add(value)
         elif not self.metrics:
-            return "", 1.0
+            return "epoch_loss", 1.0
         else:
             every = list(self.metrics.values())
             metric = next((one for one in every if one.data == "test"), every[0])
