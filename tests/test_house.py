@@ -23,6 +23,9 @@ PYTHON = {
     "_mapped": set(),
     "_sparse_rows": {"_dispatch"},
     "_checks": {"_mapped"},
+    "_notices": set(),
+    "_inputs": {"_mapped", "_notices", "network"},  # network only for its type
+    "_divergence": {"_data", "_mapped", "network"},  # these two only for their types
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
@@ -36,15 +39,18 @@ PYTHON = {
     "layers": {"_checks", "_dispatch", "network"},  # network only for its type
     "history": {"plotting"},  # on first use
     "schedules": {"_checks"},
-    "_data": {"_checks", "_dispatch", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    "_data": {"_checks", "_dispatch", "_inputs", "_mapped", "_sparse_rows", "network"},  # network only for its type
     "metrics": {"_checks", "_data", "functions", "schedules", "network"},
     "_epoch_end": {"_threads", "history", "metrics", "schedules", "network"},
     "training": {
         "_checks",
         "_data",
         "_dispatch",
+        "_divergence",
         "_epoch_end",
+        "_inputs",
         "_mapped",
+        "_notices",
         "_threads",
         "history",
         "metrics",
@@ -57,7 +63,9 @@ PYTHON = {
     "lbfgs": {
         "_checks",
         "_data",
+        "_divergence",
         "_epoch_end",
+        "_inputs",
         "_mapped",
         "_threads",
         "history",
@@ -73,6 +81,8 @@ PYTHON = {
     "network": {
         "_checks",
         "_dispatch",
+        "_divergence",
+        "_inputs",
         "_mapped",
         "_python_engine",
         "_sparse_rows",
@@ -90,6 +100,7 @@ PYTHON = {
     "population": {
         "_checks",
         "_data",
+        "_notices",
         "_threads",
         "history",
         "metrics",
@@ -98,10 +109,10 @@ PYTHON = {
         "schedules",
         "training",
     },
-    "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
-    "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
+    "_epochs": {"_data", "_divergence", "_notices", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
+    "_perceptron": {"_checks", "_data", "_divergence", "_epochs", "_notices", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
     "estimators": {"_checks", "_perceptron", "network"},
-    "persistence": {"_checks", "layers", "network"},
+    "persistence": {"_checks", "_inputs", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "layers", "network", "persistence"},
     "book": {"_checks", "history", "layers", "network"},

@@ -80,6 +80,7 @@ def test_many_threads_are_not_started(rng):
     np.testing.assert_array_equal(*params)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_the_history_after_ctrl_c_is_that_of_the_network():
     """The signal is raised when the core returns: the chunk that was under way counts."""
     (x, t), _ = load_moons()

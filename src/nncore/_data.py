@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _mapped
+from nncore import _checks, _inputs, _mapped
 from nncore._dispatch import sparse
 from nncore._sparse_rows import SparseRows
 
@@ -34,12 +34,16 @@ class Data:
         sample_weight: ArrayLike | None,
         class_weight: Any = None,
     ) -> None:
-        self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True)
+        net.expect_finite()
+        self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True, kind=_inputs.NUMBERS)  # as they come
+        self.kind = _inputs.kind_of(X, self.x, net._byte_scale)
+        self.input_scale = _inputs.scale_with(net, self.kind)
+        _inputs.warn_of_flags(self.x, self.input_scale, "X")
         self.weights = _checks.sample_weights(sample_weight, len(self.x), net.n_out)
         self.test = None
         if validation_data is not None:
             pair = _checks.pair(validation_data, "validation_data")
-            self.test = net._batch(*pair, "validation X", "validation y", sparse=True)[:2]
+            self.test = net._batch(*pair, "validation X", "validation y", sparse=True, kind=self.kind)[:2]
         # metrics are about the targets as they came
         self.true = self.t
         if class_weight is not None:

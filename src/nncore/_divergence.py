@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
 
 Array = NDArray[Any]
-GROWN, RISEN = 1e2, 1e6
+GROWN, RISEN = 1e2, 1e10
 LOOK_ROWS, LOOK_NUMBERS = 4096, 1 << 22
 # A look reads all parameters and copies them: once in so many samples that it takes less than a hundredth of the time.
 SAMPLES, MOST_SAMPLES, SAMPLES_TIMES_PARAMS = 1 << 14, 1 << 18, 1 << 28
@@ -57,8 +57,8 @@ class Watch:
         self.params, self.moments = net.core.params.copy(), net.core.moments.copy()
         self.first = self.kept_at = done
         self.scale = self.looked_at = max(1.0, largest(self.params))
-        self._reference: float | None = None
-        self.loss = math.nan  # at the look that found divergence
+        self.reference = math.nan  # the mean loss that none may exceed by RISEN, once it is needed
+        self.before = self.loss = math.nan  # the mean losses then, and at the look that found divergence
 
     def is_sane(self) -> bool:
         """Whether the network, as it is now, has not diverged."""
@@ -67,10 +67,10 @@ class Watch:
             return False
         if size <= GROWN * self.scale or size <= 2 * self.looked_at:
             return True
-        if self._reference is None:
-            self._reference = self._loss_before()
+        if math.isnan(self.reference):
+            self.reference = self._loss_before()
         self.loss = self._loss_now()
-        if not self.loss <= RISEN * self._reference:
+        if not self.loss <= RISEN * self.reference:
             return False
         self.looked_at = size
         return True
@@ -92,14 +92,16 @@ class Watch:
         rows = max(1, min(LOOK_ROWS, LOOK_NUMBERS // x.shape[1]))
         every = slice(None, None, -(-len(x) // rows))
         if weights is not None:
-            weights = weights[every]
+            weights = np.ascontiguousarray(weights[every])
             if not weights.any():
                 every, weights = slice(None), self.data.weights
         try:
             with np.errstate(all="ignore"):
-                return self.net._loss(x[every], t[every], weights)
+                return self.net._loss(np.ascontiguousarray(x[every]), np.ascontiguousarray(t[every]), weights)
         except (ArithmeticError, ValueError):
             return math.inf
+        finally:
+            _mapped.release(x)
 
     def _loss_before(self) -> float:
         """That of the kept parameters, or of outputs of 0 if it is larger: few samples may have targets that count."""
@@ -107,10 +109,11 @@ class Watch:
         params, moments = core.params.copy(), core.moments.copy()
         self.go_back()
         try:
-            before = abs(self._loss_now())
+            self.before = self._loss_now()
         finally:
             core.params[:], core.moments[:] = params, moments
-        return max(before if math.isfinite(before) else 0.0, self._loss_of_zeros(), np.finfo(np.float64).tiny)
+        known = abs(self.before) if math.isfinite(self.before) else 0.0
+        return max(known, self._loss_of_zeros(), np.finfo(np.float64).tiny)
 
     def _loss_of_zeros(self) -> float:
         """About that: squares, or sizes, of targets that are numbers."""
@@ -141,7 +144,8 @@ class Watch:
 
 def scale_of_inputs(net: "NeuralNetwork", x: Any) -> str:
     """How large a column of X is, if it is large."""
-    some = x[:: -(-len(x) // max(1, min(LOOK_ROWS, LOOK_NUMBERS // x.shape[1])))]
+    some = np.array(x[:: -(-len(x) // max(1, min(LOOK_ROWS, LOOK_NUMBERS // x.shape[1])))])
+    _mapped.release(x)
     scale = net.core.input_scale if some.dtype == np.uint8 else 1.0
     sizes = np.maximum(-some.min(axis=0).astype(np.float64), some.max(axis=0)) * scale
     column = int(sizes.argmax())
@@ -158,3 +162,24 @@ def scale_of_targets(net: "NeuralNetwork", t: Array) -> str:
     if abs(mean[k]) + deviation[k] <= LARGE:
         return ""
     return f"y (mean {mean[k]:.3g}, standard deviation {deviation[k]:.3g})"
+
+
+def limit_after(net: "NeuralNetwork", loss: float) -> float:
+    """The loss of a single update up to which there is no need to look again.
+
+    Raises
+    ------
+    FloatingPointError
+        If it is not finite, or it and the parameters have grown as no training makes them.
+    """
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
+    size = largest(net.core.params)
+    if net._limit == -math.inf:
+        net._scale = max(1.0, size) if math.isfinite(size) else 1.0
+    elif not size <= STEP_GROWN * net._scale:
+        raise FloatingPointError(
+            f"the loss of X and y is {loss:.3g} and the largest parameter {size:.3g}, {STEP_GROWN:g} times what they "
+            f"were, expected ones that do not grow so: scale X and y, or try a smaller learning rate"
+        )
+    return STEP_GROWN * max(abs(loss), np.finfo(np.float64).tiny)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _checks, _mapped, _threads, training
+from nncore import _checks, _inputs, _mapped, _threads, training
 from nncore import metrics as measures
 from nncore._data import Data
 from nncore._divergence import Watch
@@ -109,6 +109,7 @@ class _Minimization:
         """Minimize, as far as Ctrl-C, early stopping and the callbacks let it come."""
         from scipy.optimize import minimize
 
+        _inputs.trained_on(self.net, self.objective.data.kind)
         params, history = self.net.core.params, self.history
         options = {
             "maxiter": optimizer.max_iter, "maxfun": optimizer.max_fun, "gtol": optimizer.tol, "ftol": optimizer.ftol,

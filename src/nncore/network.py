@@ -3,13 +3,13 @@
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from math import isfinite
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore import _checks, _mapped, _threads, training
+from nncore import _checks, _divergence, _inputs, _mapped, _threads, training
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
@@ -116,7 +116,9 @@ class NeuralNetwork:
     label_smoothing : float
         Targets of softmax_cross_entropy become (1 - label_smoothing) * t + label_smoothing / n_out.
     input_scale : float
-        uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model.
+        uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model. A
+        network trained on uint8 takes other integers from 0 to 255 for bytes too, and refuses floats that are not
+        scaled; trained on other integers, or on floats far beyond scaled bytes, it has 1 here.
 
     Raises
     ------
@@ -161,7 +163,8 @@ class NeuralNetwork:
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
         if self.delta and self._loss_kind != "softmax_cross_entropy":
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
-        self.input_scale = _checks.positive_float(input_scale, "input_scale")
+        self.input_scale = self._byte_scale = _checks.positive_float(input_scale, "input_scale")
+        self._input: str | None = None  # what it was trained on, one of _inputs.KINDS
         self._layers: list[Layer] = []
         self._core: core_network.Network | None = None
         self._params: Params | None = None
@@ -169,6 +172,8 @@ class NeuralNetwork:
         # of the masks of updates outside fit, and how many there were
         self._seed: int | None = None
         self._masks = 0
+        # of updates outside fit: the loss above which to look, and the largest parameter at first
+        self._limit, self._scale = -inf, 1.0
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
         try:
@@ -367,21 +372,30 @@ class NeuralNetwork:
         """Whether the outputs are probabilities or logits of classes."""
         return self._loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
 
-    def _samples(self, x: Any, name: str = "x", *, sparse: bool = False) -> tuple[Any, bool]:
-        """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may."""
+    def _samples(
+        self, x: Any, name: str = "x", *, sparse: bool = False, kind: str | None = None
+    ) -> tuple[Any, bool]:
+        """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may.
+
+        kind: what it is trained on, if not what it was.
+        """
+        kind = kind or self._input
         rows = core_network.plain_rows(x, self.n_in)
         if rows is not None:
+            if kind == _inputs.BYTES and rows.dtype != np.uint8:
+                _inputs.expect_scaled(rows, name, self.input_scale)
             return rows, rows is not x
         if is_sparse(x):
             sparse_rows = SparseRows(x, name, self.n_in)
             return sparse_rows if sparse else sparse_rows[:], False
-        array = _checks.numbers(x, name)
+        array = _inputs.same_numbers(_checks.numbers(x, name), name, kind, self.input_scale)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
 
     def _batch(
-        self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False
-    ) -> tuple[Any, Array, bool]:
-        rows, single = self._samples(x, x_name, sparse=sparse)
+        self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False,
+        kind: str | None = None,
+    ) -> tuple[Any, Array, bool]:  # fmt: skip
+        rows, single = self._samples(x, x_name, sparse=sparse, kind=kind)
         targets = core_network.plain_rows(t, self.n_out)
         if targets is None or len(targets) != len(rows) or targets.dtype.kind == "u":
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
@@ -428,7 +442,21 @@ class NeuralNetwork:
             else:
                 for part, at in _mapped.parts(rows):
                     self.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
+        if np.isnan(out.min()):
+            self.expect_finite()
         return out
+
+    def expect_finite(self) -> None:
+        """That no parameter and no running moment is NaN or infinite.
+
+        Raises
+        ------
+        ValueError
+            If one is.
+        """
+        for name, values in self.params.items():
+            _checks.finite(values, f"params[{name!r}]")
+        _checks.finite(self.core.moments, "the running moments")
 
     def _mean(self, rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
         """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
@@ -489,7 +517,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If x is not finite numbers of a fitting shape, or out is not as described.
         """
-        if n_threads == "auto":
+        if n_threads == "auto" and (self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8):
             y = self.core.forward_plain(x, out)
             if y is not None:
                 return y
@@ -732,10 +760,12 @@ class NeuralNetwork:
         ------
         TypeError, ValueError
             If X or y does not fit the network, or the learning rate is not above 0.
+        FloatingPointError
+            As partial_fit.
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
-        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
-        self._update(rows, targets, lr)
+        rows, targets = self._to_train_on(X, y)
+        self._looked(self._update(rows, targets, lr))
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -757,7 +787,9 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or y does not fit the network.
         FloatingPointError
-            If the loss is not finite; nothing has changed then.
+            If the loss is not finite; nothing has changed then. If the loss and the largest parameter have grown by a
+            factor of 1e10 since the first updates: training has diverged, and parameters of before are gone, so keep a
+            copy of what must not be lost.
 
         Examples
         --------
@@ -769,11 +801,22 @@ class NeuralNetwork:
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
-        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
+        rows, targets = self._to_train_on(X, y)
         rule, state = training.rule_and_state(self, optimizer)
-        loss = self._update(rows, targets, optimizer.lr, rule, state)
-        if not isfinite(loss):
-            raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
+        return self._looked(self._update(rows, targets, optimizer.lr, rule, state))
+
+    def _to_train_on(self, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        """A sample or a batch of an update; the first says what kind of numbers the network is trained on."""
+        kind = self._input
+        rows, targets, self._single_sample = self._batch(X, y, "X", "y", kind=kind or _inputs.NUMBERS)
+        if kind is None:
+            _inputs.trained_on(self, _inputs.kind_of(X, rows, self._byte_scale))
+        return rows, targets
+
+    def _looked(self, loss: float) -> float:
+        """The loss before an update, if that tells of no divergence: a comparison, and a look where it has grown."""
+        if not loss <= self._limit:
+            self._limit = _divergence.limit_after(self, loss)
         return loss
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import _checks
+from nncore import _checks, _inputs
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 
@@ -73,7 +73,8 @@ def _umask() -> int:
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
     net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
-    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
+    trained = {"trained_on": net._input} if net._input else {}
+    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}, **trained}
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
@@ -234,4 +235,7 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
     )  # fmt: skip
     for name, array in tensors_of(net).items():
         array[...] = tensors[name]
+    net._input = settings.get("trained_on")
+    if net._input not in _inputs.KINDS:
+        raise ValueError(f"trained_on is {net._input!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
     return net

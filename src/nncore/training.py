@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _mapped, _notices, _threads
+from nncore import _checks, _inputs, _mapped, _notices, _threads
 from nncore import metrics as measures
 from nncore import schedules as rates
 from nncore._data import Data
-from nncore._divergence import Watch, looks_apart
+from nncore._divergence import Watch, largest, looks_apart
 from nncore._dispatch import optimizer as core_optimizer
 from nncore._dispatch import sparse
 from nncore._epoch_end import EpochEnd
@@ -85,6 +85,7 @@ def prepare(
 ) -> "_Run":
     """Check the settings; nothing changes before the run trains."""
     n = len(data.x)
+    net.expect_finite()
     net.expect_unweighted(data.weights)  # again: others of a population share the data
     batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
@@ -216,6 +217,8 @@ class _Run:
                 bar.update(history.iterations)
                 while begin < self.total and not self.after.stops:
                     shares = self._epochs(begin, bar)
+                    if self.after.needed and not math.isfinite(largest(self.net.core.params)):
+                        self._fail()
                     self.after.record(shares)
                     begin, history.seconds = history.iterations, self._elapsed()
                     if self.after.call_back():
@@ -244,6 +247,7 @@ class _Run:
 
             checkpoint.restore(self, *self.resumed)
         done = self.history.iterations
+        _inputs.trained_on(self.net, self.given.kind)
         self.watch = Watch(self.net, self.given, done)
         if self.checkpoint:
             self.checkpoint.start(done)
@@ -377,7 +381,8 @@ class _Run:
         elif math.isnan(watch.loss) and not np.isfinite(self.net.core.params).all():
             what = f"a parameter is not finite after iteration {iterations}"
         else:
-            what = f"training has diverged: the mean loss is {watch.loss:.3g} after iteration {iterations}"
+            what = f"training has diverged: the mean loss was {watch.before:.3g} and is {watch.loss:.3g} after iteration "
+            what += f"{iterations}"
         grown, advice = watch.layer(), watch.advice()
         kept = f"the parameters are again those after iteration {watch.kept_at}"
         if self.after.best_network is not None:
@@ -386,7 +391,7 @@ class _Run:
         self.after.restore_best()
         self.net._optimizer = self.optimizer, None  # its moments have grown as well
         raise FloatingPointError(
-            f"{what} with learning rate {rate}, expected a finite loss: {advice}; {grown}; {kept}"
+            f"{what} with learning rate {rate}, expected a finite loss that falls: {advice}; {grown}; {kept}"
         )
 
     def _rate_at(self, iteration: int) -> float:
