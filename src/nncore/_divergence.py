@@ -3,7 +3,7 @@
 A training has diverged when a loss or a parameter is not finite, or when both of these hold:
 
 - the largest parameter is more than GROWN times what it was at the start (or than 1, if it was smaller then);
-- the mean loss of the training samples, of LOOK_ROWS at most, is more than RISEN times what it was before that, and
+- the mean loss of the training samples, of LOOK at most, is more than RISEN times what it was before that, and
   than that of outputs of 0.
 
 No training that works does both: parameters grow that much only towards targets that are as large, and then the loss
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 GROWN, RISEN = 1e2, 1e10
-LOOK_ROWS, LOOK_NUMBERS = 4096, 1 << 22
+LOOK = 4096, 1 << 22  # rows, numbers
 # A look reads all parameters and copies them: once in so many samples that it takes less than a hundredth of the time.
 SAMPLES, MOST_SAMPLES, SAMPLES_TIMES_PARAMS = 1 << 14, 1 << 18, 1 << 28
 # Numbers of X or y beyond this are named as a likely cause.
@@ -89,8 +89,7 @@ class Watch:
     def _loss_now(self) -> float:
         """The mean loss of some of the samples; infinite where a function of the user's refuses what it gets."""
         x, t, weights = self.data.x, self.data.t, self.data.weights
-        rows = max(1, min(LOOK_ROWS, LOOK_NUMBERS // x.shape[1]))
-        every = slice(None, None, -(-len(x) // rows))
+        every = _mapped.spread(x, *LOOK)
         if weights is not None:
             weights = np.ascontiguousarray(weights[every])
             if not weights.any():
@@ -144,7 +143,7 @@ class Watch:
 
 def scale_of_inputs(net: "NeuralNetwork", x: Any) -> str:
     """How large a column of X is, if it is large."""
-    some = np.array(x[:: -(-len(x) // max(1, min(LOOK_ROWS, LOOK_NUMBERS // x.shape[1])))])
+    some = np.array(x[_mapped.spread(x, *LOOK)])
     _mapped.release(x)
     scale = net.core.input_scale if some.dtype == np.uint8 else 1.0
     sizes = np.maximum(-some.min(axis=0).astype(np.float64), some.max(axis=0)) * scale
@@ -156,7 +155,7 @@ def scale_of_targets(net: "NeuralNetwork", t: Array) -> str:
     """How large targets that are numbers are, if they are large."""
     if t.ndim == 1 or net.is_classifier:
         return ""
-    some = t[:: -(-len(t) // LOOK_ROWS)].astype(np.float64)
+    some = t[_mapped.spread(t, *LOOK)].astype(np.float64)
     mean, deviation = some.mean(axis=0), some.std(axis=0)
     k = int((np.abs(mean) + deviation).argmax())
     if abs(mean[k]) + deviation[k] <= LARGE:

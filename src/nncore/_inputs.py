@@ -25,7 +25,7 @@ BYTES, NUMBERS, FLOATS = "bytes", "numbers", "floats"
 KINDS = (None, BYTES, NUMBERS, FLOATS)
 # Floats that are scaled bytes, perhaps with noise, or standardised, stay below so many times the largest scaled byte.
 FAR = 8
-SOME_ROWS = 1024
+SOME = 1024, 1 << 20  # rows, numbers
 
 
 def kind_of(x: Any, rows: Any, scale: float) -> str:
@@ -37,7 +37,7 @@ def kind_of(x: Any, rows: Any, scale: float) -> str:
         dtype = np.asarray(x).dtype
     if dtype.kind in "iub":
         return NUMBERS
-    some = rows[:: -(-len(rows) // SOME_ROWS)] if isinstance(rows, np.ndarray) else rows.rows.data
+    some = rows[_mapped.spread(rows, *SOME)] if isinstance(rows, np.ndarray) else rows.rows.data
     far = some.size and np.abs(some).max() > FAR * 255 * scale
     _mapped.release(rows)
     return NUMBERS if far else FLOATS

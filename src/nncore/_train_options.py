@@ -46,7 +46,7 @@ OPTIONS = {
         Option("iterations", int, "N", "updates (default: 10000)"),
         Option("epochs", int, "N", "passes over the data, instead of iterations"),
         Option("sampling", str, "NAME", "shuffle, replacement or sequential", "shuffle"),
-        Option("val", float, "X", "fraction of the training rows to validate on: history and curves call them test"),
+        Option("val", float, "X", "fraction of the training rows to validate on"),
         Option("early-stopping", int, "N", "end after N epochs without improvement, keep the best; needs --val"),
         Option("seed", int, "N", "for weights, batches and the split of a file", 0),
         Option("threads", str, "N", "threads; the result does not depend on it", "auto"),

@@ -125,7 +125,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nncore import _checks, persistence, sources
+    from nncore import _checks, _notices, persistence, sources
 
     started = time.perf_counter()
     args = _train_options.complete(args)
@@ -146,10 +146,14 @@ def _train(args: argparse.Namespace) -> int:
         if history is None or history.epochs == 1:  # once a killed run could need it
             persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
 
-    history = net.fit(
-        *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
-        callbacks=[write_config] if settings["checkpoint"] else (), **settings,
-    )  # fmt: skip
+    _notices.forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _notices.InterruptWarning)  # it is said below
+        history = net.fit(
+            *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
+            callbacks=[write_config] if settings["checkpoint"] else (), **settings,
+        )  # fmt: skip
+    history.held_out = "test" if validation is None else "validation"
     if history.interrupted and not history.iterations:
         raise KeyboardInterrupt
     write_config()
@@ -161,12 +165,16 @@ def _train(args: argparse.Namespace) -> int:
             "parameters": f"{net.n_params:,}",
             "training": _training(args, history),
             "time": _times(history, time.perf_counter() - started),
-            **_results(net, source, history, validated=validation is not None),
+            **_results(net, source, history, 0 if validation is None else len(validation[0])),
             "written": ("\n" + 12 * " ").join(written),
         }
         print("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
     if history.interrupted:
-        return _fail(f"interrupted after {history.iterations} iterations; what was reached is in {out}", 1)
+        again = "the same command with --resume goes on" if settings["checkpoint"] else (
+            "with --checkpoint-every 30s it could go on by --resume"
+        )
+        reached = f"interrupted after {history.iterations} iterations; what was reached is in {out}"
+        return _fail(f"{reached}: {again}", 1)
     return 0
 
 
@@ -321,21 +329,23 @@ def _times(history: "History", seconds: float) -> str:
     return f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s this command"
 
 
-def _results(net: "NeuralNetwork", source: "Source", history: "History", *, validated: bool) -> dict[str, str]:
+def _results(net: "NeuralNetwork", source: "Source", history: "History", n_validation: int) -> dict[str, str]:
     """What was reached; with --val the rows that decided are those of the validation, and the test is made now."""
     rows, columns = {}, history.epoch_columns()
     best = len(history.epoch_ends) if history.best_epoch is None else history.best_epoch
-    if history.best_epoch is not None:
-        rows["best epoch"] = f"{best} of {history.epochs}"
     for kind, form in (("accuracy", ".4f"), ("loss", ".6g")):
         if f"test_{kind}" not in columns or not columns[f"test_{kind}"]:
             continue
         values = {name: columns[f"{data}_{kind}"][best - 1] for name, data in (("train", "train"), ("test", "test"))}
-        if validated:
+        if n_validation:
             test = source.x_test, source.t_test
             measured = net.accuracy(net.predict(test[0]), test[1]) if kind == "accuracy" else net.loss(*test)
             values = {"train": values["train"], "validation": values["test"], "test": measured}
         rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
+    if history.best_epoch is not None:
+        rows["best epoch"] = f"{best} of {history.epochs}, by the {history.watched_label} of {n_validation:,} rows"
+    if history.ended:
+        rows["ended by"] = history.ended
     return rows
 
 
