@@ -40,6 +40,7 @@ PYTHON = {
     "history": {"plotting"},  # on first use
     "schedules": {"_checks"},
     "_data": {"_checks", "_dispatch", "_inputs", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    "_scoring": {"_data", "metrics", "network"},  # network only for its type
     "metrics": {"_checks", "_data", "functions", "schedules", "network"},
     "_epoch_end": {"_threads", "history", "metrics", "schedules", "network"},
     "training": {
@@ -85,6 +86,7 @@ PYTHON = {
         "_inputs",
         "_mapped",
         "_python_engine",
+        "_scoring",
         "_sparse_rows",
         "_threads",
         "functions",

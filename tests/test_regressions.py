@@ -106,7 +106,7 @@ def test_ctrl_c_during_the_evaluation_keeps_the_columns_of_one_length(rng, monke
             raise KeyboardInterrupt
         return 0.5
 
-    monkeypatch.setattr(net, "accuracy", accuracy)
+    monkeypatch.setattr(net, "_accuracy", accuracy)
     history = net.fit(x, y, epochs=5, validation_data=(x, y), progress=False)
     assert history.interrupted
     assert len(history.epoch_ends) == len(history.train_accuracy) == len(history.test_accuracy) == 1

@@ -339,7 +339,7 @@ def _results(net: "NeuralNetwork", source: "Source", history: "History", n_valid
         values = {name: columns[f"{data}_{kind}"][best - 1] for name, data in (("train", "train"), ("test", "test"))}
         if n_validation:
             test = source.x_test, source.t_test
-            measured = net.accuracy(net.predict(test[0]), test[1]) if kind == "accuracy" else net.loss(*test)
+            measured = net.evaluate(*test)[kind]
             values = {"train": values["train"], "validation": values["test"], "test": measured}
         rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
     if history.best_epoch is not None:

@@ -5,11 +5,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from math import inf
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore import _checks, _divergence, _inputs, _mapped, _threads, training
+from nncore import _scoring as scoring
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
@@ -61,14 +63,6 @@ class Params(MutableMapping[str, Array]):
 
     def __repr__(self) -> str:
         return f"Params({', '.join(f'{name}: {view.shape}' for name, view in self._views.items())})"
-
-
-def _classes(y: ArrayLike) -> Array:
-    """Labels, from labels or scores."""
-    array = np.asarray(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        return array[:, 0] if array.dtype.kind in "iub" else (array[:, 0] > 0.5).astype(int)
-    return array.argmax(axis=1) if array.ndim == 2 else array
 
 
 def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
@@ -174,6 +168,8 @@ class NeuralNetwork:
         self._masks = 0
         # of updates outside fit: the loss above which to look, and the largest parameter at first
         self._limit, self._scale = -inf, 1.0
+        self._as_many_in_as_out = False
+        self._last_prediction: ref[Array] | None = None
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
         try:
@@ -215,6 +211,7 @@ class NeuralNetwork:
             )
         layer.join(self)
         self._layers.append(layer)
+        self._as_many_in_as_out = self.n_in == self.n_out
         self._core = self._params = None
         self._optimizer = (None, None)
 
@@ -224,7 +221,7 @@ class NeuralNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers hold the values; a copy lays them out in a vector of its own."""
-        return {**self.__dict__, "_core": None, "_params": None}
+        return {**self.__dict__, "_core": None, "_params": None, "_last_prediction": None}
 
     @property
     def core(self) -> core_network.Network:
@@ -477,7 +474,7 @@ class NeuralNetwork:
 
     def _accuracy(self, rows: Array, targets: Array) -> float:
         """The accuracy for samples that are checked."""
-        return self._mean(rows, lambda part, at: self.accuracy(self._scores(self._outputs(part)), targets[at]))
+        return self._mean(rows, lambda part, at: scoring.of_outputs(self, self._outputs(part), targets[at]))
 
     def _scores(self, outputs: Array) -> Array:
         """Outputs such that a single one means class 1 above 0.5."""
@@ -520,11 +517,11 @@ class NeuralNetwork:
         if n_threads == "auto" and (self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8):
             y = self.core.forward_plain(x, out)
             if y is not None:
-                return y
+                return self._remembered(y) if self._as_many_in_as_out else y
         rows, single = self._samples(x, sparse=True)
         if out is None:
             y = self._outputs(rows, None, n_threads)
-            return y[0] if single else y
+            return self._remembered(y[0] if single else y)
         shape = (self.n_out,) if single else (len(rows), self.n_out)
         if not isinstance(out, np.ndarray) or out.shape != shape:
             raise ValueError(f"out has shape {np.shape(out)}, expected {shape}")
@@ -532,6 +529,11 @@ class NeuralNetwork:
         return out
 
     feed_forward = predict
+
+    def _remembered(self, y: Array) -> Array:
+        """What was predicted last, so that accuracy knows it from inputs of the same shape."""
+        self._last_prediction = ref(y)
+        return y
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Return class probabilities: the softmax or sigmoid of logits, or what a layer of these yields.
@@ -553,37 +555,58 @@ class NeuralNetwork:
             raise ValueError(f"the loss is {self.loss_name!r}, expected a cross-entropy for probabilities")
         return self._probabilities(self.predict(x))
 
-    @staticmethod
-    def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
-        """Return the fraction of right classes.
+    accuracy = scoring.Accuracy()
+
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return the loss, and how good the predictions are, by name.
 
         Parameters
         ----------
-        y_pred, y_true : array_like
-            Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the
-            class; of a single score a sample, above 0.5 is class 1.
+        X, y, sample_weight : array_like
+            As X and t in loss.
+
+        Returns
+        -------
+        dict of float
+            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample the
+            fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means, exp(output).
+            All by the weights, if there is one a sample.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As loss.
+
+        Examples
+        --------
+        >>> net = NeuralNetwork([Layer(1, 1, weights=[[2.0]], bias=[0.0])])
+        >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 7.0])
+        {'loss': 0.16666666666666666, 'r2': 0.9210526315789473, 'rmse': 0.5773502691896257}
+        """
+        return scoring.evaluate(self, X, y, sample_weight)
+
+    def score(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy where the targets stand for classes, else R².
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As X and t in loss.
 
         Returns
         -------
         float
+            1 at best.
 
         Raises
         ------
-        ValueError
-            If the numbers of samples differ, or there is none.
-
-        Examples
-        --------
-        >>> NeuralNetwork.accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
-        0.5
+        TypeError, ValueError
+            As loss.
         """
-        predicted, true = map(_classes, (y_pred, y_true))
-        if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
-            raise ValueError(
-                f"y_pred has shape {np.shape(y_pred)} and y_true {np.shape(y_true)}, "
-                f"expected labels or rows of scores of the same number of samples"
-            )
-        return float(np.mean(predicted == true))
+        values = self.evaluate(X, y, sample_weight=sample_weight)
+        return next(values[name] for name in ("accuracy", "r2") if name in values)
 
     def loss(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss averaged over the samples.
@@ -903,7 +926,7 @@ class NeuralNetwork:
         def record(history: History) -> None:
             if history.epochs % 10 == 1 or max_epochs == 1:
                 mses.append(float(np.mean((expected - self.predict(X_train)) ** 2)))
-                accuracies.append(self.accuracy(self.predict(X_test), t_test))
+                accuracies.append(self._accuracy(X_test, t_test))
 
         self.fit(
             X_train, t_train, optimizer=SGD(learning_rate), batch_size=1, epochs=max_epochs,
