@@ -111,8 +111,27 @@ PYTHON = {
         "schedules",
         "training",
     },
-    "_epochs": {"_data", "_divergence", "_notices", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
-    "_perceptron": {"_checks", "_data", "_divergence", "_epochs", "_notices", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
+    "_epochs": {
+        "_data",
+        "_divergence",
+        "_notices",
+        "_perceptron",
+        "_threads",
+        "network",
+        "optimizers",
+    },  # _perceptron only for its type
+    "_perceptron": {
+        "_checks",
+        "_data",
+        "_divergence",
+        "_epochs",
+        "_notices",
+        "_sparse_rows",
+        "_threads",
+        "layers",
+        "lbfgs",
+        "network",
+    },
     "estimators": {"_checks", "_data", "_perceptron", "network"},
     "persistence": {"_checks", "_inputs", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types

@@ -228,11 +228,11 @@ def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDA
 
 
 def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """New values of a parameter: its shape, whatever its float type."""
+    """New values of a parameter: its shape, whatever its float type, and no NaN or infinity."""
     array = numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    return array
+    return finite(array, name)
 
 
 def switch(value: Any, name: str) -> bool:

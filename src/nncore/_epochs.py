@@ -288,5 +288,5 @@ class Epochs:
         causes = [scale_of_inputs(self.net, self.watch.data.x), scale_of_targets(self.net, t), self.watch.layer()]
         if weights is not None and self.estimator.alpha and weights.sum() < len(weights) / SMALL_WEIGHTS:
             share = len(weights) / weights.sum()
-            causes.append(f"sample_weight sums to {weights.sum():.3g}, which makes alpha count {share:.3g} times: divide it by its mean")
+            causes.append(f"sample_weight makes alpha count {share:.3g} times, as its mean is {1 / share:.3g}, not 1")
         return "; ".join(filter(None, causes))

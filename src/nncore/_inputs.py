@@ -50,8 +50,8 @@ def warn_of_flags(rows: Any, scale: float, name: str) -> None:
     values = rows if isinstance(rows, np.ndarray) else rows.rows.data
     if values.size and values.max() <= 1:
         _notices.warn(
-            f"{name} is uint8 with no value above 1, and bytes are multiplied by input_scale, {scale:.6g}: give floats, "
-            f"or a network with input_scale=1, if these are flags"
+            f"{name} is uint8 with no value above 1, and bytes are multiplied by input_scale, {scale:.6g}: if these are "
+            f"flags, give floats, or a network with input_scale=1"
         )
 
 

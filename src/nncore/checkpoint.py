@@ -35,8 +35,8 @@ WHOLE_BYTES = 256 << 20
 BLOCK_BYTES = 1 << 20
 # What a run's History holds besides the losses and rates.
 RECORDED = (
-    "epoch_ends", "epoch_loss", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "metrics", "best_epoch", "seconds",
-    "train_seconds",
+    "epoch_ends", "epoch_loss", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "metrics", "best_epoch",
+    "seconds", "train_seconds",
 )  # fmt: skip
 # What captured notes beside the arrays.
 STATE = ("epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")

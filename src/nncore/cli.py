@@ -170,9 +170,8 @@ def _train(args: argparse.Namespace) -> int:
         }
         print("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
     if history.interrupted:
-        again = "the same command with --resume goes on" if settings["checkpoint"] else (
-            "with --checkpoint-every 30s it could go on by --resume"
-        )
+        later = "with --checkpoint-every 30s it could go on by --resume"
+        again = "the same command with --resume goes on" if settings["checkpoint"] else later
         reached = f"interrupted after {history.iterations} iterations; what was reached is in {out}"
         return _fail(f"{reached}: {again}", 1)
     return 0

@@ -251,7 +251,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             Classes of any type, or an indicator matrix of several labels.
         sample_weight : array-like of shape (n_samples,), optional
             Each batch's loss is the mean by these weights, and the penalty is divided by their sum, as in scikit-learn:
-            to multiply all by c is to divide alpha by c. With early_stopping, samples of weight 0 are as good as absent.
+            to multiply all by c is to divide alpha by c. With early_stopping samples of weight 0 are left out.
         validation_data : (X, y), optional
             Scored after every epoch; with early_stopping instead of a part of X.
 
@@ -263,7 +263,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y does not fit, or the loss becomes infinite or NaN before there are parameters to keep.
+            If a parameter, X or y does not fit, or the loss becomes infinite or NaN with no parameters to go back to.
 
         Warns
         -----
@@ -419,9 +419,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         way = "scale y, as TransformedTargetRegressor with a StandardScaler does"
         if abs(mean[k]) + deviation[k] > FAR * max(reach[k], 1):
             return f"{y}, but after {self.n_iter_} epochs predictions reach {reach[k]:.3g} only: {way}"
-        if 0 < deviation.max() ** 2 < self.tol and self.solver != "lbfgs" and (
-            ((t - outputs) ** 2).mean() > t.var(axis=0).mean()
-        ):
+        small = 0 < deviation.max() ** 2 < self.tol and self.solver != "lbfgs"
+        if small and ((t - outputs) ** 2).mean() > t.var(axis=0).mean():
             return f"{y}, whose losses differ by less than tol = {self.tol:g}, and the mean would fit better: {way}"
         return ""
 
@@ -438,7 +437,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), optional
             Each batch's loss is the mean by these weights, and the penalty is divided by their sum, as in scikit-learn:
-            to multiply all by c is to divide alpha by c. With early_stopping, samples of weight 0 are as good as absent.
+            to multiply all by c is to divide alpha by c. With early_stopping samples of weight 0 are left out.
         validation_data : (X, y), optional
             Scored after every epoch; with early_stopping instead of a part of X.
 
@@ -450,7 +449,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y does not fit, or the loss becomes infinite or NaN before there are parameters to keep.
+            If a parameter, X or y does not fit, or the loss becomes infinite or NaN with no parameters to go back to.
 
         Warns
         -----

@@ -212,8 +212,8 @@ def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
     Parameters
     ----------
     y_pred, y_true : array_like
-        Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the class; of
-        a single score a sample, above 0.5 is class 1.
+        Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the class;
+        of a single score a sample, above 0.5 is class 1.
 
     Returns
     -------

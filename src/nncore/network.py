@@ -369,9 +369,7 @@ class NeuralNetwork:
         """Whether the outputs are probabilities or logits of classes."""
         return self._loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
 
-    def _samples(
-        self, x: Any, name: str = "x", *, sparse: bool = False, kind: str | None = None
-    ) -> tuple[Any, bool]:
+    def _samples(self, x: Any, name: str = "x", *, sparse: bool = False, kind: str | None = None) -> tuple[Any, bool]:
         """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may.
 
         kind: what it is trained on, if not what it was.
@@ -507,12 +505,14 @@ class NeuralNetwork:
         Returns
         -------
         ndarray of shape (n_samples, n_out) or (n_out,)
-            Of the network's dtype.
+            Of the network's dtype. The same call gives the same bits; a row's outputs alone, in a batch, or at another
+            CPU level differ by rounding.
 
         Raises
         ------
         TypeError, ValueError
-            If x is not finite numbers of a fitting shape, or out is not as described.
+            If x is not finite numbers of a fitting shape, or not scaled as the network was trained (see input_scale), a
+            parameter is NaN, or out is not as described.
         """
         if n_threads == "auto" and (self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8):
             y = self.core.forward_plain(x, out)
@@ -557,9 +557,7 @@ class NeuralNetwork:
 
     accuracy = scoring.Accuracy()
 
-    def evaluate(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
-    ) -> dict[str, float]:
+    def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """Return the loss, and how good the predictions are, by name.
 
         Parameters
@@ -570,9 +568,9 @@ class NeuralNetwork:
         Returns
         -------
         dict of float
-            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample the
-            fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means, exp(output).
-            All by the weights, if there is one a sample.
+            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample
+            the fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means,
+            exp(output). All by the weights, if there is one a sample.
 
         Raises
         ------
@@ -917,7 +915,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If data do not fit the network.
         """
-        X_test, t_test, _ = self._batch(X_test, y_test, "X_test", "y_test")
+        rows, t_test, _ = self._batch(X_test, y_test, "X_test", "y_test")
         X_train, t_train, _ = self._batch(X_train, y_train, "X_train", "y_train")
         expected = np.eye(self.n_out)[t_train] if t_train.ndim == 1 else t_train
         mses: list[float] = []
@@ -926,7 +924,7 @@ class NeuralNetwork:
         def record(history: History) -> None:
             if history.epochs % 10 == 1 or max_epochs == 1:
                 mses.append(float(np.mean((expected - self.predict(X_train)) ** 2)))
-                accuracies.append(self._accuracy(X_test, t_test))
+                accuracies.append(self._accuracy(rows, t_test))
 
         self.fit(
             X_train, t_train, optimizer=SGD(learning_rate), batch_size=1, epochs=max_epochs,
@@ -939,7 +937,7 @@ class NeuralNetwork:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        optimizer: Optimizer | LBFGS | None = None,
+        optimizer: str | Optimizer | LBFGS | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
@@ -971,10 +969,11 @@ class NeuralNetwork:
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, optional
-            By default SGD(lr=0.01). The network keeps the state of the last one: a fit with the very same object goes
-            on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all samples at once:
-            what is about batches, the learning rate or checkpoints is refused with it.
+        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, or str, optional
+            By default SGD(lr=0.01). A name, "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or
+            "lbfgs", stands for a new one with its defaults. The network keeps the state of the last one: a fit with the
+            very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all
+            samples at once: what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.
@@ -1006,7 +1005,9 @@ class NeuralNetwork:
             functions of targets (as y, rows if there is one output) and outputs (as predict yields them) that return
             a number.
         early_stopping : int or EarlyStopping, optional
-            End when the first metric has not improved for so many epochs, and take the best parameters.
+            End when the first metric of the validation data, or without these the epoch's loss, has not improved for so
+            many epochs, and take the best parameters. ``History.watched`` names it. A value that is not finite is never
+            better.
         callbacks : sequence of callable
             Called with the History after every epoch; one that returns True ends the training. ``nncore.callbacks``
             has some.
@@ -1033,7 +1034,7 @@ class NeuralNetwork:
         Returns
         -------
         History
-            Also after Ctrl-C, with ``interrupted`` True and the network as the last update left it.
+            Also after Ctrl-C, with ``interrupted`` True, a warning, and the network as the last update left it.
 
         Raises
         ------
@@ -1042,7 +1043,27 @@ class NeuralNetwork:
         OSError
             If a checkpoint cannot be written.
         FloatingPointError
-            If the loss becomes infinite or NaN; it names the iteration and the learning rate.
+            If training diverges. It names the iteration, the learning rate, what is large in X and y, and the
+            parameters that grew most; the network has its last sane parameters again, or the best with early stopping.
+        KeyboardInterrupt
+            By Ctrl-C if another fit was ended so within the last second: the user wants out of a loop or search.
+
+        Warns
+        -----
+        InterruptWarning
+            If Ctrl-C ended it.
+        UserWarning
+            If X is uint8 and has zeros and ones only, which input_scale makes next to nothing.
+
+        Notes
+        -----
+        Training has diverged if a loss or a parameter is not finite, or if the largest parameter is more than 100 times
+        what it was at the start (or than 1, if it was smaller) and the mean loss of up to 4096 training samples more
+        than 1e10 times what it was before that, and than that of outputs of 0. This is looked at after fixed numbers of
+        updates (16,384 samples or more), before a checkpoint and at the end; the parameters of the last look are kept.
+
+        The same data, settings and seed give the same bits, for any number of threads. Another batch size, another CPU
+        level, or rows in another order give sums in another order: the same to rounding.
 
         Examples
         --------

@@ -13,9 +13,9 @@ from nncore import _checks, _inputs, _mapped, _notices, _threads
 from nncore import metrics as measures
 from nncore import schedules as rates
 from nncore._data import Data
-from nncore._divergence import Watch, largest, looks_apart
 from nncore._dispatch import optimizer as core_optimizer
 from nncore._dispatch import sparse
+from nncore._divergence import Watch, largest, looks_apart
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
 from nncore.optimizers import LBFGS, Optimizer, Rule, State, by_name
@@ -310,6 +310,8 @@ class _Run:
             if self.history.iterations % self.look_every == 0:
                 self._look()
             if self.checkpoint and self.checkpoint.due(self.history.iterations):
+                if not self.watch.is_sane():
+                    self._fail()
                 self.history.seconds = self._elapsed()
                 self.checkpoint.write(self)
 
@@ -381,7 +383,7 @@ class _Run:
         elif math.isnan(watch.loss) and not np.isfinite(self.net.core.params).all():
             what = f"a parameter is not finite after iteration {iterations}"
         else:
-            what = f"training has diverged: the mean loss was {watch.before:.3g} and is {watch.loss:.3g} after iteration "
+            what = f"training has diverged: the mean loss was {watch.before:.3g}, and {watch.loss:.3g} after iteration "
             what += f"{iterations}"
         grown, advice = watch.layer(), watch.advice()
         kept = f"the parameters are again those after iteration {watch.kept_at}"
