@@ -24,8 +24,8 @@ PYTHON = {
     "_sparse_rows": {"_dispatch"},
     "_checks": {"_mapped"},
     "_notices": set(),
-    "_inputs": {"_mapped", "_notices", "network"},  # network only for its type
-    "_divergence": {"_data", "_mapped", "network"},  # these two only for their types
+    "_inputs": {"_checks", "_mapped", "_notices", "network"},  # network only for its type
+    "_divergence": {"_checks", "_data", "_mapped", "network"},  # these two only for their types
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch"},
@@ -112,6 +112,7 @@ PYTHON = {
         "training",
     },
     "_epochs": {
+        "_checks",
         "_data",
         "_divergence",
         "_notices",

@@ -135,6 +135,11 @@ def floats(x: ArrayLike, name: str) -> Array:
     return np.asarray(array, dtype=dtype, order="C")
 
 
+def largest(array: Array) -> float:
+    """The largest size of an element, 0 of none; NaN if there is one."""
+    return float(max(-np.minimum.reduce(array), np.maximum.reduce(array))) if array.size else 0.0
+
+
 def finite(array: Array, name: str) -> Array:
     """No NaN, no infinity: the error names the first offending index."""
     if array.dtype.kind != "f":

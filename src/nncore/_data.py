@@ -34,7 +34,6 @@ class Data:
         sample_weight: ArrayLike | None,
         class_weight: Any = None,
     ) -> None:
-        net.expect_finite()
         self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True, kind=_inputs.NUMBERS)  # as they come
         self.kind = _inputs.kind_of(X, self.x, net._byte_scale)
         self.input_scale = _inputs.scale_with(net, self.kind)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _mapped
+from nncore._checks import largest
 
 if TYPE_CHECKING:
     from nncore._data import Data
@@ -31,11 +32,6 @@ SAMPLES, MOST_SAMPLES, SAMPLES_TIMES_PARAMS = 1 << 14, 1 << 18, 1 << 28
 LARGE = 10.0
 # One update at a time, the loss before it alone tells, where it and the parameters have grown by so much.
 STEP_GROWN = 1e10
-
-
-def largest(array: Array) -> float:
-    """The largest size of an element; NaN if there is one."""
-    return float(max(-array.min(), array.max())) if array.size else 0.0
 
 
 def looks_apart(n_params: int) -> int:

@@ -84,8 +84,8 @@ class EpochEnd:
         history = self.history
         losses = history.loss[history.epoch_ends[-1] if history.epoch_ends else 0 :]
         history.epoch_ends.append(history.iterations)
-        weighed = shares is not None and shares.any()
-        values = {**values, "epoch_loss": float(np.average(losses, weights=shares if weighed else None))}
+        whole = 0.0 if shares is None else shares.sum()
+        values = {**values, "epoch_loss": float(losses @ shares / whole if whole else losses.mean())}
         for column, value in values.items():
             history.column(column).append(value)
         if self.follower and self.followed:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from nncore import _notices, _threads
+from nncore._checks import largest
 from nncore._data import Data
-from nncore._divergence import Watch, largest, scale_of_inputs, scale_of_targets
+from nncore._divergence import Watch, scale_of_inputs, scale_of_targets
 from nncore.network import NeuralNetwork
 from nncore.optimizers import Optimizer, Rule
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _mapped, _notices
+from nncore._checks import largest
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -38,7 +39,7 @@ def kind_of(x: Any, rows: Any, scale: float) -> str:
     if dtype.kind in "iub":
         return NUMBERS
     some = rows[_mapped.spread(rows, *SOME)] if isinstance(rows, np.ndarray) else rows.rows.data
-    far = some.size and np.abs(some).max() > FAR * 255 * scale
+    far = some.size and np.maximum.reduce(some.reshape(-1)) > FAR * 255 * scale
     _mapped.release(rows)
     return NUMBERS if far else FLOATS
 
@@ -50,7 +51,7 @@ def warn_of_flags(rows: Any, scale: float, name: str) -> None:
     values = rows if isinstance(rows, np.ndarray) else rows.rows.data
     if values.size and values.max() <= 1:
         _notices.warn(
-            f"{name} is uint8 with no value above 1, and bytes are multiplied by input_scale, {scale:.6g}: if these are "
+            f"{name} is uint8 with no value above 1, and bytes are multiplied by input_scale, {scale:.6g}: if they are "
             f"flags, give floats, or a network with input_scale=1"
         )
 
@@ -94,7 +95,7 @@ def expect_scaled(array: Array, name: str, scale: float) -> None:
     ValueError
         If they are as large as only bytes are, or whole numbers above the largest scaled byte.
     """
-    size = float(np.abs(array).max())
+    size = largest(array.reshape(-1))
     if size > FAR * 255 * scale or (size > 255 * scale and bool((array == np.rint(array)).all())):
         raise ValueError(
             f"{name} has floats up to {size:g}, expected uint8, or floats that are multiplied by {scale:.6g} already: "
@@ -106,6 +107,7 @@ def trained_on(net: "NeuralNetwork", kind: str) -> None:
     """Note what a network is trained on from now on."""
     net.input_scale = scale_with(net, kind)
     net._input = kind
+    net._takes_plain = kind != BYTES and net.n_in != net.n_out
 
 
 def scale_with(net: "NeuralNetwork", kind: str) -> float:

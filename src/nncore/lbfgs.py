@@ -52,6 +52,7 @@ def fit(
         for what in ("dropout", "max_norm", "batch_norm"):
             if getattr(layer, what):
                 raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
+    net.expect_finite()
     evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
     stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
     after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from math import inf
+from math import inf, isfinite
 from typing import Any
 from weakref import ref
 
@@ -159,6 +159,8 @@ class NeuralNetwork:
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
         self.input_scale = self._byte_scale = _checks.positive_float(input_scale, "input_scale")
         self._input: str | None = None  # what it was trained on, one of _inputs.KINDS
+        # whether predict may take any plain array, and accuracy knows what it returned by the shape
+        self._takes_plain = True
         self._layers: list[Layer] = []
         self._core: core_network.Network | None = None
         self._params: Params | None = None
@@ -168,7 +170,6 @@ class NeuralNetwork:
         self._masks = 0
         # of updates outside fit: the loss above which to look, and the largest parameter at first
         self._limit, self._scale = -inf, 1.0
-        self._as_many_in_as_out = False
         self._last_prediction: ref[Array] | None = None
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
@@ -211,7 +212,7 @@ class NeuralNetwork:
             )
         layer.join(self)
         self._layers.append(layer)
-        self._as_many_in_as_out = self.n_in == self.n_out
+        self._takes_plain = self.n_in != self.n_out and self._input != _inputs.BYTES
         self._core = self._params = None
         self._optimizer = (None, None)
 
@@ -449,9 +450,11 @@ class NeuralNetwork:
         ValueError
             If one is.
         """
-        for name, values in self.params.items():
-            _checks.finite(values, f"params[{name!r}]")
-        _checks.finite(self.core.moments, "the running moments")
+        core = self.core
+        if not (isfinite(_checks.largest(core.params)) and isfinite(_checks.largest(core.moments))):
+            for name, values in self.params.items():
+                _checks.finite(values, f"params[{name!r}]")
+            _checks.finite(core.moments, "the running moments")
 
     def _mean(self, rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
         """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
@@ -514,10 +517,15 @@ class NeuralNetwork:
             If x is not finite numbers of a fitting shape, or not scaled as the network was trained (see input_scale), a
             parameter is NaN, or out is not as described.
         """
-        if n_threads == "auto" and (self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8):
-            y = self.core.forward_plain(x, out)
-            if y is not None:
-                return self._remembered(y) if self._as_many_in_as_out else y
+        if n_threads == "auto":
+            if self._takes_plain:
+                y = self.core.forward_plain(x, out)
+                if y is not None:
+                    return y
+            elif self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8:
+                y = self.core.forward_plain(x, out)
+                if y is not None:
+                    return self._remembered(y)
         rows, single = self._samples(x, sparse=True)
         if out is None:
             y = self._outputs(rows, None, n_threads)
@@ -785,8 +793,12 @@ class NeuralNetwork:
             As partial_fit.
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
-        rows, targets = self._to_train_on(X, y)
-        self._looked(self._update(rows, targets, lr))
+        if self._input is None:
+            self._begin_with(X, y)
+        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
+        loss = self._update(rows, targets, lr)
+        if not loss <= self._limit:
+            self._limit = _divergence.limit_after(self, loss)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -822,23 +834,19 @@ class NeuralNetwork:
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
-        rows, targets = self._to_train_on(X, y)
+        if self._input is None:
+            self._begin_with(X, y)
+        rows, targets, self._single_sample = self._batch(X, y, "X", "y")
         rule, state = training.rule_and_state(self, optimizer)
-        return self._looked(self._update(rows, targets, optimizer.lr, rule, state))
-
-    def _to_train_on(self, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        """A sample or a batch of an update; the first says what kind of numbers the network is trained on."""
-        kind = self._input
-        rows, targets, self._single_sample = self._batch(X, y, "X", "y", kind=kind or _inputs.NUMBERS)
-        if kind is None:
-            _inputs.trained_on(self, _inputs.kind_of(X, rows, self._byte_scale))
-        return rows, targets
-
-    def _looked(self, loss: float) -> float:
-        """The loss before an update, if that tells of no divergence: a comparison, and a look where it has grown."""
+        loss = self._update(rows, targets, optimizer.lr, rule, state)
         if not loss <= self._limit:
             self._limit = _divergence.limit_after(self, loss)
         return loss
+
+    def _begin_with(self, X: ArrayLike, y: ArrayLike) -> None:
+        """The first sample or batch says what kind of numbers the network is trained on, if it fits."""
+        rows, *_ = self._batch(X, y, "X", "y", kind=_inputs.NUMBERS)
+        _inputs.trained_on(self, _inputs.kind_of(X, rows, self._byte_scale))
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""

@@ -235,7 +235,9 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
     )  # fmt: skip
     for name, array in tensors_of(net).items():
         array[...] = tensors[name]
-    net._input = settings.get("trained_on")
-    if net._input not in _inputs.KINDS:
-        raise ValueError(f"trained_on is {net._input!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
+    kind = settings.get("trained_on")
+    if kind not in _inputs.KINDS:
+        raise ValueError(f"trained_on is {kind!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
+    if kind is not None:
+        net._input, net._takes_plain = kind, kind != _inputs.BYTES and net.n_in != net.n_out
     return net

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from nncore import schedules as rates
 from nncore._data import Data
 from nncore._dispatch import optimizer as core_optimizer
 from nncore._dispatch import sparse
-from nncore._divergence import Watch, largest, looks_apart
+from nncore._divergence import Watch, looks_apart
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
 from nncore.optimizers import LBFGS, Optimizer, Rule, State, by_name
@@ -146,6 +147,13 @@ class _Plan:
         self.steps = max(n // batch_size, 1) if sampling == "replacement" else -(-n // batch_size)
         self.size = self.steps * batch_size if sampling == "replacement" else n
 
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """Samples of each batch of an epoch."""
+        sizes = np.full(self.steps, float(self.batch_size))
+        sizes[-1] = self.size - (self.steps - 1) * self.batch_size
+        return sizes
+
     def sample_at(self, step: int) -> int:
         """Samples that the first so many updates of consecutive epochs take."""
         return step // self.steps * self.size + min(step % self.steps * self.batch_size, self.size)
@@ -216,17 +224,15 @@ class _Run:
             try:
                 bar.update(history.iterations)
                 while begin < self.total and not self.after.stops:
-                    shares = self._epochs(begin, bar)
-                    if self.after.needed and not math.isfinite(largest(self.net.core.params)):
-                        self._fail()
-                    self.after.record(shares)
+                    self._record(self._epochs(begin, bar))
                     begin, history.seconds = history.iterations, self._elapsed()
                     if self.after.call_back():
                         history.ended = "a callback"
                         break
                 if self.after.stops:
                     history.ended = self.after.why_stopped()
-                self._look()
+                if not self.watch.is_sane():
+                    self._fail()
             except KeyboardInterrupt:
                 history.interrupted, history.ended = True, "Ctrl-C"
             finally:
@@ -235,6 +241,15 @@ class _Run:
                 self.checkpoint.finish(self)
         self.after.restore_best()
         return history
+
+    def _record(self, shares: NDArray[Any]) -> None:
+        """Measure after an epoch; where a parameter is not finite any more, training has diverged."""
+        try:
+            self.after.record(shares)
+        except ValueError:
+            if not math.isfinite(_checks.largest(self.net.core.params)):
+                self._fail()
+            raise
 
     def _start(self) -> int:
         """Begin, or go on from a checkpoint; returns at which iteration the epoch at hand began."""
@@ -291,9 +306,9 @@ class _Run:
         if not self.after.needed:
             return np.empty(0)
         plan, weights = self.plan, self.given.weights
-        starts = np.arange(0, steps * plan.batch_size, plan.batch_size)
         if weights is None or weights.ndim == 2:
-            return np.minimum(plan.batch_size, plan.size - starts)
+            return plan.sizes[:steps]
+        starts = np.arange(0, steps * plan.batch_size, plan.batch_size)
         return np.add.reduceat(weights[index[: plan.sample_at(steps)]], starts)
 
     def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
