@@ -137,7 +137,9 @@ def floats(x: ArrayLike, name: str) -> Array:
 
 def largest(array: Array) -> float:
     """The largest size of an element, 0 of none; NaN if there is one."""
-    return float(max(-np.minimum.reduce(array), np.maximum.reduce(array))) if array.size else 0.0
+    if not array.size:
+        return 0.0
+    return float(max(-np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)))
 
 
 def finite(array: Array, name: str) -> Array:

@@ -84,8 +84,9 @@ class EpochEnd:
         history = self.history
         losses = history.loss[history.epoch_ends[-1] if history.epoch_ends else 0 :]
         history.epoch_ends.append(history.iterations)
-        whole = 0.0 if shares is None else shares.sum()
-        values = {**values, "epoch_loss": float(losses @ shares / whole if whole else losses.mean())}
+        if shares is None or not shares.any():
+            shares = np.ones(len(losses))
+        values = {**values, "epoch_loss": float(losses @ shares / shares.sum())}
         for column, value in values.items():
             history.column(column).append(value)
         if self.follower and self.followed:

@@ -160,10 +160,11 @@ class Epochs:
         message = estimator._far_from_targets(self.net, self.watch.data, self.rows)
         if not message and not ended:
             message = f"max_iter is {self.max_iter}, expected more: the loss or score still improved in the last epochs"
-        if not message and estimator.early_stopping and scores[0] != 1 and (scores == scores[0]).all():
+        constant = (scores == scores[0]).all() or not np.isfinite(scores).any()
+        if not message and estimator.early_stopping and constant and scores[0] != 1:
             message = (
                 f"early_stopping ended training after {len(scores)} epochs, in all of which the validation score was "
-                f"{scores[0]:g}, expected one that changes: it told nothing about the training"
+                f"{scores[0]:g}, expected a finite one that changes: it told nothing about the training"
             )
         if message:
             _notices.warn(message, ConvergenceWarning)

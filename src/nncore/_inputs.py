@@ -39,7 +39,7 @@ def kind_of(x: Any, rows: Any, scale: float) -> str:
     if dtype.kind in "iub":
         return NUMBERS
     some = rows[_mapped.spread(rows, *SOME)] if isinstance(rows, np.ndarray) else rows.rows.data
-    far = some.size and np.maximum.reduce(some.reshape(-1)) > FAR * 255 * scale
+    far = some.size and np.maximum.reduce(some, axis=None) > FAR * 255 * scale
     _mapped.release(rows)
     return NUMBERS if far else FLOATS
 
@@ -95,7 +95,7 @@ def expect_scaled(array: Array, name: str, scale: float) -> None:
     ValueError
         If they are as large as only bytes are, or whole numbers above the largest scaled byte.
     """
-    size = largest(array.reshape(-1))
+    size = largest(array)
     if size > FAR * 255 * scale or (size > 255 * scale and bool((array == np.rint(array)).all())):
         raise ValueError(
             f"{name} has floats up to {size:g}, expected uint8, or floats that are multiplied by {scale:.6g} already: "
