@@ -8,8 +8,20 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import nncore
-from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, MLPClassifier, MLPRegressor, NeuralNetwork, RMSprop, fit_many
-from nncore import _divergence, training
+from nncore import (
+    LBFGS,
+    SGD,
+    Adam,
+    EarlyStopping,
+    Layer,
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetwork,
+    RMSprop,
+    _divergence,
+    fit_many,
+    training,
+)
 
 LINE = np.arange(200.0)[:, None]  # x = 0..199, y = 2x: keras#3040
 
@@ -199,7 +211,9 @@ def test_weights_of_1e_12_give_no_coefficients_of_1e77():
     y = (X[:, 0] > 0).astype(int)
     settings = {"hidden_layer_sizes": 5, "shuffle": False, "batch_size": 30, "max_iter": 20, "random_state": 0,
                 "solver": "sgd", "alpha": 0.1}  # fmt: skip
-    with pytest.warns(ConvergenceWarning, match="training has diverged in epoch .*alpha count .* times, as its mean is"):
+    with pytest.warns(
+        ConvergenceWarning, match="training has diverged in epoch .*alpha count .* times, as its mean is"
+    ):
         classifier = MLPClassifier(**settings).fit(X, y, 1e-12 * w)
     assert classifier.diverged_
     assert max(np.abs(W).max() for W in classifier.coefs_) < 2
@@ -235,7 +249,9 @@ def test_an_estimator_keeps_the_last_sane_parameters(early_stopping, monkeypatch
 
 
 def test_partial_fit_of_an_estimator_goes_back():
-    regressor = MLPRegressor(hidden_layer_sizes=(), solver="sgd", learning_rate_init=1e-3, momentum=0.0, batch_size=1, random_state=0)
+    regressor = MLPRegressor(
+        hidden_layer_sizes=(), solver="sgd", learning_rate_init=1e-3, momentum=0.0, batch_size=1, random_state=0
+    )
     regressor.partial_fit(LINE[:2], LINE[:2, 0])
     before = regressor.coefs_[0].copy()
     with pytest.warns(ConvergenceWarning, match="diverged in epoch 1.*the parameters at the start are kept"):

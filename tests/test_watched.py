@@ -10,8 +10,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 import nncore
-from nncore import SGD, Adam, EarlyStopping, InterruptWarning, Layer, MLPClassifier, MLPRegressor, NeuralNetwork
-from nncore import _notices, fit_many
+from nncore import (
+    SGD,
+    Adam,
+    EarlyStopping,
+    InterruptWarning,
+    Layer,
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetwork,
+    _notices,
+    fit_many,
+)
 
 STILL = SGD(1e-300)  # no parameter moves
 
@@ -107,7 +117,9 @@ def test_an_estimator_whose_score_is_not_finite_stops():
             hidden_layer_sizes=3, early_stopping=True, n_iter_no_change=4, random_state=0,
             scoring=lambda estimator, X, y, value=value: value,
         )  # fmt: skip
-        with pytest.warns(ConvergenceWarning, match=f"after 5 epochs, in all of which the validation score was {value}"):
+        with pytest.warns(
+            ConvergenceWarning, match=f"after 5 epochs, in all of which the validation score was {value}"
+        ):
             regressor.fit(X, X[:, 0])
         assert regressor.n_iter_ == 5
         assert regressor.best_validation_score_ is None
@@ -211,7 +223,9 @@ def test_targets_of_a_million_are_to_be_scaled():
             MLPRegressor(max_iter=20, random_state=0).fit(X, y)
         (warning,) = caught
         mean, deviation = y.reshape(200, -1)[:, -1].mean(), y.reshape(200, -1)[:, -1].std()
-        assert f"y has mean {mean:.3g} and standard deviation {deviation:.3g}, but after 20 epochs" in str(warning.message)
+        assert f"y has mean {mean:.3g} and standard deviation {deviation:.3g}, but after 20 epochs" in str(
+            warning.message
+        )
         assert "scale y" in str(warning.message)
         assert "max_iter" not in str(warning.message)
         assert warning.filename == __file__
@@ -359,7 +373,10 @@ training.NoBar.update = update
 training.CHUNK_SECONDS = 0.0
 sys.exit(cli.main(sys.argv[1:]))
 """
-    for options, way in ((["--checkpoint-every", "1"], "with --resume goes on"), ([], "--checkpoint-every 30s it could")):
+    for options, way in (
+        (["--checkpoint-every", "1"], "with --resume goes on"),
+        ([], "--checkpoint-every 30s it could"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code, "train", "moons", "--quiet", "--out", str(tmp_path / "o"), *options],
             capture_output=True, text=True, check=False,

@@ -262,6 +262,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
             if anew:
                 self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
             net = self._network()
+            net.expect_finite()
             data = Data(net, rows, t, None, weights)
             self._regularise(net, data)
             tasks = None if incremental else Tasks(self, X, y, sample_weight)
