@@ -44,9 +44,13 @@ def test_a_loss_that_grows_by_1e290_is_divergence():
         fit_line(net, optimizer=optimizer)
     message, (W, b) = str(raised.value), start
     before = 0.5 * np.mean((2 * LINE - (W * LINE + b)) ** 2)
-    for part in (f"the mean loss was {before:.3g}, and", "after iteration 200 with learning rate 0.001", "X (column 0 reaches 199)",
-                 "y (mean 199, standard deviation 115)", "smaller learning rate", "W1 grew most, from 0.126 to",
-                 "the parameters are again those after iteration 0"):  # fmt: skip
+    for part in (
+        f"the mean loss was {before:.3g}, and",
+        "after iteration 200 with learning rate 0.001",
+        "X (column 0 reaches 199) and y (mean 199, standard deviation 115), or try a smaller learning rate",
+        "W1 grew most, from 0.126 to",
+        "the parameters are again those after iteration 0",
+    ):
         assert part in message
     np.testing.assert_array_equal(net.core.params, start)
     assert net.optimizer is optimizer
@@ -116,8 +120,7 @@ def test_updates_one_by_one():
         net, _ = line()
         net._optimizer = SGD(0.001), None
         with pytest.raises(FloatingPointError, match=r"1e\+10 times what they were, .* scale X and y"):
-            for x in itertools.cycle(LINE[:, 0]):
-                update(net, x)
+            list(map(update, itertools.repeat(net), itertools.cycle(LINE[:, 0])))
         assert np.abs(net.core.params).max() < 1e20
     with pytest.raises(FloatingPointError, match="nothing was updated"):
         line()[0].backpropagation([1e200], [0.0], 0.1)
@@ -189,7 +192,7 @@ def test_steps_beyond_the_limit_of_stability_raise_it(scale, factor):
     start = net.core.params.copy()
     rate = 2 * factor / np.mean(x**2)
     steps = int(20 / np.log10(2 * factor - 1)) + 1  # the weight grows by 1e20 or more
-    with pytest.raises(FloatingPointError, match="diverged|became|not finite"):
+    with pytest.raises(FloatingPointError, match=r"diverged|became|not finite"):
         net.fit(x, 3 * x, optimizer=SGD(rate), batch_size=50, epochs=steps, progress=False)
     np.testing.assert_array_equal(net.core.params, start)
 
@@ -238,8 +241,8 @@ def test_an_estimator_keeps_the_last_sane_parameters(early_stopping, monkeypatch
 
     kept = []
     regressor = MLPRegressor(
-        hidden_layer_sizes=(), solver="sgd", learning_rate_init=1e-7, momentum=0.0, batch_size=1, max_iter=10, random_state=0, tol=0,
-        callbacks=[leap], early_stopping=early_stopping, alpha=0,
+        hidden_layer_sizes=(), solver="sgd", learning_rate_init=1e-7, momentum=0.0, batch_size=1, max_iter=10,
+        random_state=0, tol=0, callbacks=[leap], early_stopping=early_stopping, alpha=0,
     )  # fmt: skip
     with pytest.warns(ConvergenceWarning, match="training has diverged in epoch 4: .*column 0 reaches 199.* are kept"):
         regressor.fit(LINE[:120:2].repeat(2, axis=0) * 199 / 118, LINE[:120, 0])
