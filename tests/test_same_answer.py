@@ -35,9 +35,15 @@ def reference(net, x):
 # ---- bytes ----------------------------------------------------------------------------------------------------
 
 INTEGERS = {
-    "uint8": BYTES, "int64": BYTES.astype(int), "int16": BYTES.astype(np.int16), "list": BYTES.tolist(),
-    "big-endian": BYTES.astype(">u4"), "Fortran": np.asfortranarray(BYTES), "strided": np.repeat(BYTES, 2, axis=0)[::2],
-}  # fmt: skip
+    "uint8": BYTES,
+    "int64": BYTES.astype(int),
+    "int16": BYTES.astype(np.int16),
+    "list": BYTES.tolist(),
+    "sparse": sp.csc_matrix(BYTES.astype(int)),
+    "big-endian": BYTES.astype(">u4"),
+    "Fortran": np.asfortranarray(BYTES),
+    "strided": np.repeat(BYTES, 2, axis=0)[::2],
+}
 
 
 @pytest.mark.parametrize("how", ["fit", "partial_fit", "backpropagation", "fit_many", "file", "copy", "pickle"])
@@ -58,7 +64,8 @@ def test_a_network_trained_on_bytes_takes_integers_for_bytes(how, name, tmp_path
     net = {"copy": copy.copy, "pickle": lambda net: pickle.loads(pickle.dumps(net))}.get(how, lambda net: net)(net)
     x, expected = INTEGERS[name], reference(net, BYTES / 255)
     np.testing.assert_allclose(net.predict(x), expected, rtol=1e-12)
-    np.testing.assert_allclose(net.predict(x[0]), expected[0], rtol=1e-12)
+    if name != "sparse":
+        np.testing.assert_allclose(net.predict(x[0]), expected[0], rtol=1e-12)
     np.testing.assert_allclose(net.predict(BYTES / 255), expected, rtol=1e-12)
     assert net.loss(x, LABELS) == net.loss(BYTES, LABELS)
     assert net.score(x, LABELS) == np.mean(expected.argmax(axis=1) == LABELS)
@@ -93,6 +100,8 @@ def test_integers_that_are_no_bytes_and_floats_that_are_not_scaled_are_refused()
                 call(bad)
     with pytest.raises(ValueError, match="validation X has floats up to 255"):
         net.fit(BYTES, LABELS, validation_data=(BYTES.astype(float), LABELS), progress=False)
+    with pytest.raises(ValueError, match="x has floats up to 255"):
+        net.predict(sp.csr_array(BYTES.astype(float)))
     scaled = BYTES / 255
     for fine in (scaled, scaled + np.random.default_rng(0).normal(size=scaled.shape), np.rint(scaled), scaled - 0.5):
         np.testing.assert_allclose(net.predict(fine), reference(net, fine), rtol=1e-12)
@@ -105,10 +114,14 @@ def test_a_network_trained_on_plain_numbers_takes_bytes_as_they_are(x, tmp_path)
     np.testing.assert_allclose(net.predict(numbers.astype(np.uint8)), reference(net, numbers.astype(float)), rtol=1e-12)
     np.testing.assert_allclose(net.predict(x), reference(net, numbers.astype(float)), rtol=1e-12)
     net.save(tmp_path / "m")
-    again = NeuralNetwork.load(tmp_path / "m").predict(numbers.astype(np.uint8))
-    np.testing.assert_array_equal(again, net.predict(x))
-    net.fit(BYTES, LABELS, progress=False)  # and from now on bytes are scaled again
-    np.testing.assert_allclose(net.predict(BYTES), reference(net, BYTES / 255), rtol=1e-12)
+    loaded = NeuralNetwork.load(tmp_path / "m").predict(numbers.astype(np.uint8))
+    np.testing.assert_array_equal(loaded, net.predict(x))
+    for again in (net, NeuralNetwork.load(tmp_path / "m")):  # and from now on bytes are scaled again
+        again.fit(BYTES, LABELS, progress=False)
+        np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 255), rtol=1e-12)
+    again.input_scale = 0.5
+    again.fit(BYTES, LABELS, progress=False)
+    np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 2), rtol=1e-12)
 
 
 def test_a_network_trained_on_scaled_floats_scales_bytes_and_warns_of_integers():

@@ -35,7 +35,7 @@ class Data:
         class_weight: Any = None,
     ) -> None:
         self.x, self.t, _ = net._batch(X, y, "X", "y", sparse=True, kind=_inputs.NUMBERS)  # as they come
-        self.kind = _inputs.kind_of(X, self.x, net._byte_scale)
+        self.kind = _inputs.kind_of(X, self.x, _inputs.scale_with(net, _inputs.BYTES))
         self.input_scale = _inputs.scale_with(net, self.kind)
         _inputs.warn_of_flags(self.x, self.input_scale, "X")
         self.weights = _checks.sample_weights(sample_weight, len(self.x), net.n_out)

@@ -161,7 +161,8 @@ class Epochs:
         if not message and not ended:
             message = f"max_iter is {self.max_iter}, expected more: the loss or score still improved in the last epochs"
         constant = (scores == scores[0]).all() or not np.isfinite(scores).any()
-        if not message and estimator.early_stopping and constant and scores[0] != 1:
+        waited = estimator.early_stopping and estimator._no_improvement_count > estimator.n_iter_no_change
+        if not message and waited and constant and scores[0] != 1:
             message = (
                 f"early_stopping ended training after {len(scores)} epochs, in all of which the validation score was "
                 f"{scores[0]:g}, expected a finite one that changes: it told nothing about the training"
@@ -279,7 +280,8 @@ class Epochs:
             return True
         if not finite and watch.kept_at == watch.first:
             raise ValueError(message)
-        estimator.loss_ = estimator.loss_curve_[watch.kept_at - 1] if watch.kept_at else math.nan
+        # the curve goes on from earlier fits with warm_start
+        estimator.loss_ = estimator.loss_curve_[watch.kept_at - 1 - estimator.n_iter_] if watch.kept_at else math.nan
         kept = f"after epoch {watch.kept_at}" if watch.kept_at else "at the start"
         _notices.warn(f"{message}; the parameters {kept} are kept", ConvergenceWarning)
         return True

@@ -103,13 +103,32 @@ def expect_scaled(array: Array, name: str, scale: float) -> None:
         )
 
 
+def same_sparse(x: Any, name: str, kind: str | None, scale: float) -> Any:
+    """As same_numbers, of a SciPy sparse matrix.
+
+    Raises
+    ------
+    ValueError
+        As same_numbers.
+    """
+    if x.ndim != 2 or x.dtype.kind not in "fiub":
+        return x
+    rows = x.tocsr()
+    data = same_numbers(rows.data, name, kind, scale)
+    return x if data is rows.data else rows.astype(data.dtype)
+
+
 def trained_on(net: "NeuralNetwork", kind: str) -> None:
     """Note what a network is trained on from now on."""
-    net.input_scale = scale_with(net, kind)
-    net._input = kind
+    scale = scale_with(net, kind)
+    if kind == NUMBERS != net._input:
+        net._byte_scale = net.input_scale
+    net.input_scale, net._input = scale, kind
     net._takes_plain = kind != BYTES and net.n_in != net.n_out
 
 
 def scale_with(net: "NeuralNetwork", kind: str) -> float:
-    """The factor of bytes in a network that is trained on this kind."""
-    return 1.0 if kind == NUMBERS else net._byte_scale
+    """The factor of bytes in a network that is trained on this kind: numbers only put the network's own aside."""
+    if kind == NUMBERS:
+        return 1.0
+    return net._byte_scale if net._input == NUMBERS else net.input_scale

@@ -108,7 +108,8 @@ def of_predictions(net: "NeuralNetwork", y_pred: Array, y_true: ArrayLike) -> fl
     column = y_pred.dtype.kind == "f" and y_pred.ndim == 2 and y_pred.shape[1] == 1
     if not (column and logits and net.n_out == 1):
         return metrics.accuracy(y_pred, y_true)
-    if y_pred.size and y_pred.min() >= 0 and y_pred.max() <= 1 and ((y_pred > 0) != (y_pred > 0.5)).any():
+    may_be_either = y_pred.size > 0 and net._loss_kind == "sigmoid_cross_entropy"
+    if may_be_either and y_pred.min() >= 0 and y_pred.max() <= 1 and ((y_pred > 0) != (y_pred > 0.5)).any():
         raise ValueError(
             f"y_pred has values from {y_pred.min():.3g} to {y_pred.max():.3g}, which may be probabilities, while this "
             f"network predicts logits, expected one of the two: use {WAYS}, with y_pred > 0.5 of probabilities"

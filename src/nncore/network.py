@@ -382,7 +382,7 @@ class NeuralNetwork:
                 _inputs.expect_scaled(rows, name, self.input_scale)
             return rows, rows is not x
         if is_sparse(x):
-            sparse_rows = SparseRows(x, name, self.n_in)
+            sparse_rows = SparseRows(_inputs.same_sparse(x, name, kind, self.input_scale), name, self.n_in)
             return sparse_rows if sparse else sparse_rows[:], False
         array = _inputs.same_numbers(_checks.numbers(x, name), name, kind, self.input_scale)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
@@ -846,7 +846,7 @@ class NeuralNetwork:
     def _begin_with(self, X: ArrayLike, y: ArrayLike) -> None:
         """The first sample or batch says what kind of numbers the network is trained on, if it fits."""
         rows, *_ = self._batch(X, y, "X", "y", kind=_inputs.NUMBERS)
-        _inputs.trained_on(self, _inputs.kind_of(X, rows, self._byte_scale))
+        _inputs.trained_on(self, _inputs.kind_of(X, rows, _inputs.scale_with(self, _inputs.BYTES)))
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""

@@ -73,8 +73,10 @@ def _umask() -> int:
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
     net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
-    trained = {"trained_on": net._input} if net._input else {}
-    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}, **trained}
+    settings = {name: getattr(net, name) for name in SETTINGS}
+    if net._input:
+        settings |= {"trained_on": net._input, "input_scale": _inputs.scale_with(net, _inputs.BYTES)}
+    return {"layers": layers, "loss": net.loss_name, **settings}
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
@@ -239,5 +241,5 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
     if kind not in _inputs.KINDS:
         raise ValueError(f"trained_on is {kind!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
     if kind is not None:
-        net._input, net._takes_plain = kind, kind != _inputs.BYTES and net.n_in != net.n_out
+        _inputs.trained_on(net, kind)
     return net
