@@ -35,8 +35,8 @@ class EarlyStopping:
     Parameters
     ----------
     metric : str or callable, optional
-        As one of fit's metrics. By default the first of them; without validation_data the mean of the epoch's batch
-        losses.
+        As one of fit's metrics. By default the first of them; without validation_data the loss of the epoch, in which
+        batches count by their samples. A value that is not finite is never better than another.
     patience : int
         Epochs, 1 or more.
     min_delta : float
