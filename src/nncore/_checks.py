@@ -235,11 +235,16 @@ def sample_weights(weights: ArrayLike | None, n_samples: int, n_out: int) -> NDA
 
 
 def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """New values of a parameter: its shape, whatever its float type, and no NaN or infinity."""
+    """New values of a parameter: its shape, whatever its float type."""
     array = numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    return finite(array, name)
+    return array
+
+
+def finite_parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """New values of a parameter without NaN and infinity."""
+    return finite(parameter(value, name, shape), name)
 
 
 def switch(value: Any, name: str) -> bool:

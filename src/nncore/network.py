@@ -50,7 +50,7 @@ class Params(MutableMapping[str, Array]):
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         view = self[name]
         if value is not view:  # params["W1"] -= g has changed the view already
-            view[...] = _checks.parameter(value, f"params[{name!r}]", view.shape)
+            view[...] = _checks.finite_parameter(value, f"params[{name!r}]", view.shape)
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"params[{name!r}] cannot be removed: the network needs all of {', '.join(self._views)}")
