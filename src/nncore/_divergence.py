@@ -171,8 +171,8 @@ def limit_after(net: "NeuralNetwork", loss: float) -> float:
         raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
     size = largest(net.core.params)
     if net._limit == -math.inf:
-        net._scale = max(1.0, size) if math.isfinite(size) else 1.0
-    elif not size <= STEP_GROWN * net._scale:
+        net._first_size = max(1.0, size) if math.isfinite(size) else 1.0
+    elif not size <= STEP_GROWN * net._first_size:
         raise FloatingPointError(
             f"the loss of X and y is {loss:.3g} and the largest parameter {size:.3g}, {STEP_GROWN:g} times what they "
             f"were, expected ones that do not grow so: scale X and y, or try a smaller learning rate"

@@ -169,7 +169,7 @@ class NeuralNetwork:
         self._seed: int | None = None
         self._masks = 0
         # of updates outside fit: the loss above which to look, and the largest parameter at first
-        self._limit, self._scale = -inf, 1.0
+        self._limit, self._first_size = -inf, 1.0
         self._last_prediction: ref[Array] | None = None
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
