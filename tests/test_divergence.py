@@ -183,6 +183,16 @@ def test_usual_trainings_raise_no_alarm(scale, rule, monkeypatch):
         assert history.epochs == 4
 
 
+def test_one_target_in_many_that_counts_is_no_divergence(monkeypatch):
+    """It moves the bias by 1e8, and the others bring it back: it is not among the 4096 samples that are looked at."""
+    monkeypatch.setattr(training, "looks_apart", lambda n_params: 1)
+    x, t = np.zeros((20_000, 1)), np.zeros(20_000)
+    t[1] = 1e9
+    net = NeuralNetwork([Layer(1, 1)], rng=0)
+    net.fit(x, t, optimizer=SGD(0.1), batch_size=1, iterations=400, sampling="sequential", progress=False)
+    assert abs(net.params["b1"][0]) < 1e-6
+
+
 @pytest.mark.parametrize("factor", [3.0, 10.0, 1e3, 1e6])
 @pytest.mark.parametrize("scale", SCALES)
 def test_steps_beyond_the_limit_of_stability_raise_it(scale, factor):
