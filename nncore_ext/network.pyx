@@ -534,7 +534,7 @@ cdef class Network:
     def forward_plain(self, x, out=None):
         """The outputs, (n_samples, n_out) or (n_out,), for plain_rows so few that nothing is to be shared; else None
 
-        None too where out, unless None, is not an array to put them into, apart from x.
+        None too where out, unless None, is not an array to put them into, apart from x, and where an output is NaN.
         """
         cdef const NetworkSpec *net = &self.spec.net
         # by its size first: a look for what is not finite reads all of it
@@ -562,7 +562,20 @@ cdef class Network:
         if n * net.n_params > QUICK_MACS:
             memory = held(plain), held(y)
         self.forward_rows(&rows, cnp.PyArray_DATA(y), n, 1)
-        return y
+        return None if self.any_nan(cnp.PyArray_DATA(y), n * net.n_out) else y
+
+    cdef bint any_nan(self, const void *values, Py_ssize_t size) noexcept:
+        """Whether one of the values, of the network's float type, is NaN: a number that is not itself"""
+        cdef Py_ssize_t i
+        if self.single:
+            for i in range(size):
+                if (<const float *> values)[i] != (<const float *> values)[i]:
+                    return True
+            return False
+        for i in range(size):
+            if (<const double *> values)[i] != (<const double *> values)[i]:
+                return True
+        return False
 
     cdef int forward_rows(self, const Rows *rows, void *y, Py_ssize_t n, int n_threads) except -1:
         """y (n, n_out) = the outputs of n rows"""

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nncore import _cpu
+from nncore import _cpu, _notices
 
 MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
 
@@ -21,6 +21,12 @@ MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sp
 def core(request):
     """The compiled modules of every level this machine runs."""
     return SimpleNamespace(**{name: importlib.import_module(f"nncore._{request.param}.{name}") for name in MODULES})
+
+
+@pytest.fixture(autouse=True)
+def each_ctrl_c_is_the_first(monkeypatch):
+    """Tests press Ctrl-C faster than people do: a second press is one of the user's where a test says so."""
+    monkeypatch.setattr(_notices, "TWICE_SECONDS", 0.0)
 
 
 @pytest.fixture

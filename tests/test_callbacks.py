@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import SGD, History, Layer, NeuralNetwork
+from nncore import SGD, History, InterruptWarning, Layer, NeuralNetwork
 from nncore.callbacks import CSVLog, PlotHistory, TensorBoard, TimeLimit
 
 
@@ -42,7 +42,7 @@ def test_csv_log(data, tmp_path):
     assert list(rows[0]) == ["epoch", "iteration", "loss", "lr", "test_accuracy", "test_auc"]
     for i, row in enumerate(rows):
         expected = {
-            "epoch": i + 1, "iteration": 4 * i + 4, "loss": history.loss[4 * i : 4 * i + 4].mean(),
+            "epoch": i + 1, "iteration": 4 * i + 4, "loss": history.loss[4 * i : 4 * i + 4] @ [15, 15, 15, 5] / 50,
             "lr": history.lr[4 * i + 3], "test_accuracy": history.test_accuracy[i],
             "test_auc": history.metrics["test_auc"][i],
         }  # fmt: skip
@@ -175,7 +175,8 @@ def test_history_after_ctrl_c(data):
         if history.epochs == 2:
             raise KeyboardInterrupt
 
-    history = pickle.loads(pickle.dumps(fit(data, validation_data=data, callbacks=[press], **MEASURED)))
+    with pytest.warns(InterruptWarning, match="Ctrl-C ended this fit after 8 iterations"):
+        history = pickle.loads(pickle.dumps(fit(data, validation_data=data, callbacks=[press], **MEASURED)))
     assert history.interrupted
     assert (history.iterations, history.epoch_ends) == (8, [4, 8])
     assert len(history.lr) == 8

@@ -110,6 +110,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends, monkeypatch, name, optimizer):
@@ -137,6 +138,7 @@ def test_interrupted_and_killed_runs_go_on_to_the_same_bits(data, tmp_path, ends
     assert not history.interrupted
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_python_functions_go_on_too(data, tmp_path, ends):
     def squares(y, t):
         return 0.5 * np.mean((y - t) ** 2), (y - t) / y.size
@@ -155,6 +157,7 @@ def test_python_functions_go_on_too(data, tmp_path, ends):
     np.testing.assert_array_equal(outcome(resumed, history), expected)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_a_file_larger_than_memory_goes_on_within_a_window(tmp_path, rng, ends, monkeypatch):
     monkeypatch.setattr(nncore._mapped, "WINDOW_BYTES", 20 * 4 * 8)  # of 20 samples
     np.save(tmp_path / "x.npy", rng.normal(size=(N, 4)))
@@ -169,6 +172,7 @@ def test_a_file_larger_than_memory_goes_on_within_a_window(tmp_path, rng, ends, 
     np.testing.assert_array_equal(outcome(net, fit(net, data, checkpoint=tmp_path / "c", resume=True)), expected)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 @pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
 def test_every_generator_of_numpy(data, tmp_path, ends, bits):
     def generator():
@@ -182,6 +186,7 @@ def test_every_generator_of_numpy(data, tmp_path, ends, bits):
     np.testing.assert_array_equal(outcome(net, history), expected)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_what_a_callback_has_set_is_kept(data, tmp_path, ends):
     def run(net, optimizer, **settings):
         def change(history):
@@ -198,6 +203,7 @@ def test_what_a_callback_has_set_is_kept(data, tmp_path, ends):
     np.testing.assert_array_equal(outcome(net, run(net, Adam(0.1), checkpoint=tmp_path / "c", resume=True)), expected)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_ctrl_c_during_the_evaluation_or_in_a_callback(data, tmp_path):
     """The epoch is then recorded once, in whichever run."""
     presses = iter([False, True, False, False, True, True] + [False] * 99)

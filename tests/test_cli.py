@@ -132,13 +132,13 @@ def test_a_recipe(tmp_path, capsys):
     (x, t), test = nncore.load_digits(normalize=False)
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["iteration", "loss", "lr", "train_accuracy", "test_accuracy"]
+    assert list(rows[0]) == ["iteration", "loss", "lr", "train_accuracy", "validation_accuracy"]
     rates = 0.001 * nncore.WarmUp(20, "cosine").factors(0, 144, 144)
     np.testing.assert_allclose([float(row["lr"]) for row in rows], rates, rtol=1e-8)
     shown = [float(number) for number in re.findall(r"\d\.\d{4}", text.split("accuracy")[1])]
-    validation = [float(row["test_accuracy"]) for row in rows if row["test_accuracy"]]
+    validation = [float(row["validation_accuracy"]) for row in rows if row["validation_accuracy"]]
     assert shown[1:] == pytest.approx([max(validation), net.accuracy(net.predict(test[0]), test[1])], abs=5e-5)
-    best = int(re.search(r"best epoch  (\d+) of 12", text)[1])
+    best = int(re.search(r"best epoch  (\d+) of 12, by the validation accuracy of 126 rows", text)[1])
     assert validation.index(max(validation)) == best - 1
     order = np.random.default_rng([0, 1]).permutation(len(x))
     held, kept = np.sort(order[:126]), np.sort(order[126:])

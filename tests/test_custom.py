@@ -296,6 +296,7 @@ def test_lbfgs():
     assert losses[1][-1] < 0.5 * losses[1][0]
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_a_checkpoint_is_gone_on_with_to_the_same_bits(tmp_path):
     """The functions are not in it: the network that goes on has them, by the same names."""
     x, t = data()
@@ -439,6 +440,7 @@ def test_a_run_that_fails_late_keeps_what_was_done():
     np.testing.assert_allclose(net.core.params, other.core.params, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 @pytest.mark.parametrize("where", ["forward", "loss", "after the update"])
 def test_ctrl_c_leaves_what_the_last_update_left(where, monkeypatch):
     """In the third step, wherever that is: the state and the running moments are those of the updates that count."""

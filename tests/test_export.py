@@ -357,6 +357,13 @@ def test_torch_computes_what_predict_does(tmp_path, name):
     np.testing.assert_array_equal(again.core.params, affine(net))
 
 
+def not_finite():
+    """A network that became so: none is made so."""
+    net = NeuralNetwork([Layer(1, 2)])
+    net.params["W1"][0, 1] = np.nan
+    return net
+
+
 # Bad input
 
 NET = network([6, 9, 4], "tanh", dtype="float32")
@@ -375,7 +382,7 @@ ERRORS = {
     "no layer, onnx": (lambda p: NeuralNetwork().export_onnx(p), "the network has no layer"),
     "no layer, torch": (lambda p: NeuralNetwork().export_torch(p), "the network has no layer"),
     "not finite": (
-        lambda p: NeuralNetwork([Layer(1, 2, weights=[[0.0, np.nan]])]).export_c(p),
+        lambda p: not_finite().export_c(p),
         "W1[0, 1] is nan, expected finite numbers only",
     ),
     "too few activations": (

@@ -28,6 +28,9 @@ PYTHON = {
     "_watch": set(),
     "_checks": {"_frames", "_mapped", "_memory"},
     "_settings": set(),
+    "_notices": set(),
+    "_inputs": {"_checks", "_mapped", "_notices", "network"},  # network only for its type
+    "_divergence": {"_checks", "_data", "_mapped", "network"},  # these two only for their types
     "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
     "_threads": {"_checks", "_dispatch"},
     "functions": {"_checks", "_dispatch", "_domains"},
@@ -46,15 +49,20 @@ PYTHON = {
     "layers": {"_checks", "_settings", "_dispatch", "network"},  # network only for its type
     "history": {"plotting"},  # on first use
     "schedules": {"_checks", "_settings"},
-    "_data": {"_checks", "_dispatch", "_domains", "_mapped", "_sparse_rows", "network"},  # network only for its type
+    # network only for its type
+    "_data": {"_checks", "_dispatch", "_domains", "_inputs", "_mapped", "_sparse_rows", "network"},
+    "_scoring": {"_data", "metrics", "network"},  # network only for its type
     "metrics": {"_checks", "_settings", "_data", "functions", "schedules", "network"},
     "_epoch_end": {"history", "metrics", "schedules", "network"},
     "training": {
         "_checks",
         "_data",
         "_dispatch",
+        "_divergence",
         "_epoch_end",
+        "_inputs",
         "_mapped",
+        "_notices",
         "_threads",
         "history",
         "metrics",
@@ -67,7 +75,9 @@ PYTHON = {
     "lbfgs": {
         "_checks",
         "_data",
+        "_divergence",
         "_epoch_end",
+        "_inputs",
         "_mapped",
         "_threads",
         "history",
@@ -99,9 +109,12 @@ PYTHON = {
         "_checks",
         "_settings",
         "_dispatch",
+        "_divergence",
         "_domains",
+        "_inputs",
         "_mapped",
         "_python_engine",
+        "_scoring",
         "_sparse_rows",
         "_threads",
         "functions",
@@ -117,6 +130,7 @@ PYTHON = {
     "population": {
         "_checks",
         "_data",
+        "_notices",
         "_threads",
         "history",
         "metrics",
@@ -125,10 +139,30 @@ PYTHON = {
         "schedules",
         "training",
     },
-    "_epochs": {"_data", "_perceptron", "_threads", "network", "optimizers"},  # _perceptron only for its type
-    "_perceptron": {"_checks", "_data", "_epochs", "_sparse_rows", "_threads", "layers", "lbfgs", "network"},
-    "estimators": {"_checks", "_domains", "_perceptron", "network"},
-    "persistence": {"_atomic", "_checks", "_formats", "_tensors", "layers", "network"},
+    "_epochs": {
+        "_checks",
+        "_data",
+        "_divergence",
+        "_notices",
+        "_perceptron",
+        "_threads",
+        "network",
+        "optimizers",
+    },  # _perceptron only for its type
+    "_perceptron": {
+        "_checks",
+        "_data",
+        "_divergence",
+        "_epochs",
+        "_notices",
+        "_sparse_rows",
+        "_threads",
+        "layers",
+        "lbfgs",
+        "network",
+    },
+    "estimators": {"_checks", "_data", "_domains", "_perceptron", "network"},
+    "persistence": {"_atomic", "_checks", "_formats", "_inputs", "_tensors", "layers", "network"},
     "_c_header": {"_checks", "layers", "network"},  # for their types
     "export": {"_c_header", "_checks", "_formats", "_tensors", "layers", "network", "persistence"},
     "book": {"_checks", "history", "layers", "network"},

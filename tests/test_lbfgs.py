@@ -8,7 +8,7 @@ import reference as ref
 from scipy.optimize import minimize
 
 import nncore
-from nncore import LBFGS, Layer, NeuralNetwork, lbfgs
+from nncore import LBFGS, InterruptWarning, Layer, NeuralNetwork, lbfgs
 
 
 @pytest.fixture
@@ -131,7 +131,8 @@ def test_ctrl_c_leaves_the_last_iteration(data, monkeypatch):
         return evaluate(self, x)
 
     monkeypatch.setattr(lbfgs._Minimization, "evaluate", press)
-    history = fit(net, data)
+    with pytest.warns(InterruptWarning, match="Ctrl-C ended this fit after 4 iterations"):
+        history = fit(net, data)
     assert history.interrupted
     np.testing.assert_array_equal(history.loss, expected.loss)
     np.testing.assert_array_equal(net.core.params, whole.core.params)

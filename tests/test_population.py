@@ -12,7 +12,7 @@ import pytest
 from test_sparse import sparse_rows
 
 import nncore
-from nncore import SGD, Layer, NeuralNetwork, _data, fit_many
+from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, _data, fit_many
 
 
 def networks(count=4, n_in=6, n_out=3, **settings):
@@ -105,7 +105,8 @@ def test_ctrl_c_stops_all(data):
     thread = threading.Thread(target=press_ctrl_c)
     thread.start()
     started = time.perf_counter()
-    histories = fit_many(nets, *data, batch_size=1, iterations=10**7, n_jobs=2, progress=False)
+    with pytest.warns(InterruptWarning, match="Ctrl-C ended this fit_many: 5 of 5 networks were not done"):
+        histories = fit_many(nets, *data, batch_size=1, iterations=10**7, n_jobs=2, progress=False)
     assert time.perf_counter() - started < 5
     thread.join()
     assert all(history.interrupted for history in histories)

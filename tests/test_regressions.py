@@ -80,6 +80,7 @@ def test_many_threads_are_not_started(rng):
     np.testing.assert_array_equal(*params)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_the_history_after_ctrl_c_is_that_of_the_network():
     """The signal is raised when the core returns: the chunk that was under way counts."""
     (x, t), _ = load_moons()
@@ -93,6 +94,7 @@ def test_the_history_after_ctrl_c_is_that_of_the_network():
     np.testing.assert_array_equal(twin.core.params, net.core.params)
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_ctrl_c_during_the_evaluation_keeps_the_columns_of_one_length(rng, monkeypatch):
     x, y = rng.normal(size=(40, 8)), rng.integers(3, size=40)
     net = classifier()
@@ -104,7 +106,7 @@ def test_ctrl_c_during_the_evaluation_keeps_the_columns_of_one_length(rng, monke
             raise KeyboardInterrupt
         return 0.5
 
-    monkeypatch.setattr(net, "accuracy", accuracy)
+    monkeypatch.setattr(net, "_accuracy", accuracy)
     history = net.fit(x, y, epochs=5, validation_data=(x, y), progress=False)
     assert history.interrupted
     assert len(history.epoch_ends) == len(history.train_accuracy) == len(history.test_accuracy) == 1

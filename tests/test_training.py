@@ -11,7 +11,7 @@ import pytest
 import reference as ref
 
 import nncore
-from nncore import SGD, Layer, NeuralNetwork, TwoLayerNet, _threads, training
+from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet, _threads, training
 
 
 def moons_net(dtype=np.float64, rng=0):
@@ -303,9 +303,10 @@ def test_ctrl_c_leaves_a_network_and_the_history_so_far(rng):
 
     thread = threading.Thread(target=press_ctrl_c)
     thread.start()
-    history = net.fit(
-        rng.normal(size=(1000, 2)), rng.integers(2, size=1000), batch_size=1, iterations=10**8, progress=False
-    )
+    with pytest.warns(InterruptWarning, match="Ctrl-C ended this fit after"):
+        history = net.fit(
+            rng.normal(size=(1000, 2)), rng.integers(2, size=1000), batch_size=1, iterations=10**8, progress=False
+        )
     thread.join()
     assert history.interrupted
     assert 0 < history.iterations < 10**8

@@ -25,6 +25,7 @@ _MODULE_OF = {
         "layers": ["Layer"],
         "network": ["NeuralNetwork"],
         "book": ["SimpleNet", "TwoLayerNet"],
+        "_notices": ["InterruptWarning"],
         "optimizers": ["LBFGS", "SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"],
         "schedules": [
             "Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "ReduceOnPlateau", "Schedule", "Step",
@@ -57,6 +58,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from nncore._dispatch import show_config as show_config
+    from nncore._notices import InterruptWarning as InterruptWarning
     from nncore.book import SimpleNet as SimpleNet
     from nncore.book import TwoLayerNet as TwoLayerNet
     from nncore.callbacks import CSVLog as CSVLog

@@ -193,6 +193,13 @@ def laid_out(array: Array, dtype: Any) -> Array:
     return result if result.flags.aligned else result.copy()
 
 
+def largest(array: Array) -> float:
+    """The largest size of an element, 0 of none; NaN if there is one."""
+    if not array.size:
+        return 0.0
+    return float(max(-np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)))
+
+
 def finite(array: Array, name: str) -> Array:
     """No NaN, no infinity: the error names the first offending index."""
     if array.dtype.kind != "f":
@@ -316,6 +323,11 @@ def parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     return array
+
+
+def finite_parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """New values of a parameter without NaN and infinity."""
+    return finite(parameter(value, name, shape), name)
 
 
 def switch(value: Any, name: str) -> bool:

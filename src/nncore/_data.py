@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _domains, _mapped
+from nncore import _checks, _domains, _inputs, _mapped
 from nncore._dispatch import network, sparse
 from nncore._sparse_rows import SparseRows
 
@@ -35,14 +35,18 @@ class Data:
         class_weight: Any = None,
     ) -> None:
         self._memory: list[object] = []
-        rows, targets, _ = net._batch(X, y, "X", "y", sparse=True, weights=sample_weight)
+        # as they come
+        rows, targets, _ = net._batch(X, y, "X", "y", sparse=True, weights=sample_weight, kind=_inputs.NUMBERS)
+        self.kind = _inputs.kind_of(X, rows, _inputs.scale_with(net, _inputs.BYTES))
+        self.input_scale = _inputs.scale_with(net, self.kind)
+        _inputs.warn_of_flags(rows, self.input_scale, "X")
         weights = _checks.sample_weights(sample_weight, len(rows), net.n_out)
         self.x, self.t = self._held(rows), self._held(targets)
         self.weights = None if weights is None else self._held(weights)
         self.test = None
         if validation_data is not None:
             pair = _checks.pair(validation_data, "validation_data")
-            rows, targets, _ = net._batch(*pair, "validation X", "validation y", sparse=True)
+            rows, targets, _ = net._batch(*pair, "validation X", "validation y", sparse=True, kind=self.kind)
             self.test = self._held(rows), self._held(targets)
         # metrics are about the targets as they came
         self.true, self._fits = self.t, {net._loss_kind}

@@ -42,9 +42,10 @@ class EpochEnd:
     ) -> None:
         self.net, self.history, self.evaluation, self.callbacks = net, history, evaluation, callbacks
         self.follower, self.stopping = schedule._follower() if schedule else None, stopping
-        # the columns they follow, "" for the batches' losses, and the signs that turn them so that less is better
+        # the columns they follow, and the signs that turn them so that less is better
         self.followed = evaluation.watched(self.follower.metric, self.follower.mode) if self.follower else None
         self.watched = evaluation.watched(stopping.metric, stopping.mode) if stopping else None
+        history.watched = next((followed[0] for followed in (self.watched, self.followed) if followed), None)
         self.needed = bool(evaluation.metrics or callbacks or self.follower or stopping)
         self.settled = True
         self.best, self.waited = np.inf, 0
@@ -61,8 +62,8 @@ class EpochEnd:
         """Whether early stopping ends the run."""
         return self.stopping is not None and self.waited >= self.stopping.patience
 
-    def record(self) -> None:
-        """Measure, and note what follows from it."""
+    def record(self, shares: NDArray[Any] | None = None) -> None:
+        """Measure, and note what follows from it; shares: what each batch's loss counts in that of the epoch."""
         if not self.needed:
             return
         values = {}
@@ -70,7 +71,7 @@ class EpochEnd:
             with self.net.core.pause():
                 values = self.evaluation(self.history.n_threads)
         self.settled = False
-        self._note(values)
+        self._note(values, shares)
         self.settled = True
 
     def call_back(self) -> bool:
@@ -79,25 +80,38 @@ class EpochEnd:
             stops = [callback(self.history) is True for callback in self.callbacks]
         return any(stops)
 
-    def _note(self, values: dict[str, float]) -> None:
+    def _note(self, values: dict[str, float], shares: NDArray[Any] | None) -> None:
         history = self.history
-        begin = history.epoch_ends[-1] if history.epoch_ends else 0
+        losses = history.loss[history.epoch_ends[-1] if history.epoch_ends else 0 :]
         history.epoch_ends.append(history.iterations)
+        if shares is None or not shares.any():
+            shares = np.ones(len(losses))
+        values = {**values, "epoch_loss": float(losses @ shares / shares.sum())}
         for column, value in values.items():
             history.column(column).append(value)
-        if self.follower or self.stopping:
-            values = {**values, "": float(np.mean(history.loss[begin:]))}
         if self.follower and self.followed:
-            self.follower.observe(self.followed[1] * values[self.followed[0]], self.followed[1])
+            value = values[self.followed[0]]
+            # PyTorch's follower takes an infinite metric for better than none: it tells as little as NaN
+            turned = self.followed[1] * value if np.isfinite(value) else np.nan
+            self.follower.observe(turned, self.followed[1])
         if self.stopping and self.watched:
             self._compare(self.watched[1] * values[self.watched[0]], self.stopping)
 
     def _compare(self, value: float, stopping: EarlyStopping) -> None:
         self.waited += 1
-        if (np.isinf(self.best) and not np.isnan(value)) or self.best - value > stopping.min_delta:
+        if np.isfinite(value) and self.best - value > stopping.min_delta:
             self.best, self.waited, self.history.best_epoch = value, 0, len(self.history.epoch_ends)
             core = self.net.core
             self.best_network = (core.params.copy(), core.moments.copy()) if stopping.restore_best else None
+
+    def why_stopped(self) -> str:
+        """What early stopping went by, in words: a metric that never changed, or never was a number, told nothing."""
+        history, values = self.history, np.array(self.history.column(self.history.watched or "epoch_loss"))
+        if not np.isfinite(values).any():
+            return f"early stopping: {history.watched_label} was not finite in any of {len(values)} epochs"
+        if len(values) > 1 and (values == values[0]).all():
+            return f"early stopping: {history.watched_label} was {values[0]:g} in all {len(values)} epochs"
+        return f"early stopping: {history.watched_label} was best in epoch {history.best_epoch} of {len(values)}"
 
     def restore_best(self) -> None:
         """Give the network its best parameters."""

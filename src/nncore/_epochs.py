@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from nncore import _threads
+from nncore import _notices, _threads
+from nncore._checks import largest
 from nncore._data import Data
+from nncore._divergence import Watch, scale_of_inputs, scale_of_targets
 from nncore.network import NeuralNetwork
 from nncore.optimizers import Optimizer, Rule
 
@@ -23,6 +24,10 @@ Array = NDArray[Any]
 
 # Below this rate "adaptive" stops.
 SMALLEST_RATE = 1e-6
+# Samples from one look for divergence to the next: an epoch has Python's share already.
+LOOK_SAMPLES = 4096
+# Mean weights below one in so many are named where training diverges: the penalty is divided by them.
+SMALL_WEIGHTS = 100
 
 
 class Descent(Optimizer):
@@ -125,27 +130,44 @@ class Epochs:
         macs = self.batch_size * net.n_params
         self.pace = _threads.Pace(_threads.choices(estimator.n_threads, macs, _threads.STEP_MACS_PER_THREAD))
         self.best = net.core.params.copy()
+        self.watch, self.look_every = Watch(net, data), -(-LOOK_SAMPLES // len(train))
         self.seed = int(rng.randint(2**31)) if net.core.has_dropout else 0
 
     def train(self) -> None:
         """Until there is no improvement, Ctrl-C or the last epoch."""
-        estimator, ended = self.estimator, False
+        estimator, ended, pressed = self.estimator, False, False
         estimator.n_iter_ = 0
         try:
             with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
                 while not ended and estimator.n_iter_ < self.max_iter:
                     ended = self.epoch()
+            if not (estimator.diverged_ or self.watch.is_sane()):
+                self.diverged()
         except KeyboardInterrupt:
-            warnings.warn(f"Ctrl-C ended training after epoch {estimator.n_iter_}", stacklevel=5)
-            ended = True
+            pressed = True
         finally:
             if estimator.early_stopping:
                 self.net.core.params[:] = self.best
-        if not ended and self.tasks is not None:
-            warnings.warn(
-                f"max_iter is {self.max_iter}, expected more: the loss or score still improved in the last epochs",
-                ConvergenceWarning, stacklevel=5,
-            )  # fmt: skip
+        if pressed:
+            _notices.interrupted(f"Ctrl-C ended training after epoch {estimator.n_iter_}")
+        elif self.tasks is not None and not estimator.diverged_:
+            self.tell(ended)
+
+    def tell(self, ended: bool) -> None:
+        """Warn of what makes the result doubtful: the cause that is known, before the advice to train for longer."""
+        estimator, scores = self.estimator, np.array(self.estimator.validation_scores_ or [1.0])
+        message = estimator._far_from_targets(self.net, self.watch.data, self.rows)
+        if not message and not ended:
+            message = f"max_iter is {self.max_iter}, expected more: the loss or score still improved in the last epochs"
+        constant = (scores == scores[0]).all() or not np.isfinite(scores).any()
+        waited = estimator.early_stopping and estimator._no_improvement_count > estimator.n_iter_no_change
+        if not message and waited and constant and scores[0] != 1:
+            message = (
+                f"early_stopping ended training after {len(scores)} epochs, in all of which the validation score was "
+                f"{scores[0]:g}, expected a finite one that changes: it told nothing about the training"
+            )
+        if message:
+            _notices.warn(message, ConvergenceWarning)
 
     def epoch(self) -> bool:
         """One pass over the samples; whether it was the last one."""
@@ -159,7 +181,7 @@ class Epochs:
         finite = self.descend()
         self.estimator._record(float(self.losses @ self.sizes) / len(self.rows) if finite else math.nan)
         self.estimator.t_ += len(self.rows)
-        ended = self.is_last(self.score()) if finite else self.diverged()
+        ended = self.is_last(self.score()) if finite and self.sane() else self.diverged()
         with self.net.core.pause():
             return (self.tasks is not None and self.tasks.end()) or ended
 
@@ -194,6 +216,16 @@ class Epochs:
             first = last
         return True
 
+    def sane(self) -> bool:
+        """Whether training has not diverged, as far as it is time to look."""
+        epoch = self.estimator.n_iter_
+        if epoch % self.look_every:
+            return self.validation is None or math.isfinite(largest(self.net.core.params))
+        if not self.watch.is_sane():
+            return False
+        self.watch.keep(epoch)
+        return True
+
     def score(self) -> float:
         """Of the validation samples, which is recorded, with early_stopping; else minus the loss."""
         estimator = self.estimator
@@ -204,10 +236,13 @@ class Epochs:
         return value if estimator.early_stopping else -estimator.loss_
 
     def is_last(self, score: float) -> bool:
-        """Whether scores have been no better for so long that training ends; a score of NaN counts as better."""
+        """Whether scores have been no better for so long that training ends; none that is not finite is better."""
         estimator, early = self.estimator, self.estimator.early_stopping
         best = self.best_score()
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if score < best + estimator.tol else 0
+        no_better = not math.isfinite(score) or score < best + estimator.tol
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if no_better else 0
+        if not math.isfinite(score):
+            return not self.goes_on()
         if score > best and early:
             estimator.best_validation_score_ = score
             self.best[:] = self.net.core.params
@@ -241,11 +276,33 @@ class Epochs:
         return lower
 
     def diverged(self) -> bool:
-        """The loss is not finite: an error, unless there are better parameters to go back to."""
-        estimator = self.estimator
-        message = f"the loss is not finite in epoch {estimator.n_iter_}: scale X and y, or lower learning_rate_init"
-        if not estimator.early_stopping:
+        """Go back to the last sane parameters, or the best with early stopping, and say so.
+
+        An error where there are none and the loss is not finite, as in scikit-learn.
+        """
+        estimator, watch = self.estimator, self.watch
+        finite = math.isfinite(estimator.loss_) and math.isfinite(largest(self.net.core.params))
+        what = "training has diverged" if finite else "the loss is not finite"
+        message = f"{what} in epoch {estimator.n_iter_}: scale X and y, or lower learning_rate_init ({self.causes()})"
+        watch.go_back()
+        estimator.diverged_ = True
+        if estimator.early_stopping:
+            estimator._record_score(math.nan)
+            _notices.warn(f"{message}; the best parameters so far are kept", ConvergenceWarning)
+            return True
+        if not finite and watch.kept_at == watch.first:
             raise ValueError(message)
-        estimator._record_score(math.nan)
-        warnings.warn(f"{message}; the best parameters so far are kept", ConvergenceWarning, stacklevel=6)
+        # the curve goes on from earlier fits with warm_start
+        estimator.loss_ = estimator.loss_curve_[watch.kept_at - 1 - estimator.n_iter_] if watch.kept_at else math.nan
+        kept = f"after epoch {watch.kept_at}" if watch.kept_at else "at the start"
+        _notices.warn(f"{message}; the parameters {kept} are kept", ConvergenceWarning)
         return True
+
+    def causes(self) -> str:
+        """What is known of the reason: which numbers are large, and which parameters grew most."""
+        _, t, weights = self.data
+        causes = [scale_of_inputs(self.net, self.watch.data.x), scale_of_targets(self.net, t), self.watch.layer()]
+        if weights is not None and self.estimator.alpha and weights.sum() < len(weights) / SMALL_WEIGHTS:
+            share = len(weights) / weights.sum()
+            causes.append(f"sample_weight makes alpha count {share:.3g} times, as its mean is {1 / share:.3g}, not 1")
+        return "; ".join(filter(None, causes))

@@ -87,6 +87,12 @@ def parts(array: Any) -> Iterator[tuple[Array, slice]]:
         release(array)
 
 
+def spread(array: Any, rows: int, numbers: int) -> slice:
+    """Rows from all over an array: no more than these, or numbers; few of a map, where each brings its neighbours."""
+    rows = min(rows // 64 if isinstance(array, np.ndarray) and is_large(array) else rows, numbers // array.shape[1])
+    return slice(None, None, -(-len(array) // max(1, rows)))
+
+
 class Windows:
     """Mapped samples, so many consecutive ones of an epoch at a time, copied into one buffer.
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from nncore import _checks, _threads
+from nncore import _checks, _notices, _threads
 from nncore._data import Data
+from nncore._divergence import Watch
 from nncore._epochs import Epochs, Tasks, Validation
 from nncore._sparse_rows import is_sparse
 from nncore.layers import ACTIVATION_PARAMS, ACTIVATIONS, Layer
@@ -257,9 +257,11 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
             if not anew and [len(b) for b in self.intercepts_] != sizes:
                 raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
             self.__dict__.update(fitted)
+            self.diverged_ = False
             if anew:
                 self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
             net = self._network()
+            net.expect_finite()
             data = Data(net, rows, t, None, weights)
             self._regularise(net, data)
             tasks = None if incremental else Tasks(self, X, y, sample_weight)
@@ -291,23 +293,35 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
             return everything, Validation(X, y, None, scorer)
         if not self.early_stopping:
             return everything, None
-        binary = isinstance(self, ClassifierMixin) and self.n_outputs_ == 1
-        train, test = train_test_split(
-            everything, test_size=self.validation_fraction, random_state=rng, stratify=t > 0 if binary else None
-        )
-        if len(test) < 2:
+        some = "" if weights is None else " with a sample_weight above 0"
+        if weights is not None:  # samples of weight 0 are as good as absent
+            everything = np.flatnonzero(weights)
+        two_classes = self._two_classes(y[everything], some)
+        if math.ceil(self.validation_fraction * len(everything)) < 2:
             raise ValueError(
-                f"The validation set is too small: validation_fraction is {self.validation_fraction} of {len(t)} "
-                f"samples, expected 2 of them or more"
+                f"The validation set is too small: early_stopping sets aside validation_fraction = "
+                f"{self.validation_fraction} of {len(everything)} samples{some}, expected 2 of them or more"
             )
+        train, test = train_test_split(
+            everything, test_size=self.validation_fraction, random_state=rng, stratify=two_classes
+        )
         return train, Validation(rows[test], y[test], None if weights is None else weights[test], scorer)
 
     def _minimise(self, net: NeuralNetwork, data: Data, tasks: "Tasks | None") -> None:
         """SciPy's L-BFGS-B on the engine's loss and gradient of all samples."""
         from scipy.optimize import minimize
 
+        watch, reached, pressed = Watch(net, data), net.core.params.astype(np.float64), False
+
+        def evaluate(x: Array) -> tuple[float, Array]:
+            loss, gradient = objective(x)
+            if not self.n_iter_ and not (np.isfinite(loss) and np.isfinite(gradient).all()):
+                watch.go_back()
+                raise ValueError(f"the loss or its gradient is not finite at the start: {watch.advice(rate=False)}")
+            return loss, gradient
+
         def iteration(intermediate_result: Any) -> None:
-            net.core.params[:] = intermediate_result.x
+            net.core.params[:] = reached[:] = intermediate_result.x
             self._record(float(intermediate_result.fun))
             if tasks is not None:
                 tasks.begin()
@@ -317,29 +331,31 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         least = self._least_losses(data.t)
         self.n_iter_, self._least = 0, 0.0 if least is None else float(np.average(least, weights=data.weights))
         objective = Objective(net, data, self.n_threads)
-        with _threads.held_blas():
-            result = minimize(
-                objective,
-                net.core.params.astype(np.float64),
-                method="L-BFGS-B",
-                jac=True,
-                callback=iteration,
-                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-            )
+        options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
+        try:
+            with _threads.held_blas():
+                result = minimize(
+                    evaluate, reached.copy(), method="L-BFGS-B", jac=True, callback=iteration, options=options
+                )
+        except KeyboardInterrupt:
+            net.core.params[:], pressed = reached, True
+        if pressed:
+            _notices.interrupted(f"Ctrl-C ended training after iteration {self.n_iter_}")
+            return
         net.core.params[:] = result.x
         self.loss_ = self._reported(float(result.fun))
-        if result.status in (1, 2):
-            warnings.warn(
-                f"L-BFGS ended after {self.n_iter_} iterations without having converged: {result.message}",
-                ConvergenceWarning, stacklevel=4,
-            )  # fmt: skip
+        message = self._far_from_targets(net, data, np.arange(len(data.t)))
+        if not message and result.status in (1, 2):
+            message = f"L-BFGS ended after {self.n_iter_} iterations without having converged: {result.message}"
+        if message:
+            _notices.warn(message, ConvergenceWarning)
 
     def _samples_a_step(self, n: int) -> int:
         if self.batch_size == "auto":
             return min(200, n)
         batch_size = int(self.batch_size)
         if batch_size > n:
-            warnings.warn(f"batch_size is {batch_size}, which is more than the {n} samples there are", stacklevel=6)
+            _notices.warn(f"batch_size is {batch_size}, which is more than the {n} samples there are")
         return min(batch_size, n)
 
     def _validated(self, validation: Validation) -> float:
@@ -382,6 +398,14 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
     def _least_losses(self, t: Array) -> Array | None:
         """What scikit-learn takes off the engine's loss of each sample: that of a perfect prediction; None: nothing."""
         return None
+
+    def _two_classes(self, y: Array, some: str) -> Array | None:
+        """What the samples set aside are stratified by: two classes, if y has two."""
+        return None
+
+    def _far_from_targets(self, net: NeuralNetwork, data: Data, rows: NDArray[np.intp]) -> str:
+        """What to say where predictions for samples trained on are far from targets for want of scaled ones."""
+        return ""
 
     def _outputs(self, X: Any) -> Array:
         """What the last layer yields."""

@@ -30,7 +30,7 @@ Numbers = dict[str, Any]
 STATE = ("run", "epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")
 COLUMNS = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
 # What a run's History holds besides the losses and rates.
-RECORDED = ("epoch_ends", *COLUMNS, "metrics", "best_epoch", "seconds", "train_seconds")
+RECORDED = ("epoch_ends", "epoch_loss", *COLUMNS, "metrics", "best_epoch", "seconds", "train_seconds")
 # The vectors of an optimizer's state that are sums or means of squares, by the core's kind.
 SQUARES = {core_optimizer.KINDS[name]: row for name, row in (("adagrad", 0), ("rmsprop", 0), ("adam", 1), ("adamw", 1))}
 MOST = (1 << 63) - 1
@@ -319,8 +319,8 @@ def _history(history: Numbers, run: "_Run") -> Numbers:
         columns - set(COLUMNS) if count else metrics.keys() & columns
     ):
         raise _fail("metrics", metrics, f"{', '.join(sorted(columns - set(COLUMNS))) or 'none'} by name")
-    for name, values in [*((name, history[name]) for name in COLUMNS), *metrics.items()]:
-        length = count if name in columns else 0
+    for name, values in [*((name, history[name]) for name in ("epoch_loss", *COLUMNS)), *metrics.items()]:
+        length = count if name in {"epoch_loss", *columns} else 0
         if not isinstance(values, list) or len(values) != length:
             raise _fail(name, values, f"{length} numbers, one for each record")
         for value in values:

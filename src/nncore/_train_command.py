@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import tomllib
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -66,7 +67,7 @@ def _signals_interrupt() -> Iterator[list[signal.Signals]]:
 
 
 def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
-    from nncore import _advice, _checks, persistence, sources
+    from nncore import _advice, _checks, _notices, persistence, sources
 
     started = time.perf_counter()
     args = _train_options.complete(args)
@@ -91,10 +92,14 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
         if history is None or history.epochs == 1:  # once a killed run could need it
             persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
 
-    history = net.fit(
-        *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
-        callbacks=[write_config] if settings["checkpoint"] else (), **settings,
-    )  # fmt: skip
+    _notices.forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _notices.InterruptWarning)  # it is said below
+        history = net.fit(
+            *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
+            callbacks=[write_config] if settings["checkpoint"] else (), **settings,
+        )  # fmt: skip
+    history.held_out = "test" if validation is None else "validation"
     if history.interrupted and not history.iterations:
         raise KeyboardInterrupt
     write_config()
@@ -107,7 +112,7 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
             "parameters": f"{net.n_params:,}",
             "training": _training(args, history) + defaults,
             "time": _times(history, time.perf_counter() - started),
-            **_results(net, source, history, train, validation, args.early_stopping),
+            **_results(net, source, history, train, validation),
             "written": ("\n" + 12 * " ").join(written),
         }
         say("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
@@ -292,25 +297,24 @@ def _results(
     history: "History",
     train: tuple[Any, Any],
     validation: tuple[Any, Any] | None,
-    patience: int | None,
 ) -> dict[str, str]:
     """What was reached; with --val the rows that decided are those of the validation, and the test is made now."""
     rows, columns = {}, history.epoch_columns()
     best = len(history.epoch_ends) if history.best_epoch is None else history.best_epoch
-    if history.best_epoch is not None:
-        rows["best epoch"] = f"{best} of {history.epochs}"
     for kind, form in (("accuracy", ".4f"), ("loss", ".6g")):
         if f"test_{kind}" not in columns or not columns[f"test_{kind}"]:
             continue
         values = {name: columns[f"{data}_{kind}"][best - 1] for name, data in (("train", "train"), ("test", "test"))}
         if validation is not None:
             test = source.x_test, source.t_test
-            measured = net.accuracy(net.predict(test[0]), test[1]) if kind == "accuracy" else net.loss(*test)
+            measured = net.evaluate(*test)[kind]
             values = {"train": values["train"], "validation": values["test"], "test": measured}
         rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
     if history.best_epoch is not None and validation is not None:
-        watched = "accuracy" if columns.get("test_accuracy") else "loss"
-        rows["stopping"] = f"by the {watched} on the {len(validation[0]):,} validation rows, patience {patience} epochs"
+        watched = f"by the {history.watched_label} of {len(validation[0]):,} rows"
+        rows["best epoch"] = f"{best} of {history.epochs}, {watched}"
+    if history.ended:
+        rows["ended by"] = history.ended
     if not source.classes:
         sets = {"train": train, "validation": validation, "test": (source.x_test, source.t_test)}
         scores = {name: regression_scores(net.predict(pair[0]), pair[1]) for name, pair in sets.items() if pair}

@@ -46,7 +46,7 @@ OPTIONS = {
         Option("iterations", int, "N", "updates (default: 10000, for few rows at most 1000 epochs)"),
         Option("epochs", int, "N", "passes over the data, instead of iterations"),
         Option("sampling", str, "NAME", "shuffle, replacement or sequential", "shuffle"),
-        Option("val", float, "X", "fraction of the training rows to validate on: history and curves call them test"),
+        Option("val", float, "X", "fraction of the training rows to validate on"),
         Option(
             "early-stopping",
             int,

@@ -134,8 +134,7 @@ class TwoLayerNet:
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Return the fraction of right classes; t one-hot or labels."""
-        rows, targets, _ = self.network._batch(x, t)
-        return self.network.accuracy(self.network.predict(rows), targets)
+        return self.network._accuracy(*self.network._batch(x, t)[:2])
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Return the exact gradient of loss by back-propagation, as new arrays W1, b1, W2, b2."""

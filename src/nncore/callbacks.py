@@ -15,9 +15,9 @@ from nncore.history import History
 
 
 def _row(history: History, i: int) -> dict[str, float]:
-    """What is known of the epoch that ended i-th: the mean of its batches' losses, the last learning rate, metrics."""
-    begin, end = history.epoch_ends[i - 1] if i else 0, history.epoch_ends[i]
-    row = {"loss": float(history.loss[begin:end].mean())}
+    """What is known of the epoch that ended i-th: its loss, the last learning rate, metrics."""
+    end = history.epoch_ends[i]
+    row = {"loss": history.epoch_loss[i]}
     if history.lr is not None:
         row["lr"] = float(history.lr[end - 1])
     return {**row, **{name: values[i] for name, values in history.epoch_columns().items()}}

@@ -203,7 +203,8 @@ def fingerprint(run: "_Run", data: Any) -> dict[str, Any]:
             }.items()
         },
         "loss": net.loss_name,
-        **{name: getattr(net, name) for name in ("delta", "label_smoothing", "input_scale")},
+        **{name: getattr(net, name) for name in ("delta", "label_smoothing")},
+        "input_scale": data.input_scale,
         "dtype": net.dtype.name,
         "X": checksum(data.x),
         "y": checksum(data.t),

@@ -17,8 +17,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from nncore import _checks, _domains
+from nncore._data import Data
 from nncore._perceptron import Perceptron
-from nncore.network import LOSS_PARAMS
+from nncore.network import LOSS_PARAMS, NeuralNetwork
 
 try:
     from sklearn.callback import with_callbacks
@@ -37,6 +38,8 @@ CLASSIFIER_LOSSES = {
     "squared_error": (("squared_error", "sigmoid"), ("squared_error", "softmax")),
     "hinge": (("hinge", "identity"), ("hinge", "identity")),
 }
+# Targets so many times as large as what predictions reach are not a matter of more epochs; looked at for so many rows.
+FAR, LOOK_ROWS = 10, 1000
 REGRESSOR_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 
 
@@ -78,7 +81,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     verbose : bool or int
         Print the loss after every epoch.
     warm_start : bool
-        Whether fit goes on from the fit before.
+        Whether fit goes on from the fit before; L-BFGS then begins with no memory of curvature, so that many short fits
+        are worse than a long one: to watch it use callbacks.
     momentum : float
         Of sgd, from 0 to 1.
     nesterovs_momentum : bool
@@ -123,6 +127,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         The last of them, and the lowest; best_loss_ is None with early_stopping.
     validation_scores_, best_validation_score_ : list of float, float
         Of each epoch, None without early_stopping and validation_data; the highest, None without early_stopping.
+    diverged_ : bool
+        Whether training diverged by the rule of NeuralNetwork.fit: coefs_ and intercepts_ are then the last sane ones.
     n_iter_, t_ : int
         Epochs or iterations of the last fit; samples trained on so far.
     n_layers_, n_outputs_, n_features_in_ : int
@@ -167,6 +173,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         check_classification_targets(y)
         if y.ndim == 2:
             n = y.shape[1]
+            if not np.isin(y, (0, 1)).all():
+                raise ValueError(
+                    f"Multioutput target data is not supported: y has {n} columns with values other than 0 and 1, "
+                    f"expected one column of classes, or a column of 0 and 1 for each label"
+                )
             if keep and not (self._multilabel and self.n_outputs_ == n):
                 raise ValueError(f"y has {n} labels, expected classes or labels as in the fit before")
             return self._signs(y > 0), self._described(np.arange(n), n, multilabel=True)
@@ -196,6 +207,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             "out_activation_": "identity" if self.loss == "hinge" else activation,
             "_multilabel": multilabel,
         }
+
+    def _two_classes(self, y: Array, some: str) -> Array | None:
+        if self.n_outputs_ > 1 or y.ndim == 2:
+            return None
+        known, counts = np.unique(y, return_counts=True)
+        k = int(counts.argmin())
+        if counts[k] < 2:
+            name = known[k].item() if isinstance(known[k], np.generic) else known[k]
+            raise ValueError(
+                f"y has {counts[k]} sample of class {name!r}{some}, expected 2 or more of each class with "
+                f"early_stopping, which sets samples of both aside: give validation_data, or early_stopping=False"
+            )
+        return np.asarray(y == self.classes_[-1])
 
     def _weights(self, y: Array, sample_weight: ArrayLike | None) -> Array | None:
         weights = super()._weights(y, sample_weight)
@@ -230,7 +254,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Classes of any type, or an indicator matrix of several labels.
         sample_weight : array-like of shape (n_samples,), optional
-            Each batch's loss is the mean by these weights.
+            Each batch's loss is the mean by these weights, and the penalty is divided by their sum, as in scikit-learn:
+            to multiply all by c is to divide alpha by c. With early_stopping samples of weight 0 are left out.
         validation_data : (X, y), optional
             Scored after every epoch; with early_stopping instead of a part of X.
 
@@ -242,7 +267,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y does not fit, or the loss becomes infinite or NaN.
+            If a parameter, X or y does not fit, or the loss becomes infinite or NaN with no parameters to go back to.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training has diverged (see diverged_), was not done, or could not succeed, as y is to be scaled.
         """
         return self._fit(X, y, sample_weight, validation_data=validation_data)
 
@@ -289,9 +319,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of classes_; of several labels that of each.
+            In the order of classes_, so of a single class ones, (n_samples, 1), where scikit-learn has two columns; of
+            several labels that of each.
         """
         outputs = self._outputs(X)
+        if len(self.classes_) == 1 and not self._multilabel:
+            return np.ones_like(outputs)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
     @available_if(lambda self: self._has_probabilities())
@@ -380,6 +413,23 @@ class MLPRegressor(RegressorMixin, Perceptron):
             outputs = np.exp(outputs)
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
+    def _far_from_targets(self, net: NeuralNetwork, data: Data, rows: NDArray[np.intp]) -> str:
+        if self.loss == "poisson":
+            return ""
+        some = rows[:: -(-len(rows) // LOOK_ROWS)]
+        t = data.t[some].astype(np.float64)
+        outputs = net.predict(data.x[some] if isinstance(data.x, np.ndarray) else data.x.rows[some])
+        mean, deviation, reach = t.mean(axis=0), t.std(axis=0), np.abs(outputs).max(axis=0)
+        k = int(((np.abs(mean) + deviation) / np.maximum(reach, 1)).argmax())
+        y = f"y has mean {mean[k]:.3g} and standard deviation {deviation[k]:.3g}"
+        way = "scale y, as TransformedTargetRegressor with a StandardScaler does"
+        if abs(mean[k]) + deviation[k] > FAR * max(reach[k], 1):
+            return f"{y}, but after {self.n_iter_} epochs predictions reach {reach[k]:.3g} only: {way}"
+        small = 0 < deviation.max() ** 2 < self.tol and self.solver != "lbfgs"
+        if small and ((t - outputs) ** 2).mean() > t.var(axis=0).mean():
+            return f"{y}, whose losses differ by less than tol = {self.tol:g}, and the mean would fit better: {way}"
+        return ""
+
     def _agreement(self, y: Array, predicted: Array, weights: Array | None) -> float:
         return float(r2_score(y, predicted, sample_weight=weights))
 
@@ -392,7 +442,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), optional
-            Each batch's loss is the mean by these weights.
+            Each batch's loss is the mean by these weights, and the penalty is divided by their sum, as in scikit-learn:
+            to multiply all by c is to divide alpha by c. With early_stopping samples of weight 0 are left out.
         validation_data : (X, y), optional
             Scored after every epoch; with early_stopping instead of a part of X.
 
@@ -404,7 +455,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y does not fit, or the loss becomes infinite or NaN.
+            If a parameter, X or y does not fit, or the loss becomes infinite or NaN with no parameters to go back to.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training has diverged (see diverged_), was not done, or could not succeed, as y is to be scaled.
         """
         return self._fit(X, y, sample_weight, validation_data=validation_data)
 

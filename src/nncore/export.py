@@ -404,6 +404,8 @@ def from_torch(
         what, state = "source", {name: _tensor(value, name) for name, value in source.items()}
     else:
         what, state = os.fspath(source), _tensors.read(source).tensors
+    for name, tensor in state.items():
+        _checks.finite(tensor, f"{name} of {what}")
     dtype = np.float64 if any(tensor.dtype == np.float64 for tensor in state.values()) else np.float32
     known = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
     order = _in_order(known, names, what, is_file=is_file)

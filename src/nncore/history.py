@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class History:
     """What a training run was like.
 
@@ -23,6 +23,8 @@ class History:
     epoch_ends : list of int
         Iterations done at each record of the lists below: at the end of every epoch, and of the run. Kept when there
         is something to record, or a callback.
+    epoch_loss : list of float
+        The mean loss of each of these epochs: each batch's counts by its samples, or by the sum of their weights.
     train_accuracy, test_accuracy : list of float
         Fractions, one an epoch; with validation_data and targets that stand for classes.
     train_loss, test_loss : list of float
@@ -31,6 +33,10 @@ class History:
         Other metrics that fit was asked for, by names such as "test_top_5", one an epoch.
     best_epoch : int or None
         The epoch, counting from 1, that early stopping found best.
+    watched : str or None
+        What early stopping, or else a schedule, follows: the name of a list such as "test_accuracy", or "epoch_loss".
+    held_out : str
+        What tables call the data of the lists test_...: "test", or "validation".
     epochs : int
         Epochs begun.
     seconds : float
@@ -43,6 +49,8 @@ class History:
         Fraction of non-zeros in X when its rows were compressed, which is chosen where it is faster; else None.
     interrupted : bool
         Whether Ctrl-C ended it.
+    ended : str
+        What ended it before its last iteration, in words: early stopping with what it went by, a callback or Ctrl-C.
     error : Exception or None
         What ended it, in a population trained by fit_many.
     """
@@ -50,19 +58,32 @@ class History:
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     lr: NDArray[np.float64] | None = None
     epoch_ends: list[int] = field(default_factory=list)
+    epoch_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     test_loss: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int | None = None
+    watched: str | None = None
+    held_out: str = "test"
     epochs: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
     n_threads: int = 1
     density: float | None = None
     interrupted: bool = False
+    ended: str = ""
     error: Exception | None = None
+
+    def __repr__(self) -> str:
+        parts = [f"{self.iterations:,} iterations", f"{self.epochs:,} epochs"]
+        if self.iterations:
+            parts.append(f"loss {self.loss[0]:.4g} to {self.loss[-1]:.4g}")
+        parts += [f"{self.named(name)} {values[-1]:.4g}" for name, values in self.epoch_columns().items()]
+        parts += [f"ended by {self.ended}"] if self.ended else []
+        parts += [f"error={self.error!r}"] if self.error is not None else []
+        return f"History({', '.join(parts)})"
 
     @property
     def iterations(self) -> int:
@@ -71,9 +92,26 @@ class History:
 
     def column(self, name: str) -> list[float]:
         """The list by epoch of this name, empty at first."""
-        known = name in ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
+        known = name in ("epoch_loss", "train_accuracy", "test_accuracy", "train_loss", "test_loss")
         values: list[float] = getattr(self, name) if known else self.metrics.setdefault(name, [])
         return values
+
+    @property
+    def held_out_label(self) -> str:
+        """What pictures and messages call the held-out data: what decides is no test."""
+        return "validation" if (self.watched or "").startswith("test_") else self.held_out
+
+    @property
+    def watched_label(self) -> str:
+        """What is watched, in words."""
+        data, _, metric = (self.watched or "epoch_loss").partition("_")
+        name = {"train": "training", "test": self.held_out_label, "epoch": "training"}[data]
+        return f"{name} {metric}"
+
+    def named(self, column: str) -> str:
+        """The name of a list by epoch in tables."""
+        data, _, metric = column.partition("_")
+        return f"{self.held_out}_{metric}" if data == "test" else column
 
     def epoch_columns(self) -> dict[str, list[float]]:
         """The lists by epoch that were recorded, by name."""
@@ -87,7 +125,7 @@ class History:
         blank = "," * len(columns)
         names = ("iteration", "loss") if self.lr is None else ("iteration", "loss", "lr")
         rates = [""] * self.iterations if self.lr is None else [f",{lr:.9g}" for lr in self.lr]
-        lines = [",".join((*names, *columns))]
+        lines = [",".join((*names, *map(self.named, columns)))]
         for i, (loss, rate) in enumerate(zip(self.loss, rates, strict=True), start=1):
             tail = "".join(f",{value:.6g}" for value in rows[i]) if i in rows else blank
             lines.append(f"{i},{loss:.9g}{rate}{tail}")
@@ -123,7 +161,7 @@ class History:
         columns = {"loss": self.loss} if self.lr is None else {"loss": self.loss, "lr": self.lr}
         frame = pd.DataFrame({name: np.array(values) for name, values in columns.items()}, index=index)
         for name, values in self.epoch_columns().items():
-            frame[name] = pd.Series(values, index=self.epoch_ends)
+            frame[self.named(name)] = pd.Series(values, index=self.epoch_ends)
         return frame
 
     def plot(self) -> "Figure":

@@ -192,11 +192,13 @@ class Layer:
         if self.batch_norm:
             self._norm = np.ones(self.n_neurons), np.zeros(self.n_neurons), np.ones(self.n_neurons)
         if weights is not None:
-            self._weights = np.array(_checks.floats(_checks.parameter(weights, "weights", self.shape), "weights"))
+            self._weights = np.array(
+                _checks.floats(_checks.finite_parameter(weights, "weights", self.shape), "weights")
+            )
         if bias is not None:
             if not self.use_bias:
                 raise ValueError("bias is given, expected None with use_bias=False")
-            self._bias = np.array(_checks.floats(_checks.parameter(bias, "bias", (self.n_neurons,)), "bias"))
+            self._bias = np.array(_checks.floats(_checks.finite_parameter(bias, "bias", (self.n_neurons,)), "bias"))
 
     def __repr__(self) -> str:
         activation = self.activation_label if self.functions else repr(self.activation)
@@ -274,7 +276,7 @@ class Layer:
     def weights(self, value: ArrayLike) -> None:
         if value is not self._weights:
             self._expect_still()
-            self.weights[...] = _checks.parameter(value, "weights", self.shape)
+            self.weights[...] = _checks.finite_parameter(value, "weights", self.shape)
 
     @property
     def bias(self) -> Array | None:
@@ -290,7 +292,7 @@ class Layer:
             raise ValueError("bias is assigned to a layer made with use_bias=False, expected no assignment")
         if value is not bias:
             self._expect_still()
-            bias[...] = _checks.parameter(value, "bias", (self.n_neurons,))
+            bias[...] = _checks.finite_parameter(value, "bias", (self.n_neurons,))
 
     @property
     def gamma(self) -> Array | None:

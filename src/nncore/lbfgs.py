@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore import _checks, _mapped, _threads, training
+from nncore import _checks, _inputs, _mapped, _threads, training
 from nncore import metrics as measures
 from nncore._data import Data
+from nncore._divergence import Watch
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
 from nncore.optimizers import LBFGS
@@ -51,6 +52,7 @@ def fit(
         for what in ("dropout", "max_norm", "batch_norm"):
             if getattr(layer, what):
                 raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
+    net.expect_finite()
     evaluation = measures.Evaluation(net, (data.x, data.true), data.test, metrics)
     stopping, callbacks = measures.early_stopping(early_stopping), _checks.callables(callbacks, "callbacks")
     after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
@@ -102,6 +104,7 @@ class _Minimization:
         self.objective, self.net, self.free = objective, objective.net, objective.free
         self.after, self.history, self.bar = after, after.history, bar
         self.started = time.perf_counter()
+        self.watch = Watch(self.net, objective.data)
 
     def run(self, optimizer: LBFGS) -> History:
         """Minimize, as far as Ctrl-C, early stopping and the callbacks let it come."""
@@ -111,6 +114,7 @@ class _Minimization:
     def _run(self, optimizer: LBFGS) -> History:
         from scipy.optimize import minimize
 
+        _inputs.trained_on(self.net, self.objective.data.kind)
         params, history = self.net.core.params, self.history
         options = {
             "maxiter": optimizer.max_iter, "maxfun": optimizer.max_fun, "gtol": optimizer.tol, "ftol": optimizer.ftol,
@@ -127,7 +131,7 @@ class _Minimization:
             try:
                 minimize(self.evaluate, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
             except KeyboardInterrupt:
-                history.interrupted = True
+                history.interrupted, history.ended = True, "Ctrl-C"
             except Ended:
                 pass
             finally:
@@ -143,8 +147,10 @@ class _Minimization:
         loss, gradient = self.objective(x)
         self.history.train_seconds += time.perf_counter() - before
         self.history.n_threads = self.objective.pace.found
-        if not np.isfinite(loss) and not self.history.iterations:
-            raise FloatingPointError(f"the loss is {loss} at the start, expected a finite loss")
+        if not self.history.iterations and not (np.isfinite(loss) and np.isfinite(gradient).all()):
+            what = f"the loss is {loss}" if not np.isfinite(loss) else "the gradient is not finite"
+            self.watch.go_back()
+            raise FloatingPointError(f"{what} at the start, expected a finite loss: {self.watch.advice(rate=False)}")
         return loss, gradient
 
     def iterated(self, x: Array, loss: float) -> None:
@@ -157,7 +163,11 @@ class _Minimization:
         history.seconds = time.perf_counter() - self.started
         self.bar.update(1)
         self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        if after.call_back() or after.stops:
+        if after.call_back():
+            history.ended = "a callback"
+            raise Ended
+        if after.stops:
+            history.ended = after.why_stopped()
             raise Ended
 
 

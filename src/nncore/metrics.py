@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nncore import _checks
 from nncore._data import is_one_hot
@@ -36,8 +36,8 @@ class EarlyStopping:
     Parameters
     ----------
     metric : str or callable, optional
-        As one of fit's metrics. By default the first of them; without validation_data the mean of the epoch's batch
-        losses.
+        As one of fit's metrics. By default the first of them; without validation_data the loss of the epoch, in which
+        batches count by their samples. A value that is not finite is never better than another.
     patience : int
         Epochs, 1 or more.
     min_delta : float
@@ -167,11 +167,11 @@ class Evaluation:
         return self.metrics.setdefault(metric.column, metric)
 
     def watched(self, value: Any, mode: str) -> tuple[str, float]:
-        """The column that early stopping or a schedule follows, "" for the batches' losses, and its sign."""
+        """The column that early stopping or a schedule follows, and its sign."""
         if value is not None:
             metric = self.add(value)
         elif not self.metrics:
-            return "", 1.0
+            return "epoch_loss", 1.0
         else:
             every = list(self.metrics.values())
             metric = next((one for one in every if one.data == "test"), every[0])
@@ -207,6 +207,46 @@ class Evaluation:
         if metric.kind == "auc":
             return auc(targets, self.net._probabilities(outputs) if self.net.is_classifier else outputs)
         return mse(targets, outputs) if metric.kind == "mse" else r2(targets, outputs)
+
+
+def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
+    """Return the fraction of right classes among predictions.
+
+    Parameters
+    ----------
+    y_pred, y_true : array_like
+        Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the class;
+        of a single score a sample, above 0.5 is class 1.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the numbers of samples differ, or there is none.
+
+    Examples
+    --------
+    >>> accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
+    0.5
+    """
+    predicted, true = map(classes, (y_pred, y_true))
+    if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
+        raise ValueError(
+            f"y_pred has shape {np.shape(y_pred)} and y_true {np.shape(y_true)}, "
+            f"expected labels or rows of scores of the same number of samples"
+        )
+    return float(np.mean(predicted == true))
+
+
+def classes(y: ArrayLike) -> Array:
+    """Labels, from labels or scores."""
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0] if array.dtype.kind in "iub" else (array[:, 0] > 0.5).astype(int)
+    return array.argmax(axis=1) if array.ndim == 2 else array
 
 
 def top_k(targets: Array, outputs: Array, k: int) -> float:

@@ -4,13 +4,15 @@ import contextlib
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore import _checks, _domains, _mapped, _threads, training
+from nncore import _checks, _divergence, _domains, _inputs, _mapped, _threads, training
+from nncore import _scoring as scoring
 from nncore._dispatch import activation as core_activation
 from nncore._dispatch import loss as core_loss
 from nncore._dispatch import network as core_network
@@ -60,7 +62,7 @@ class Params(MutableMapping[str, Array]):
         view = self[name]
         if value is not view:  # params["W1"] -= g has changed the view already
             self._core.expect_still()
-            view[...] = _checks.parameter(value, f"params[{name!r}]", view.shape)
+            view[...] = _checks.finite_parameter(value, f"params[{name!r}]", view.shape)
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"params[{name!r}] cannot be removed: the network needs all of {', '.join(self._views)}")
@@ -73,14 +75,6 @@ class Params(MutableMapping[str, Array]):
 
     def __repr__(self) -> str:
         return f"Params({', '.join(f'{name}: {view.shape}' for name, view in self._views.items())})"
-
-
-def _classes(y: ArrayLike) -> Array:
-    """Labels, from labels or scores."""
-    array = np.asarray(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        return array[:, 0] if array.dtype.kind in "iub" else (array[:, 0] > 0.5).astype(int)
-    return array.argmax(axis=1) if array.ndim == 2 else array
 
 
 def _configure(core: core_network.Network, index: int, layer: Layer) -> None:
@@ -129,7 +123,9 @@ class NeuralNetwork:
     label_smoothing : float
         Targets of softmax_cross_entropy become (1 - label_smoothing) * t + label_smoothing / n_out.
     input_scale : float
-        uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model.
+        uint8 data are multiplied by it while they are read; floats are taken as they are. Saved with the model. A
+        network trained on uint8 takes other integers from 0 to 255 for bytes too, and refuses floats that are not
+        scaled; trained on other integers, or on floats far beyond scaled bytes, it has 1 here.
 
     Raises
     ------
@@ -180,14 +176,21 @@ class NeuralNetwork:
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
         if self.delta and self._loss_kind != "softmax_cross_entropy":
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
+        self._input: str | None = None  # what it was trained on, one of _inputs.KINDS
+        # whether predict may take any plain array, and accuracy knows what it returned by the shape
+        self._takes_plain = True
         self._core: core_network.Network | None = None
         self.input_scale = input_scale
+        self._byte_scale = self.input_scale
         self._layers: list[Layer] = []
         self._params: Params | None = None
         self._single_sample = False
         # of the masks of updates outside fit, and how many there were
         self._seed: int | None = None
         self._masks = 0
+        # of updates outside fit: the loss above which to look, and the largest parameter at first
+        self._limit, self._first_size = -inf, 1.0
+        self._last_prediction: ref[Array] | None = None
         # the last one fit was called with, and what it remembers of this network
         self._optimizer: tuple[Optimizer | None, State | None] = (None, None)
         try:
@@ -245,6 +248,7 @@ class NeuralNetwork:
         with contextlib.nullcontext() if self._core is None else self._core.training("add_layer"):
             layer.join(self)
             self._layers.append(layer)
+            self._takes_plain = self.n_in != self.n_out and self._input != _inputs.BYTES
             self._core = self._params = None
             self._optimizer = (None, None)
 
@@ -256,7 +260,7 @@ class NeuralNetwork:
         """The layers hold the values; a copy lays them out in a vector of its own."""
         if self._core is not None:
             self._core.expect_still(pause=True)
-        return {**self.__dict__, "_core": None, "_params": None}
+        return {**self.__dict__, "_core": None, "_params": None, "_last_prediction": None}
 
     def expect_still(self) -> None:
         """That no other thread trains this network: what is read, or set, would fall between two of its updates.
@@ -425,22 +429,28 @@ class NeuralNetwork:
         """Whether the outputs are probabilities or logits of classes."""
         return self._loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
 
-    def _samples(self, x: Any, name: str = "x", *, sparse: bool = False) -> tuple[Any, bool]:
-        """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may."""
+    def _samples(self, x: Any, name: str = "x", *, sparse: bool = False, kind: str | None = None) -> tuple[Any, bool]:
+        """Rows for the engine, and whether it was a single sample; sparse rows stay so only where they may.
+
+        kind: what it is trained on, if not what it was.
+        """
+        kind = kind or self._input
         rows = core_network.plain_rows(x, self.n_in)
         if rows is not None:
+            if kind == _inputs.BYTES and rows.dtype != np.uint8:
+                _inputs.expect_scaled(rows, name, self.input_scale)
             return rows, rows is not x
         if is_sparse(x):
-            sparse_rows = SparseRows(x, name, self.n_in)
+            sparse_rows = SparseRows(_inputs.same_sparse(x, name, kind, self.input_scale), name, self.n_in)
             return sparse_rows if sparse else sparse_rows[:], False
-        array = _checks.numbers(x, name)
+        array = _inputs.same_numbers(_checks.numbers(x, name), name, kind, self.input_scale)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
 
     def _batch(
         self, x: ArrayLike, t: ArrayLike, x_name: str = "x", t_name: str = "t", *, sparse: bool = False,
-        weights: ArrayLike | None = None,
+        weights: ArrayLike | None = None, kind: str | None = None,
     ) -> tuple[Any, Array, bool]:  # fmt: skip
-        rows, single = self._samples(x, x_name, sparse=sparse)
+        rows, single = self._samples(x, x_name, sparse=sparse, kind=kind)
         targets = core_network.plain_rows(t, self.n_out)
         if targets is None or len(targets) != len(rows) or targets.dtype.kind == "u":
             targets = _checks.targets(t, t_name, len(rows), self.n_out)
@@ -487,7 +497,23 @@ class NeuralNetwork:
             else:
                 for part, at in _mapped.parts(rows):
                     self.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
+        if np.isnan(out.min()):
+            self.expect_finite()
         return out
+
+    def expect_finite(self) -> None:
+        """That no parameter and no running moment is NaN or infinite.
+
+        Raises
+        ------
+        ValueError
+            If one is.
+        """
+        core = self.core
+        if not (isfinite(_checks.largest(core.params)) and isfinite(_checks.largest(core.moments))):
+            for name, values in self.params.items():
+                _checks.finite(values, f"params[{name!r}]")
+            _checks.finite(core.moments, "the running moments")
 
     def _mean(self, rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
         """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
@@ -511,7 +537,7 @@ class NeuralNetwork:
         """The accuracy for samples that are checked."""
 
         def accuracy(part: Array, at: slice) -> float:
-            return self.accuracy(self._scores(self._outputs(part, None, n_threads)), targets[at])
+            return scoring.of_outputs(self, self._outputs(part, None, n_threads), targets[at])
 
         return self._mean(rows, accuracy)
 
@@ -546,21 +572,28 @@ class NeuralNetwork:
         Returns
         -------
         ndarray of shape (n_samples, n_out) or (n_out,)
-            Of the network's dtype.
+            Of the network's dtype. The same call gives the same bits; a row's outputs alone, in a batch, or at another
+            CPU level differ by rounding.
 
         Raises
         ------
         TypeError, ValueError
-            If x is not finite numbers of a fitting shape, or out is not as described.
+            If x is not finite numbers of a fitting shape, or not scaled as the network was trained (see input_scale), a
+            parameter is NaN, or out is not as described.
         """
         if n_threads == "auto":
-            y = self.core.forward_plain(x, out)
-            if y is not None:
-                return y
+            if self._takes_plain:
+                y = self.core.forward_plain(x, out)
+                if y is not None:
+                    return y
+            elif self._input != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8:
+                y = self.core.forward_plain(x, out)
+                if y is not None:
+                    return self._remembered(y)
         rows, single = self._samples(x, sparse=True)
         if out is None:
             y = self._outputs(rows, None, n_threads)
-            return y[0] if single else y
+            return self._remembered(y[0] if single else y)
         shape = (self.n_out,) if single else (len(rows), self.n_out)
         if not isinstance(out, np.ndarray) or out.shape != shape:
             raise ValueError(f"out has shape {np.shape(out)}, expected {shape}")
@@ -568,6 +601,11 @@ class NeuralNetwork:
         return out
 
     feed_forward = predict
+
+    def _remembered(self, y: Array) -> Array:
+        """What was predicted last, so that accuracy knows it from inputs of the same shape."""
+        self._last_prediction = ref(y)
+        return y
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Return class probabilities: the softmax or sigmoid of logits, or what a layer of these yields.
@@ -589,37 +627,56 @@ class NeuralNetwork:
             raise ValueError(f"the loss is {self.loss_name!r}, expected a cross-entropy for probabilities")
         return self._probabilities(self.predict(x))
 
-    @staticmethod
-    def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
-        """Return the fraction of right classes.
+    accuracy = scoring.Accuracy()
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+        """Return the loss, and how good the predictions are, by name.
 
         Parameters
         ----------
-        y_pred, y_true : array_like
-            Labels (n_samples,) or (n_samples, 1); or one row of scores (or one-hot) a sample, whose largest is the
-            class; of a single score a sample, above 0.5 is class 1.
+        X, y, sample_weight : array_like
+            As X and t in loss.
+
+        Returns
+        -------
+        dict of float
+            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample
+            the fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means,
+            exp(output). All by the weights, if there is one a sample.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As loss.
+
+        Examples
+        --------
+        >>> net = NeuralNetwork([Layer(1, 1, weights=[[2.0]], bias=[0.0])])
+        >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 7.0])
+        {'loss': 0.16666666666666666, 'r2': 0.9210526315789473, 'rmse': 0.5773502691896257}
+        """
+        return scoring.evaluate(self, X, y, sample_weight)
+
+    def score(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy where the targets stand for classes, else R².
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As X and t in loss.
 
         Returns
         -------
         float
+            1 at best.
 
         Raises
         ------
-        ValueError
-            If the numbers of samples differ, or there is none.
-
-        Examples
-        --------
-        >>> NeuralNetwork.accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
-        0.5
+        TypeError, ValueError
+            As loss.
         """
-        predicted, true = map(_classes, (y_pred, y_true))
-        if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
-            raise ValueError(
-                f"y_pred has shape {np.shape(y_pred)} and y_true {np.shape(y_true)}, "
-                f"expected labels or rows of scores of the same number of samples"
-            )
-        return float(np.mean(predicted == true))
+        values = self.evaluate(X, y, sample_weight=sample_weight)
+        return next(values[name] for name in ("accuracy", "r2") if name in values)
 
     def loss(self, X: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss averaged over the samples.
@@ -797,12 +854,18 @@ class NeuralNetwork:
         ------
         TypeError, ValueError
             If X or y does not fit the network, or the learning rate is not above 0.
+        FloatingPointError
+            As partial_fit.
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
+        if self._input is None:
+            self._begin_with(X, y)
         rows, targets, single = self._batch(X, y, "X", "y")
         with self.core.training("backpropagation"):
-            self._update(rows, targets, lr)
+            loss = self._update(rows, targets, lr)
             self._single_sample = single
+            if not loss <= self._limit:
+                self._limit = _divergence.limit_after(self, loss)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -824,7 +887,9 @@ class NeuralNetwork:
         TypeError, ValueError
             If X or y does not fit the network.
         FloatingPointError
-            If the loss is not finite; nothing has changed then.
+            If the loss is not finite; nothing has changed then. If the loss and the largest parameter have grown by a
+            factor of 1e10 since the first updates: training has diverged, and parameters of before are gone, so keep a
+            copy of what must not be lost.
 
         Examples
         --------
@@ -836,14 +901,21 @@ class NeuralNetwork:
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
+        if self._input is None:
+            self._begin_with(X, y)
         rows, targets, single = self._batch(X, y, "X", "y")
         with self.core.training("partial_fit"):
             rule, state = training.rule_and_state(self, optimizer)
             loss = self._update(rows, targets, optimizer.lr, rule, state)
             self._single_sample = single
-        if not isfinite(loss):
-            raise FloatingPointError(f"the loss of X and y is {loss}, expected a finite loss: nothing was updated")
+            if not loss <= self._limit:
+                self._limit = _divergence.limit_after(self, loss)
         return loss
+
+    def _begin_with(self, X: ArrayLike, y: ArrayLike) -> None:
+        """The first sample or batch says what kind of numbers the network is trained on, if it fits."""
+        rows, *_ = self._batch(X, y, "X", "y", kind=_inputs.NUMBERS)
+        _inputs.trained_on(self, _inputs.kind_of(X, rows, _inputs.scale_with(self, _inputs.BYTES)))
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""
@@ -920,7 +992,7 @@ class NeuralNetwork:
         TypeError, ValueError
             If data do not fit the network.
         """
-        X_test, t_test, _ = self._batch(X_test, y_test, "X_test", "y_test")
+        rows, t_test, _ = self._batch(X_test, y_test, "X_test", "y_test")
         X_train, t_train, _ = self._batch(X_train, y_train, "X_train", "y_train")
         expected = np.eye(self.n_out)[t_train] if t_train.ndim == 1 else t_train
         mses: list[float] = []
@@ -929,7 +1001,7 @@ class NeuralNetwork:
         def record(history: History) -> None:
             if history.epochs % 10 == 1 or max_epochs == 1:
                 mses.append(float(np.mean((expected - self.predict(X_train)) ** 2)))
-                accuracies.append(self.accuracy(self.predict(X_test), t_test))
+                accuracies.append(self._accuracy(rows, t_test))
 
         self.fit(
             X_train, t_train, optimizer=SGD(learning_rate), batch_size=1, epochs=max_epochs,
@@ -942,7 +1014,7 @@ class NeuralNetwork:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        optimizer: Optimizer | LBFGS | None = None,
+        optimizer: str | Optimizer | LBFGS | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         iterations: int | None = None,
@@ -974,10 +1046,11 @@ class NeuralNetwork:
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, optional
-            By default SGD(lr=0.01). The network keeps the state of the last one: a fit with the very same object goes
-            on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all samples at once:
-            what is about batches, the learning rate or checkpoints is refused with it.
+        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, or str, optional
+            By default SGD(lr=0.01). A name, "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or
+            "lbfgs", stands for a new one with its defaults. The network keeps the state of the last one: a fit with the
+            very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all
+            samples at once: what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.
@@ -1009,7 +1082,9 @@ class NeuralNetwork:
             functions of targets (as y, rows if there is one output) and outputs (as predict yields them) that return
             a number.
         early_stopping : int or EarlyStopping, optional
-            End when the first metric has not improved for so many epochs, and take the best parameters.
+            End when the first metric of the validation data, or without these the epoch's loss, has not improved for so
+            many epochs, and take the best parameters. ``History.watched`` names it. A value that is not finite is never
+            better.
         callbacks : sequence of callable
             Called with the History after every epoch; one that returns True ends the training. ``nncore.callbacks``
             has some.
@@ -1038,7 +1113,7 @@ class NeuralNetwork:
         Returns
         -------
         History
-            Also after Ctrl-C, with ``interrupted`` True and the network as the last update left it.
+            Also after Ctrl-C, with ``interrupted`` True, a warning, and the network as the last update left it.
 
         Raises
         ------
@@ -1048,7 +1123,27 @@ class NeuralNetwork:
         OSError
             If a checkpoint cannot be written; BlockingIOError, before anything has changed, if another run has it.
         FloatingPointError
-            If the loss becomes infinite or NaN; it names the iteration and the learning rate.
+            If training diverges. It names the iteration, the learning rate, what is large in X and y, and the
+            parameters that grew most; the network has its last sane parameters again, or the best with early stopping.
+        KeyboardInterrupt
+            By Ctrl-C if another fit was ended so within the last second: the user wants out of a loop or search.
+
+        Warns
+        -----
+        InterruptWarning
+            If Ctrl-C ended it.
+        UserWarning
+            If X is uint8 and has zeros and ones only, which input_scale makes next to nothing.
+
+        Notes
+        -----
+        Training has diverged if a loss or a parameter is not finite, or if the largest parameter is more than 100 times
+        what it was at the start (or than 1, if it was smaller) and the mean loss of up to 4096 training samples more
+        than 1e10 times what it was before that, and than that of outputs of 0. This is looked at after fixed numbers of
+        updates (16,384 samples or more), before a checkpoint and at the end; the parameters of the last look are kept.
+
+        The same data, settings and seed give the same bits, for any number of threads. Another batch size, another CPU
+        level, or rows in another order give sums in another order: the same to rounding.
 
         Examples
         --------

@@ -430,3 +430,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
 }
+
+
+def by_name(value: Any) -> Any:
+    """The optimizer of this name with its defaults; what is no string as it is."""
+    if not isinstance(value, str):
+        return value
+    if value == "lbfgs":
+        return LBFGS()
+    return OPTIMIZERS[_checks.choice(value, "optimizer", [*OPTIMIZERS, "lbfgs"])]()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import _atomic, _checks, _formats, _tensors
+from nncore import _atomic, _checks, _formats, _inputs, _tensors
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 
@@ -33,7 +33,10 @@ write_atomically = _atomic.write_atomically
 def _architecture(net: NeuralNetwork) -> dict[str, Any]:
     net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
-    return {"layers": layers, "loss": net.loss_name, **{name: getattr(net, name) for name in SETTINGS}}
+    settings = {name: getattr(net, name) for name in SETTINGS}
+    if net._input:
+        settings |= {"trained_on": net._input, "input_scale": _inputs.scale_with(net, _inputs.BYTES)}
+    return {"layers": layers, "loss": net.loss_name, **settings}
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -217,6 +220,11 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNet
     for name, array in tensors_of(net).items():
         if name in tensors:
             array[...] = tensors[name]
+    kind = settings.get("trained_on")
+    if kind not in _inputs.KINDS:
+        raise ValueError(f"trained_on is {kind!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
+    if kind is not None:
+        _inputs.trained_on(net, kind)
     return net
 
 

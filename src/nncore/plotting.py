@@ -108,8 +108,8 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
     Returns
     -------
     Axes
-        Its lines are the training and the test values, as far as there are any. A run that ended within an epoch ends
-        between two whole numbers.
+        Its lines are the training and the test values, as far as there are any; "validation" where early stopping or a
+        schedule decided by them. A run that ended within an epoch ends between two whole numbers.
 
     Raises
     ------
@@ -138,8 +138,11 @@ def plot_accuracy(history: History, ax: "Axes | None" = None) -> "Axes":
         values = np.asarray(columns[f"{name}_{what}"])
         ends = history.epoch_ends
         epochs = np.array(ends) / ends[0] if len(ends) == len(values) > 0 else np.arange(1, len(values) + 1)
-        ax.plot(epochs, values, color=colour, ls=style, label=name, **_dots(values))
+        label = name if name == "train" else history.held_out_label
+        ax.plot(epochs, values, color=colour, ls=style, label=label, **_dots(values))
     ax.set(xlabel="epoch", ylabel=what)
+    if history.best_epoch is not None:
+        ax.set_title(f"epoch {history.best_epoch} is the best by {history.watched_label}", fontsize="medium")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="lower right" if what == "accuracy" else "upper right")
     return ax

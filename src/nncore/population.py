@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nncore import _checks, _threads, training
+from nncore import _checks, _notices, _threads, training
 from nncore._data import Data
 from nncore.history import History
 from nncore.metrics import EarlyStopping
@@ -27,7 +27,7 @@ def fit_many(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    optimizer: Optimizer | Sequence[Optimizer | None] | None = None,
+    optimizer: str | Optimizer | Sequence[str | Optimizer | None] | None = None,
     batch_size: int | Sequence[int | None] | None = None,
     epochs: int | Sequence[int | None] | None = None,
     iterations: int | Sequence[int | None] | None = None,
@@ -74,14 +74,16 @@ def fit_many(
     -------
     list of History
         One a network. Where training failed, ``error`` is the exception, such as FloatingPointError for a loss that is
-        not finite; the other networks are not touched by it. After Ctrl-C all stop soon and those that were not done
-        are ``interrupted``.
+        not finite; the other networks are not touched by it. After Ctrl-C all stop soon, with a warning, and those that
+        were not done are ``interrupted``; a second one within a second is raised again.
 
     Raises
     ------
     TypeError, ValueError
         For data or settings that do not fit, a network that is there twice, or two that share a random generator
         without rng; nothing has changed then.
+    SystemExit, or another exception that is no Exception
+        If a callback raises it: the others stop as after Ctrl-C.
 
     Examples
     --------
@@ -130,7 +132,11 @@ def fit_many(
         if rng is not None:
             for run, child in zip(runs, generator.spawn(len(runs)), strict=True):
                 run.plan.rng = child
-        return _train_all(runs, n_threads, bar)
+        histories = _train_all(runs, n_threads, bar)
+    interrupted = sum(history.interrupted for history in histories)
+    if interrupted:
+        _notices.interrupted(f"Ctrl-C ended this fit_many: {interrupted} of {len(histories)} networks were not done")
+    return histories
 
 
 def _population(networks: Iterable[NeuralNetwork], *, shared_rng: bool) -> list[NeuralNetwork]:
@@ -207,7 +213,7 @@ def _train_all(runs: list[training._Run], n_threads: int, bar: Any) -> list[Hist
 
 
 def _train(run: training._Run, stop: _Stop) -> None:
-    """Train one network; what goes wrong stands in its history."""
+    """Train one network; what goes wrong stands in its history, what is to end the process ends the others first."""
     if stop.pressed.is_set():
         return
     run.history.interrupted = False
@@ -215,13 +221,21 @@ def _train(run: training._Run, stop: _Stop) -> None:
         run.train(stop)
     except Exception as error:
         run.history.error = error
+    except BaseException as error:
+        run.history.interrupted, run.history.ended = True, type(error).__name__
+        stop.pressed.set()
+        raise
+    if run.history.interrupted:  # a callback pressed Ctrl-C
+        stop.pressed.set()
 
 
 def _watch(left: set[Future[None]], histories: list[History], bar: Any) -> None:
     """Show how far all are, until the last is done."""
     shown = 0
     while left:
-        left = wait(left, POLL_SECONDS).not_done
+        ready, left = wait(left, POLL_SECONDS)
+        for future in ready:
+            future.result()
         done = sum(history.iterations for history in histories)
         bar.set_postfix(networks=f"{len(histories) - len(left)}/{len(histories)}", refresh=False)
         bar.update(done - shown)

@@ -1,23 +1,26 @@
 """fit: epochs of many compiled steps, with what Python does between them."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks, _mapped, _threads
+from nncore import _checks, _inputs, _mapped, _notices, _threads
 from nncore import metrics as measures
 from nncore import schedules as rates
 from nncore._data import Data
 from nncore._dispatch import optimizer as core_optimizer
 from nncore._dispatch import sparse
+from nncore._divergence import Watch, looks_apart
 from nncore._epoch_end import EpochEnd
 from nncore.history import History
-from nncore.optimizers import LBFGS, Optimizer, Rule, State
+from nncore.optimizers import LBFGS, Optimizer, Rule, State, by_name
 
 if TYPE_CHECKING:
     from nncore.checkpoint import Checkpoint
@@ -46,16 +49,21 @@ def fit(
 ) -> History:
     """NeuralNetwork.fit, which says what the arguments are: everything is checked before anything changes."""
     data = Data(net, X, y, validation_data, sample_weight, class_weight)
+    settings["optimizer"] = by_name(settings["optimizer"])
     if isinstance(settings["optimizer"], LBFGS):
         from nncore import lbfgs
 
-        return lbfgs.fit(net, data, progress=progress, checkpoint=checkpoint, resume=resume, **settings)
-    run = prepare(net, data, **settings)
-    if checkpoint is None and resume:
-        raise ValueError("resume is True and checkpoint is None, expected the path of a checkpoint")
-    kept = contextlib.nullcontext() if checkpoint is None else run.keep(data, checkpoint, checkpoint_every, resume)
-    with kept, bar_of(progress, run.total) as bar:
-        return run.train(bar)
+        history = lbfgs.fit(net, data, progress=progress, checkpoint=checkpoint, resume=resume, **settings)
+    else:
+        run = prepare(net, data, **settings)
+        if checkpoint is None and resume:
+            raise ValueError("resume is True and checkpoint is None, expected the path of a checkpoint")
+        kept = contextlib.nullcontext() if checkpoint is None else run.keep(data, checkpoint, checkpoint_every, resume)
+        with kept, bar_of(progress, run.total) as bar:
+            history = run.train(bar)
+    if history.interrupted:
+        _notices.interrupted(f"Ctrl-C ended this fit after {history.iterations:,} iterations")
+    return history
 
 
 def prepare(
@@ -78,6 +86,7 @@ def prepare(
 ) -> "_Run":
     """Check the settings; nothing changes before the run trains."""
     n = len(data.x)
+    net.expect_finite()
     net.expect_unweighted(data.weights)  # again: others of a population share the data
     batch_size = min(32, n) if batch_size is None else _checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
@@ -86,6 +95,7 @@ def prepare(
         raise ValueError(f"epochs is {epochs} and iterations is {iterations}, expected only one of them")
     _checks.choice(sampling, "sampling", SAMPLINGS)
     callbacks = _checks.callables(callbacks, "callbacks")
+    optimizer = by_name(optimizer)
     _checks.instance(optimizer, "optimizer", Optimizer, "an optimizer such as SGD(lr=0.1)")
     _checks.positive_float(optimizer.lr, "the optimizer's lr")
     large = _mapped.is_large(data.x)
@@ -139,6 +149,13 @@ class _Plan:
         # epochs that may be drawn at once
         self.together = 1 if windows else max(1, EPOCHS_TOGETHER // self.size)
 
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """Samples of each batch of an epoch."""
+        sizes = np.full(self.steps, float(self.batch_size))
+        sizes[-1] = self.size - (self.steps - 1) * self.batch_size
+        return sizes
+
     def sample_at(self, step: int) -> int:
         """Samples that the first so many updates of consecutive epochs take."""
         return step // self.steps * self.size + min(step % self.steps * self.batch_size, self.size)
@@ -179,7 +196,8 @@ class _Run:
         rows = data.rows(net, total * plan.batch_size)
         if isinstance(rows, sparse.CompressedRows):
             self.history.density = len(rows.values) / data.x.size
-        self.data = rows, data.t, data.weights
+        self.given, self.data = data, (rows, data.t, data.weights)
+        self.look_every = max(1, looks_apart(net.n_params) // plan.batch_size)
         # nothing to do between epochs: small ones go to the core several at a time
         self.together = 1 if after.needed else plan.together
         self.losses = _one_each(total)
@@ -215,19 +233,32 @@ class _Run:
             try:
                 bar.update(history.iterations)
                 while begin < self.total and not self.after.stops:
-                    self._epochs(begin, bar)
-                    self.after.record()
+                    self._record(self._epochs(begin, bar))
                     begin, history.seconds = history.iterations, self._elapsed()
                     if self.after.call_back():
+                        history.ended = "a callback"
                         break
+                if self.after.stops:
+                    history.ended = self.after.why_stopped()
+                if not self.watch.is_sane():
+                    self._fail()
             except KeyboardInterrupt:
-                history.interrupted = True
+                history.interrupted, history.ended = True, "Ctrl-C"
             finally:
                 history.seconds = self._elapsed()
             if self.checkpoint and self.epoch and self.after.settled:
                 self.checkpoint.finish(self)
         self.after.restore_best()
         return history
+
+    def _record(self, shares: NDArray[Any]) -> None:
+        """Measure after an epoch; where a parameter is not finite any more, training has diverged."""
+        try:
+            self.after.record(shares)
+        except ValueError:
+            if not math.isfinite(_checks.largest(self.net.core.params)):
+                self._fail()
+            raise
 
     def _start(self) -> int:
         """Begin, or go on from a checkpoint; returns at which iteration the epoch at hand began."""
@@ -241,6 +272,8 @@ class _Run:
 
             checkpoint.restore(self, self.resumed)
         done = self.history.iterations
+        _inputs.trained_on(self.net, self.given.kind)
+        self.watch = Watch(self.net, self.given, done)
         if self.checkpoint:
             self.checkpoint.start(done)
         return self._rewound(done)
@@ -256,36 +289,62 @@ class _Run:
             self.plan.epoch()
         return done if self.after.recorded else begin + max(whole, 0) * steps
 
-    def _epochs(self, begin: int, bar: Any) -> None:
-        """Run the rest of the epochs that began at this iteration: as many as go together, as far as the total."""
+    def _epochs(self, begin: int, bar: Any) -> NDArray[Any]:
+        """Run the rest of the epochs that began at this iteration: as many as go together, as far as the total.
+
+        Returns what the loss of each batch counts.
+        """
         plan = self.plan
         if self.checkpoint:
             self.epoch = {"begin": begin, "rng": plan.rng.bit_generator.state}
         count = min(self.together, -(-(self.total - begin) // plan.steps))
         index = np.concatenate([plan.epoch() for _ in range(count)])
         done, steps = self.history.iterations - begin, min(count * plan.steps, self.total - begin)
+        shares = self._shares(index, steps)
         if plan.windows is None:
             self._steps(index, done, steps, bar)
-            return
+            return shares
         window = plan.windows.size // plan.batch_size
         for first in range(done // window * window, steps, window):
             last = min(first + window, steps)
             self.data = plan.windows.load(index[plan.sample_at(first) : plan.sample_at(last)])
             self._steps(index, max(first, done), last, bar)
+        return shares
+
+    def _shares(self, index: NDArray[np.intp], steps: int) -> NDArray[Any]:
+        """What the loss of each batch of an epoch counts: its samples, or their weights."""
+        if not self.after.needed:
+            return np.empty(0)
+        plan, weights = self.plan, self.given.weights
+        if weights is None or weights.ndim == 2:
+            return plan.sizes[:steps]
+        starts = np.arange(0, steps * plan.batch_size, plan.batch_size)
+        return np.add.reduceat(weights[index[: plan.sample_at(steps)]], starts)
 
     def _steps(self, index: NDArray[np.intp], first: int, last: int, bar: Any) -> None:
         """The updates first to last of these epochs, chunk by chunk."""
         while first < last:
             threads, chunk = self.pace.next()
             self.history.n_threads = self.pace.found
+            chunk = min(chunk, self.look_every - self.history.iterations % self.look_every)
             if self.checkpoint:
                 chunk = min(chunk, self.checkpoint.steps_left(self.history.iterations))
             end = min(first + chunk, last)
             self._chunk(index, first, end, threads, bar)
             first = end
+            if self.history.iterations % self.look_every == 0:
+                self._look()
             if self.checkpoint and self.checkpoint.due(self.history.iterations):
+                if not self.watch.is_sane():
+                    self._fail()
                 self.history.seconds = self._elapsed()
                 self.checkpoint.write(self)
+
+    def _look(self) -> None:
+        """That training has not diverged: these parameters are the ones to go back to."""
+        if not self.watch.is_sane():
+            self._fail()
+        self.watch.keep(self.history.iterations)
 
     def _elapsed(self) -> float:
         """Seconds since the start, and before it in the runs that this one goes on with."""
@@ -314,8 +373,8 @@ class _Run:
             history.lr = None if self.rates is None else self.rates[: done_before + done]
             history.loss = self.losses[: done_before + done]
             history.epochs = -(-history.iterations // plan.steps)
-        if done < n_steps or not np.isfinite(core.params).all():
-            self._fail(done, n_steps, lr)
+        if done < n_steps:
+            self._fail(self.losses[history.iterations])
         bar.update(done)
         accuracy = {"accuracy": f"{history.test_accuracy[-1]:.4f}"} if history.test_accuracy else {}
         bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False, **accuracy)
@@ -336,19 +395,33 @@ class _Run:
         self.rates[first:last] = self.optimizer.lr * factors[first - begin : last - begin]
         return self.rates[first:last]
 
-    def _fail(self, done: int, n_steps: int, lr: Any) -> None:
-        """Raise what says where the numbers ceased to be finite."""
-        iterations = self.history.iterations
-        rate = lr if self.rates is None else lr[min(done, n_steps - 1)]
-        if done < n_steps:
-            raise FloatingPointError(
-                f"the loss became {self.losses[iterations]} at iteration {iterations + 1} with learning rate "
-                f"{rate}, expected a finite loss: try a smaller learning rate"
-            )
+    def _fail(self, loss: float | None = None) -> None:
+        """Raise what says that training has diverged, and go back to where it had not.
+
+        loss: one that is not finite; None: the watch saw it.
+        """
+        watch, iterations = self.watch, self.history.iterations
+        rate = self._rate_at(iterations if loss is not None else max(iterations - 1, 0))
+        if loss is not None:
+            what = f"the loss became {loss} at iteration {iterations + 1}"
+        elif math.isnan(watch.loss) and not np.isfinite(self.net.core.params).all():
+            what = f"a parameter is not finite after iteration {iterations}"
+        else:
+            what = f"training has diverged: the mean loss was {watch.before:.3g}, and {watch.loss:.3g} after iteration "
+            what += f"{iterations}"
+        grown, advice = watch.layer(), watch.advice()
+        kept = f"the parameters are again those after iteration {watch.kept_at}"
+        if self.after.best_network is not None:
+            kept = f"the parameters are again those of epoch {self.history.best_epoch}, the best"
+        watch.go_back()
+        self.after.restore_best()
+        self.net._optimizer = self.optimizer, None  # its moments have grown as well
         raise FloatingPointError(
-            f"a parameter is not finite after iteration {iterations} with learning rate {rate}, "
-            f"expected finite ones: try a smaller learning rate"
+            f"{what} with learning rate {rate}, expected a finite loss that falls: {advice}; {grown}; {kept}"
         )
+
+    def _rate_at(self, iteration: int) -> float:
+        return self.optimizer.lr if self.rates is None else float(self.rates[iteration])
 
 
 def _one_each(total: int) -> NDArray[np.float64]:

@@ -1,0 +1,155 @@
+"""How good a network's predictions are: accuracy of inputs or, as in the articles, of predictions; evaluate."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nncore import metrics
+from nncore._data import is_one_hot
+
+if TYPE_CHECKING:
+    from nncore.network import NeuralNetwork
+
+Array = NDArray[Any]
+WAYS = "net.score(X, y) for inputs, nncore.metrics.accuracy(y_pred, y_true) for predictions"
+# Last layers whose outputs lie between bounds.
+BOUNDS = {"softmax": (0, 1), "sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1)}
+
+
+class Accuracy:
+    """The method accuracy of a network; of the class itself, metrics.accuracy."""
+
+    def __get__(self, net: "NeuralNetwork | None", owner: type) -> Callable[..., float]:
+        if net is None:
+            return metrics.accuracy
+
+        def accuracy(x: ArrayLike | None = None, t: ArrayLike | None = None, **predictions: ArrayLike) -> float:
+            """Return the fraction of right classes.
+
+            Parameters
+            ----------
+            x : array_like of shape (n_samples, n_in) or (n_in,)
+                Inputs. Predictions of this network (labels, or rows as predict yields them), as in the articles'
+                ``net.accuracy(net.predict(X), y)``, are told from inputs by shape and values; logits of class 1 count
+                from 0 on then.
+            t : array_like
+                Labels, or one-hot rows.
+            **predictions : array_like
+                y_pred and y_true, by name, are predictions in any case.
+
+            Returns
+            -------
+            float
+
+            Raises
+            ------
+            ValueError
+                If x may be inputs as well as predictions.
+            """
+            if predictions:
+                if x is not None or t is not None or set(predictions) != {"y_pred", "y_true"}:
+                    raise TypeError(f"accuracy got {', '.join(predictions)}, expected x and t, or y_pred and y_true")
+                return of_predictions(net, np.asarray(predictions["y_pred"]), predictions["y_true"])
+            if x is None or t is None:
+                raise TypeError("accuracy got one argument, expected x and t")
+            array = x if hasattr(x, "shape") else np.asarray(x)
+            if is_predictions(net, array, np.asarray(t)):
+                return of_predictions(net, np.asarray(array), t)
+            rows, targets, _ = net._batch(x, t, sparse=True)
+            return net._accuracy(rows, targets)
+
+        return accuracy
+
+
+def is_predictions(net: "NeuralNetwork", x: Any, t: Array) -> bool:
+    """Whether x is what this network predicts, and not what it is given.
+
+    Raises
+    ------
+    ValueError
+        If it may be either.
+    """
+    n_in, n_out, shape, whole = net.n_in, net.n_out, tuple(x.shape), x.dtype.kind in "iub"
+    if net._last_prediction is not None and net._last_prediction() is x:
+        return True
+    if len(shape) == 1:
+        sample = shape == (n_in,) and (t.ndim == 0 or t.shape in ((1,), (n_out,)))
+        if not (sample and whole and t.shape == shape):  # one sample with its row of targets, or labels with labels
+            return not sample
+    elif len(shape) != 2 or shape[1] not in (1, n_out) or not isinstance(x, np.ndarray):
+        return False
+    elif shape[1] != n_in:
+        return True
+    elif (shape[1] != n_out and not whole) or not could_be_outputs(net, x):
+        return False
+    elif net.layers[-1].activation_name == "softmax" and len(x) > 1:  # rows that sum to 1
+        return True
+    raise ValueError(
+        f"x has shape {shape} and may be inputs or predictions of this network, expected one of the two: use {WAYS}"
+    )
+
+
+def could_be_outputs(net: "NeuralNetwork", x: Array) -> bool:
+    """Whether the values may be labels or what the last layer yields."""
+    if x.dtype.kind in "iub" and not (x.min() >= 0 and x.max() < max(net.n_out, 2)):
+        return False
+    name = net.layers[-1].activation_name
+    low, high = BOUNDS.get(name, (-np.inf, np.inf))
+    if not (x.min() >= low and x.max() <= high):
+        return False
+    return name != "softmax" or bool(np.allclose(x.sum(axis=1), 1, atol=1e-3))
+
+
+def of_predictions(net: "NeuralNetwork", y_pred: Array, y_true: ArrayLike) -> float:
+    """The accuracy of labels or outputs; of one output a sample the cut is that of the network's loss."""
+    logits = net._scores(np.zeros(1))[0] == 0.5  # what a network without an opinion yields is 0, not 0.5
+    column = y_pred.dtype.kind == "f" and y_pred.ndim == 2 and y_pred.shape[1] == 1
+    if not (column and logits and net.n_out == 1):
+        return metrics.accuracy(y_pred, y_true)
+    may_be_either = y_pred.size > 0 and net._loss_kind == "sigmoid_cross_entropy"
+    if may_be_either and y_pred.min() >= 0 and y_pred.max() <= 1 and ((y_pred > 0) != (y_pred > 0.5)).any():
+        raise ValueError(
+            f"y_pred has values from {y_pred.min():.3g} to {y_pred.max():.3g}, which may be probabilities, while this "
+            f"network predicts logits, expected one of the two: use {WAYS}, with y_pred > 0.5 of probabilities"
+        )
+    return metrics.accuracy((y_pred > 0).astype(int), y_true)
+
+
+def of_outputs(net: "NeuralNetwork", outputs: Array, targets: Array) -> float:
+    """The accuracy of outputs, with targets as the engine takes them."""
+    return metrics.accuracy(net._scores(outputs), (targets + 1) / 2 if _is_signs(net, targets) else targets)
+
+
+def _is_signs(net: "NeuralNetwork", targets: Array) -> bool:
+    """Whether the targets are -1 and 1, as hinge has them."""
+    return net._loss_kind == "hinge" and targets.ndim == 2
+
+
+def evaluate(net: "NeuralNetwork", X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> dict[str, float]:
+    """NeuralNetwork.evaluate, which says what it returns."""
+    rows, targets, _ = net._batch(X, y, "X", "y", sparse=True)
+    weights = net._weights(sample_weight, len(rows))
+    by_row = None if weights is None or weights.ndim == 2 else weights
+    result = {"loss": net._loss(rows, targets, weights)}
+    outputs = net._outputs(rows)
+    signs = (targets + 1) / 2 if _is_signs(net, targets) else targets
+    if targets.ndim == 1 or is_one_hot(signs, single=net.is_classifier or signs is not targets):
+        right = metrics.classes(net._scores(outputs)) == metrics.classes(signs)
+        return {**result, "accuracy": float(np.average(right, weights=by_row))}
+    if net._loss_kind == "softmax_cross_entropy":  # shares of classes
+        right = outputs.argmax(axis=1) == targets.argmax(axis=1)
+        return {**result, "accuracy": float(np.average(right, weights=by_row))}
+    if net.is_classifier or net._loss_kind == "hinge":  # several labels a sample
+        right = (net._scores(outputs) > 0.5) == (signs > 0.5)
+        return {**result, "accuracy": float(np.average(right.mean(axis=1), weights=by_row))}
+    from sklearn.metrics import r2_score
+
+    means = np.exp(outputs) if net._loss_kind == "poisson" else outputs
+    squares = ((targets - means.astype(np.float64)) ** 2).mean(axis=1)
+    return {
+        **result,
+        "r2": float(r2_score(targets, means, sample_weight=by_row)) if len(targets) > 1 else float("nan"),
+        "rmse": float(np.sqrt(np.average(squares, weights=by_row))),
+    }
