@@ -305,8 +305,9 @@ class NeuralNetwork:
 
         Raises
         ------
-        ValueError
-            If the last layer may not have it; the core goes on with the old ones.
+        RuntimeError, ValueError
+            If another thread trains this network, or the last layer may not have it; the core goes on with the old
+            ones.
         """
         if self._core is not None:
             self._expect_plain_last()
@@ -1024,6 +1025,17 @@ class NeuralNetwork:
             If a checkpoint cannot be written.
         FloatingPointError
             If the loss becomes infinite or NaN; it names the iteration and the learning rate.
+        RuntimeError
+            If another thread trains this network, or a callback of a training of it calls this; nothing has changed
+            then.
+
+        Notes
+        -----
+        From its begin to its end a training has the network for itself. Other threads may predict and compute losses,
+        by parameters between two updates or some of them from before one; all else, from gradient to save and an
+        assignment to params, is refused to them with a RuntimeError, but for save, exports and copies while callbacks
+        are called. What writes into the arrays of params themselves cannot be seen. Callbacks may do everything but
+        train. After Ctrl-C or an error the parameters are those after a whole update.
 
         Examples
         --------
