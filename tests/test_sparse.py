@@ -200,7 +200,7 @@ def test_invalid_scipy_matrices_are_refused(fault, kind, wide, rng):
     SPOILT[fault](x)
     before = net.core.params.copy()
     for call in (lambda: net.predict(x), lambda: net.loss(x, t), lambda: net.fit(x, t, progress=False)):
-        with pytest.raises(ValueError, match="[xX] is an invalid sparse matrix: its ind"):
+        with pytest.raises(ValueError, match=r"[xX] is an invalid sparse matrix: its ind"):
             call()
     with pytest.raises(ValueError, match="validation X is an invalid sparse matrix: its ind"):
         net.fit(np.zeros((50, 80)), t, validation_data=(x, t), progress=False)

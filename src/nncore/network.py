@@ -1046,15 +1046,15 @@ class NeuralNetwork:
         >>> history.test_accuracy[-1] > 0.95
         True
         """
-        settings: dict[str, Any] = dict(
-            optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
-            iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm, clip_value=clip_value,
-            validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
-            early_stopping=early_stopping, callbacks=callbacks, checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every, resume=resume, progress=progress, n_threads=n_threads, rng=rng,
-        )  # fmt: skip
         with self.core.training("fit"):
-            return training.fit(self, X, y, **settings)
+            return training.fit(
+                self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
+                iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm,
+                clip_value=clip_value, validation_data=validation_data, sample_weight=sample_weight,
+                class_weight=class_weight, metrics=metrics, early_stopping=early_stopping, callbacks=callbacks,
+                checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
+                n_threads=n_threads, rng=rng,
+            )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and architecture as a safetensors file, or leave the file that is there as it is.
