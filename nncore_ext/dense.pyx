@@ -51,5 +51,6 @@ def backward(const floating[:, ::1] x, const floating[:, ::1] W, const floating[
     expect_aligned(&db[0], sizeof(floating), "db")
     expect_aligned(&dx[0, 0], sizeof(floating), "dx")
     with nogil:
-        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, max(1, n_threads), NULL)
+        kernel.dense_backward_params(&x[0, 0], &da[0, 0], &dW[0, 0], &db[0], n_samples, n_in, n_out, max(1, n_threads),
+                                     NULL)
         kernel.dense_backward_input(&da[0, 0], &W[0, 0], &dx[0, 0], n_samples, n_in, n_out, max(1, n_threads), NULL)

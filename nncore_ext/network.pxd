@@ -116,8 +116,8 @@ cdef inline void network_forward(
 ) noexcept nogil:
     """z_k = f_k(z_(k-1) @ W_k + b_k) for the layers from first on; x (m, n_in of that layer)
 
-    training: normalised layers take the moments of the batch, which move even if the call is stopped half-way. key: of the step, for dropout; 0: none. row: where in
-    its batch x begins, for dropout too.
+    training: normalised layers take the moments of the batch, which move even if the call is stopped half-way. key: of
+    the step, for dropout; 0: none. row: where in its batch x begins, for dropout too.
     """
     cdef const LayerSpec *layer
     cdef floating *z

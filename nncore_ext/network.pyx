@@ -4,8 +4,8 @@ It trusts its caller (nncore._checks) for the values of arrays, labels within ra
 what memory safety needs: types, layouts, sizes.
 
 Other threads may do anything meanwhile. So a call copies at its start what it needs: the spec of the network, which is
-never changed but replaced, and its own threads; it holds the memory it was given (arrays.held), and reads from that only
-numbers, or indices that it checks. Threads share predictions and gradients' differences; a batch that is kept, and
+never changed but replaced, and its own threads; it holds the memory it was given (arrays.held), and reads from that
+only numbers, or indices that it checks. Threads share predictions and gradients' differences; a batch that is kept, and
 training, have the network for themselves.
 """
 
@@ -83,7 +83,7 @@ cdef enum:
 # Set when the interpreter ends: calls of other threads than the main one stop. How many of those there are.
 cdef int ending = 0
 cdef Py_ssize_t n_running = 0
-# Counts the forks this process comes from: who held a network in the parent is not here, but for the thread that forked.
+# Counts the forks this process comes from: who held a network in the parent is not here, but for the one that forked.
 cdef Py_ssize_t generation = 1
 cdef unsigned long survivor = 0
 
@@ -511,7 +511,7 @@ cdef class Network:
 
     def norm_views(self, Py_ssize_t layer, flat=None):
         """gamma of a normalised layer as a view of the flat vector (default: params), running mean and variance"""
-        cdef Spec network = self.spec
+        cdef Spec _network = self.spec
         cdef const LayerSpec *spec = self.normalised(layer)
         flat = self.params if flat is None else flat
         mean, variance = self.moments[spec.moments:spec.moments + 2 * spec.n_out].reshape(2, spec.n_out)
@@ -527,7 +527,7 @@ cdef class Network:
         cdef Py_ssize_t n = n_rows(x, "x")
         cdef void *y = data_of(out, "out", self.type_number, n * net.n_out, True)
         set_rows(&rows, x, "x", net.n_in, self.input_scale)
-        memory = held(x), held(out)
+        _memory = held(x), held(out)
         if n:
             self.forward_rows(&rows, y, n, n_threads)
 
@@ -560,7 +560,7 @@ cdef class Network:
         rows.data, rows.element = cnp.PyArray_DATA(plain), element_type(plain, "x")
         rows.n_features, rows.scale = net.n_in, self.input_scale if rows.element == UINT8 else 1.0
         if n * net.n_params > QUICK_MACS:
-            memory = held(plain), held(y)
+            _memory = held(plain), held(y)
         self.forward_rows(&rows, cnp.PyArray_DATA(y), n, 1)
         return None if self.any_nan(cnp.PyArray_DATA(y), n * net.n_out) else y
 
@@ -607,7 +607,7 @@ cdef class Network:
         return 0 if call is None else call.end()
 
     def loss(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights=None, *, int n_threads=1):
-        """The loss, averaged over the samples (by their weights), and penalties; safe from several threads as forward"""
+        """The loss, averaged over the samples (by their weights), and penalties; safe from threads as forward"""
         cdef Rows rows
         cdef Targets targets
         cdef Weights w
@@ -618,7 +618,7 @@ cdef class Network:
         set_rows(&rows, x, "x", net.n_in, self.input_scale)
         self.set_targets(&targets, t, n)
         set_weights(&w, weights, n, net.n_out)
-        memory = held(x), held(t), held(weights)
+        _memory = held(x), held(t), held(weights)
         cdef Py_ssize_t per_sample = 2 * net.n_units + net.n_in + net.n_out, block = block_rows(n, per_sample)
         cdef void *buffer = allocate(<double> block * per_sample, sizeof(float) if self.single else sizeof(double))
         cdef const void *params = cnp.PyArray_DATA(self.params)
@@ -659,7 +659,7 @@ cdef class Network:
                 result = gradient_kept(net, <const double *> params, &rows, &targets, &w, <double *> g,
                                        <double *> dx_data, m, <double *> work)
             else:
-                memory = held(x), held(t), held(weights), held(grads), held(dx)
+                _memory = held(x), held(t), held(weights), held(grads), held(dx)
                 with nogil:
                     if self.single:
                         result = gradient_kept(net, <const float *> params, &rows, &targets, &w,
@@ -770,7 +770,7 @@ cdef class Network:
         cdef const NetworkSpec *net = &call.net
         cdef void *y = data_of(out, "out", self.type_number, m * net.n_out, True)
         set_rows(&rows, x, "x", net.n_in, self.input_scale)
-        memory = held(x), held(out)
+        _memory = held(x), held(out)
         self.acquire(kept_numbers(net, m))
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef const void *params = cnp.PyArray_DATA(self.params)
@@ -800,7 +800,7 @@ cdef class Network:
         cdef void *dx_data = data_of(dx, "dx", self.type_number, m * net.n_in, True)
         cdef void *work = cnp.PyArray_DATA(self.workspace)
         cdef const void *params = cnp.PyArray_DATA(self.params)
-        memory = held(dy), held(grads), held(dx)
+        _memory = held(dy), held(grads), held(dx)
         self.expect_still()
         self.expect_free()
         self.busy = generation
@@ -824,11 +824,11 @@ cdef class Network:
 
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
-        the number of updates: fewer than all when a loss was not finite. Ctrl-C ends it after a whole update. rule: kind, weight_decay, beta1,
-        beta2, eps, by default plain descent; state: its vectors (state vectors of the kind, n_params) and n_steps, the
-        updates so far, which this call moves on, or None for a rule without. lr: a number, or one a batch (float64).
-        clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and first_step, the steps of the run
-        before this call, determine which outputs are dropped.
+        the number of updates: fewer than all when a loss was not finite. Ctrl-C ends it after a whole update. rule:
+        kind, weight_decay, beta1, beta2, eps, by default plain descent; state: its vectors (state vectors of the kind,
+        n_params) and n_steps, the updates so far, which this call moves on, or None for a rule without. lr: a number,
+        or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and
+        first_step, the steps of the run before this call, determine which outputs are dropped.
         """
         cdef Plan plan
         cdef PackedNetwork packed
@@ -891,7 +891,7 @@ cdef class Network:
             plan_packed(net, &packed, self.params.itemsize)
             size = max(size, packed.size + NN_VECTOR // self.params.itemsize)
         vectors = None if state is None else state.vectors
-        memory = [held(array) for array in (t, weights, rates, losses, vectors)] + (
+        _memory = [held(array) for array in (t, weights, rates, losses, vectors)] + (
             [held(x)] if isinstance(x, np.ndarray) else [held(array) for array in x[:4]])
         self.acquire(size)
         cdef void *work = cnp.PyArray_DATA(self.workspace)
@@ -987,7 +987,7 @@ cdef class Network:
         plan_probe(net, &probe, n, max_memory // self.params.itemsize)
         base_elements = base_size(net, probe.m) + probe.m * (net.n_in + net.n_out)
         buffer = np.empty(base_elements + net.n_threads * scratch_size(net, probe.m, probe.n_pairs), self.params.dtype)
-        memory = [held(array) for array in (x, t, weights, slope, truncation, kink, wanted)]
+        _memory = [held(array) for array in (x, t, weights, slope, truncation, kink, wanted)]
         cdef void *base = cnp.PyArray_DATA(buffer)
         self.expect_still()
         with self.reading("numerical_gradient"):

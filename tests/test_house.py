@@ -409,6 +409,52 @@ if __name__ == "__main__":
     assert done.stdout == "True\n", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "2,4"}, 2),
+        ({"OMP_THREAD_LIMIT": "1"}, 1),
+        ({"OMP_NUM_THREADS": "many"}, 3),  # OpenMP says so and goes by the CPUs
+        ({"OMP_NUM_THREADS": "1", "NNCORE_NUM_THREADS": "2"}, 2),
+        ({}, 3),
+    ],
+)
+def test_limits_that_others_set_are_heard(environment, expected):
+    code = """
+from threadpoolctl import threadpool_limits
+from nncore import _threads
+if "NNCORE_NUM_THREADS" not in __import__("os").environ:
+    _threads.cpus = lambda: 3
+def ask(): return _threads.choices("auto", 10**12)[-1]
+print(ask(), _threads.choices(2, 10**12)[-1])
+with threadpool_limits(1):
+    print(ask())
+"""
+    from nncore._dispatch import network
+
+    given = {"OMP_DYNAMIC": "false", **environment}
+    if not any(name.startswith("OMP_NUM") for name in given) or given.get("OMP_NUM_THREADS") == "many":
+        expected = min(expected, network.openmp_threads())
+    if not network.has_openmp():
+        assert python(code, **given).stdout == "1 1\n1\n"
+        return
+    limited = expected if "NNCORE_NUM_THREADS" in environment else 1
+    assert python(code, **given).stdout == f"{expected} 2\n{limited}\n"
+
+
+def test_the_limit_of_lokys_workers_is_heard():
+    code = """
+from joblib import Parallel, delayed, parallel_config
+def ask():
+    from nncore import _threads
+    return _threads.choices("auto", 10**12)
+with parallel_config("loky", inner_max_num_threads=1):
+    print(Parallel(2)(delayed(ask)() for _ in range(2)))
+"""
+    assert python(code).stdout == "[(1,), (1,)]\n"
+
+
 def test_blas_threads_are_restored():
     """At the level that leaves products to BLAS, from any Python thread; the others do not touch it."""
     code = """

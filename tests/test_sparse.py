@@ -160,3 +160,66 @@ def test_a_normalised_first_layer_takes_dense_rows(rng):
     with pytest.raises(ValueError, match="X is a sparse matrix, expected an array: the first layer has batch_norm"):
         net.fit(scipy.sparse.csr_array(x), t, progress=False)
     np.testing.assert_array_equal(net.core.params, before)
+
+
+def spoil(x, part, at, value):
+    getattr(x, part)[at] = value
+
+
+def cut_short(x, part):
+    setattr(x, part, getattr(x, part)[:-1])
+
+
+SPOILT = {
+    "column": lambda x: spoil(x, "indices", 5, 10**6),
+    "negative column": lambda x: spoil(x, "indices", 5, -1),
+    "lowest column": lambda x: spoil(x, "indices", 5, np.iinfo(x.indices.dtype).min),
+    "last column": lambda x: spoil(x, "indices", -1, 10**6),
+    "indptr beyond": lambda x: spoil(x, "indptr", -1, x.nnz + 10**5),
+    "indptr within": lambda x: spoil(x, "indptr", 3, 10**8),
+    "indptr falls": lambda x: spoil(x, "indptr", 3, 0),
+    "indptr begins later": lambda x: spoil(x, "indptr", 0, 1),
+    "indptr negative": lambda x: spoil(x, "indptr", 3, -5),
+    "indptr short": lambda x: cut_short(x, "indptr"),
+    "data short": lambda x: cut_short(x, "data"),
+    "indices short": lambda x: cut_short(x, "indices"),
+}
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("kind", ["csr", "csc", "bsr"])
+@pytest.mark.parametrize("fault", SPOILT)
+def test_invalid_scipy_matrices_are_refused(fault, kind, wide, rng):
+    """SciPy does not look; a valid one has been used before, so that it thinks to know what it is."""
+    net = NeuralNetwork([Layer(80, 5, "relu"), Layer(5, 3)], loss="softmax_cross_entropy", rng=0)
+    t = rng.integers(3, size=50)
+    x = scipy.sparse.csr_matrix(sparse_rows(rng, (50, 80), np.float64)).asformat(kind)
+    if wide:
+        x.indices, x.indptr = x.indices.astype(np.int64), x.indptr.astype(np.int64)
+    net.predict(x)
+    SPOILT[fault](x)
+    before = net.core.params.copy()
+    for call in (lambda: net.predict(x), lambda: net.loss(x, t), lambda: net.fit(x, t, progress=False)):
+        with pytest.raises(ValueError, match=r"[xX] is an invalid sparse matrix: its ind"):
+            call()
+    with pytest.raises(ValueError, match="validation X is an invalid sparse matrix: its ind"):
+        net.fit(np.zeros((50, 80)), t, validation_data=(x, t), progress=False)
+    np.testing.assert_array_equal(net.core.params, before)
+
+
+def test_a_matrix_that_changes_during_fit(rng):
+    """Training and evaluation read indices of their own."""
+    x = scipy.sparse.csr_matrix(sparse_rows(rng, (50, 80), np.float64))
+    t = rng.integers(3, size=50)
+    own = x.copy()
+
+    def change(history):
+        own.indices[:] = 10**9
+        own.indptr[:] = -1
+
+    params = []
+    for data, callbacks in ((x, []), (own, [change])):
+        net = NeuralNetwork([Layer(80, 5, "relu"), Layer(5, 3)], loss="softmax_cross_entropy", rng=0)
+        net.fit(data, t, validation_data=(data, t), epochs=3, callbacks=callbacks, rng=0, progress=False)
+        params.append(net.core.params)
+    np.testing.assert_array_equal(*params)

@@ -90,7 +90,7 @@ def _refused(name: str) -> Iterator[None]:
 
 
 def _expect_valid(data: Array, indices: Array, indptr: Array, shape: tuple[int, int], name: str) -> None:
-    """That the parts of a compressed matrix fit each other and its shape, in rows of rows, columns of columns, blocks."""
+    """That the parts of a compressed matrix fit each other and shape: of rows, or columns, or blocks."""
     major, minor = shape
     said = f"{name} is an invalid sparse matrix: its"
     if (indices.ndim, indptr.ndim) != (1, 1) or indices.dtype.kind + indptr.dtype.kind != "ii":

@@ -329,8 +329,9 @@ class NeuralNetwork:
 
         Raises
         ------
-        ValueError
-            If the last layer may not have it; the core goes on with the old ones.
+        RuntimeError, ValueError
+            If another thread trains this network, or the last layer may not have it; the core goes on with the old
+            ones.
         """
         if self._core is not None:
             self._expect_plain_last()
@@ -1127,6 +1128,9 @@ class NeuralNetwork:
             parameters that grew most; the network has its last sane parameters again, or the best with early stopping.
         KeyboardInterrupt
             By Ctrl-C if another fit was ended so within the last second: the user wants out of a loop or search.
+        RuntimeError
+            If another thread trains this network, or a callback of a training of it calls this; nothing has changed
+            then.
 
         Warns
         -----
@@ -1145,6 +1149,12 @@ class NeuralNetwork:
         The same data, settings and seed give the same bits, for any number of threads. Another batch size, another CPU
         level, or rows in another order give sums in another order: the same to rounding.
 
+        From its begin to its end a training has the network for itself. Other threads may predict and compute losses,
+        by parameters between two updates or some of them from before one; all else, from gradient to save and an
+        assignment to params, is refused to them with a RuntimeError, but for save, exports and copies while callbacks
+        are called. What writes into the arrays of params themselves cannot be seen. Callbacks may do everything but
+        train. After Ctrl-C or an error the parameters are those after a whole update.
+
         Examples
         --------
         >>> from nncore import load_digits
@@ -1154,15 +1164,15 @@ class NeuralNetwork:
         >>> history.test_accuracy[-1] > 0.95
         True
         """
-        settings: dict[str, Any] = {
-            "optimizer": SGD() if optimizer is None else optimizer, "batch_size": batch_size, "epochs": epochs,
-            "iterations": iterations, "sampling": sampling, "schedule": schedule, "clip_norm": clip_norm, "clip_value": clip_value,
-            "validation_data": validation_data, "sample_weight": sample_weight, "class_weight": class_weight, "metrics": metrics,
-            "early_stopping": early_stopping, "callbacks": callbacks, "checkpoint": checkpoint,
-            "checkpoint_every": checkpoint_every, "resume": resume, "progress": progress, "n_threads": n_threads, "rng": rng,
-        }  # fmt: skip
         with self.core.training("fit"):
-            return training.fit(self, X, y, **settings)
+            return training.fit(
+                self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
+                iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm,
+                clip_value=clip_value, validation_data=validation_data, sample_weight=sample_weight,
+                class_weight=class_weight, metrics=metrics, early_stopping=early_stopping, callbacks=callbacks,
+                checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
+                n_threads=n_threads, rng=rng,
+            )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and architecture as a safetensors file, or leave the file that is there as it is.
