@@ -1,7 +1,8 @@
-"""check_gradient where it was wrong: the right verdict, or a sentence that says what to do, for every case and its kin."""
+"""check_gradient where it was wrong: the right verdict, or a sentence that says what to do."""
 
 import ctypes
 import inspect
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -76,19 +77,21 @@ def test_f_that_changes_x_is_named_at_whichever_call(call):
     with pytest.raises(ValueError, match=r"^f changed x\[2\] from 3 to 4.5, expected a function that leaves its arg"):
         check_gradient(Changing(call), x, grad=2 * x)
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
+    f = Changing(call)
     with pytest.raises(ValueError, match=r"^f changed x\['W'\]\[2\] from 3 to 4.5|^f changed W\[2\] from 3 to 4.5"):
-        check_gradient(lambda p, f=Changing(call): f(p["W"]), {"W": x, "b": np.ones(2)}, grad={"W": 2 * x, "b": [0, 0]})
+        check_gradient(lambda p: f(p["W"]), {"W": x, "b": np.ones(2)}, grad={"W": 2 * x, "b": [0, 0]})
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
 
 
-@pytest.mark.parametrize("call", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("call", [1, 2, 8, 14])
 def test_f_that_changes_x_along_directions(call):
-    """Where the directions are, every value is of a point that is set anew: x is right, and restored."""
+    """Later than at the beginning, every value is of a point that is set anew: x is right, and restored."""
     x = np.array([1.0, -2.0, 3.0])
-    try:
+    if call <= 2:
+        with pytest.raises(ValueError, match=r"^f changed x\[2\] from 3 to 4.5"):
+            check_gradient(Changing(call), x, grad=2 * x, directions=4)
+    else:
         assert check_gradient(Changing(call), x, grad=2 * x, directions=4).passed
-    except ValueError as error:
-        assert "f changed x[2] from" in str(error)
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
 
 
@@ -101,7 +104,9 @@ def test_numerical_derivatives_say_it_too(differentiate, how):
         x *= 2
         return float(x.sum()) if differentiate is not numerical_jacobian else x.copy()
 
-    with pytest.raises(ValueError, match=r"^f changed x\[0\] from 1 to 2, expected a function that leaves its argument"):
+    with pytest.raises(
+        ValueError, match=r"^f changed x\[0\] from 1 to 2, expected a function that leaves its argument"
+    ):
         differentiate(f, x, **how)
     np.testing.assert_array_equal(x, [1.0, 2.0])
 
@@ -246,7 +251,11 @@ def pair(p):
 
 
 REFUSED = {
-    "no grad": (lambda: check_gradient(squares, X), TypeError, r"grad is missing, expected check_gradient\(f, x, grad="),
+    "no grad": (
+        lambda: check_gradient(squares, X),
+        TypeError,
+        r"grad is missing, expected check_gradient\(f, x, grad=",
+    ),
     "grad None": (lambda: check_gradient(squares, X, grad=None), TypeError, "grad is missing, expected"),
     "grad returns None": (
         lambda: check_gradient(squares, X, grad=lambda x: None),
@@ -324,7 +333,7 @@ REFUSED = {
     "a tensor": (
         lambda: check_gradient(squares, Tensor(X), grad=2 * X),
         TypeError,
-        r"x is a torch Tensor, expected a NumPy array: pass x.detach\(\).numpy\(\), and let f make the tensor of its arg",
+        r"x is a torch Tensor, expected a NumPy array: pass x.detach\(\).numpy\(\), and let f make the tensor of its",
     ),
     "a tensor in a dict": (
         lambda: check_gradient(squares, {"W": Tensor(X)}, grad={"W": 2 * X}),
@@ -339,15 +348,23 @@ REFUSED = {
     "an untyped C function": (
         lambda: check_gradient(ctypes.CDLL(None).labs, X, grad=X),
         TypeError,
-        r"f is a C function int \(\), expected double \(intptr_t n, .*: set f.restype = ctypes.c_double and f.argtypes = ",
+        r"f is a C function int \(\), expected double \(intptr_t n, .*: set f.restype = ctypes.c_double and f.argtypes",
     ),
     "an untyped C function, differentiated": (
         lambda: numerical_gradient(ctypes.CDLL(None).labs, X),
         TypeError,
         "set f.restype = ctypes.c_double and f.argtypes = ",
     ),
-    "rtol NaN": (lambda: check_gradient(squares, X, grad=3 * X, rtol=NAN), ValueError, "rtol is nan, expected a finite"),
-    "atol NaN": (lambda: check_gradient(squares, X, grad=3 * X, atol=NAN), ValueError, "atol is nan, expected a finite"),
+    "rtol NaN": (
+        lambda: check_gradient(squares, X, grad=3 * X, rtol=NAN),
+        ValueError,
+        "rtol is nan, expected a finite",
+    ),
+    "atol NaN": (
+        lambda: check_gradient(squares, X, grad=3 * X, atol=NAN),
+        ValueError,
+        "atol is nan, expected a finite",
+    ),
     "rtol True": (lambda: check_gradient(squares, X, grad=3 * X, rtol=True), TypeError, "rtol is True, expected a fin"),
     "rtol infinite": (lambda: check_gradient(squares, X, grad=3 * X, rtol=np.inf), ValueError, "rtol is inf, expected"),
     "noise NaN": (lambda: check_gradient(squares, X, grad=3 * X, noise=NAN), ValueError, "noise is nan, expected"),
@@ -410,7 +427,10 @@ def test_the_signature_is_written_out():
 MIX = np.random.default_rng(7).normal(size=(30, 12))
 FUNCTIONS = {
     "squares": (lambda x: np.sum(x**2), lambda x: 2 * x),
-    "log of sums": (lambda x: np.log(np.exp(MIX @ x).sum()), lambda x: MIX.T @ (np.exp(MIX @ x) / np.exp(MIX @ x).sum())),
+    "log of sums": (
+        lambda x: np.log(np.exp(MIX @ x).sum()),
+        lambda x: MIX.T @ (np.exp(MIX @ x) / np.exp(MIX @ x).sum()),
+    ),
     "offset": (lambda x: 1e3 + np.sum(np.sin(x)), np.cos),
     "product": (lambda x: np.prod(1 + x**2), lambda x: np.prod(1 + x**2) * 2 * x / (1 + x**2)),
 }
@@ -545,7 +565,10 @@ def test_bounds_are_kept(side, value):
     right = np.array([np.exp(value) - 1.5 * (1 - value) ** 0.5, 1.0])
     right = right[::-1] if side else right
     assert only(check_gradient(f, x, grad=right, bounds=(0, 1))) == "ok"
-    assert check_gradient(f, x, grad=right + [1e-2, 0], bounds=(0, 1)).verdict["x"].tolist() == ["mismatch", "ok"]
+    assert check_gradient(f, x, grad=right + np.array([1e-2, 0]), bounds=(0, 1)).verdict["x"].tolist() == [
+        "mismatch",
+        "ok",
+    ]
     assert 0 <= np.min(seen) <= np.max(seen) <= 1
 
 
@@ -570,7 +593,9 @@ def test_a_jacobian_keeps_its_bounds_too():
 # ---- kinks and jumps -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("f", "low", "high"), [(abs, -1.0, 1.0), (lambda x: max(x, 0.0), 0.0, 1.0), (lambda x: 3 * x + abs(x), 2.0, 4.0)])
+@pytest.mark.parametrize(
+    ("f", "low", "high"), [(abs, -1.0, 1.0), (lambda x: max(x, 0.0), 0.0, 1.0), (lambda x: 3 * x + abs(x), 2.0, 4.0)]
+)
 @pytest.mark.parametrize("place", [0.0, 1e-9, -3e-12])
 def test_a_kink_is_seen_wherever_the_value_is(f, low, high, place):
     """Also where it is the middle one, which the central difference has too."""
@@ -621,7 +646,7 @@ def test_a_network_near_a_kink_hides_nothing():
 def test_many_kinks_in_float32_hide_no_factor():
     rng = np.random.default_rng(0)
     sizes = (20, 25, 25, 25, 2)
-    layers = [Layer(a, b, "relu" if b > 2 else None, init="he") for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [Layer(a, b, "relu" if b > 2 else None, init="he") for a, b in pairwise(sizes)]
     net = NeuralNetwork(layers, loss="softmax_cross_entropy", dtype="float32", rng=1)
     x, t = rng.normal(size=(1000, 20)), rng.integers(2, size=1000)
     wrong = {k: np.asarray(v, float) * (1.5 if k == "W1" else 1) for k, v in net.gradient(x, t).items()}
@@ -660,7 +685,9 @@ def test_a_softmax_over_the_whole_batch_is_named():
         return e / e.sum()
 
     report = check_gradient(
-        lambda W: float(-np.sum(t * np.log(softmax(x @ W) + 1e-7)) / 3), W, grad=lambda W: x.T @ (softmax(x @ W) - t) / 3
+        lambda W: float(-np.sum(t * np.log(softmax(x @ W) + 1e-7)) / 3),
+        W,
+        grad=lambda W: x.T @ (softmax(x @ W) - t) / 3,
     )
     assert not report.passed
     assert "softmax over all 3 x 5 numbers" in report.hints[0]
@@ -707,8 +734,7 @@ def test_directions_of_relu_networks(seed):
     rng = np.random.default_rng(seed)
     sizes = [(10, 20, 20, 2), (8, 30, 3), (5, 12, 12, 12, 1)][seed % 3]
     layers = [
-        Layer(a, b, "relu" if i < len(sizes) - 2 else None, init="he")
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+        Layer(a, b, "relu" if i < len(sizes) - 2 else None, init="he") for i, (a, b) in enumerate(pairwise(sizes))
     ]
     squared = sizes[-1] == 1 or seed % 2
     net = NeuralNetwork(layers, loss="squared_error" if squared else "softmax_cross_entropy", rng=seed)
@@ -757,8 +783,10 @@ SMOOTH = {
     "waves": (lambda x: np.sum(np.sin(x)), np.cos),
     "rosenbrock": (
         lambda x: np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2),
-        lambda x: np.concatenate([-400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1]), [0]])
-        + np.concatenate([[0], 200 * (x[1:] - x[:-1] ** 2)]),
+        lambda x: (
+            np.concatenate([-400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1]), [0]])
+            + np.concatenate([[0], 200 * (x[1:] - x[:-1] ** 2)])
+        ),
     ),
     "log of sums": (lambda x: np.log(np.exp(x).sum()), lambda x: np.exp(x) / np.exp(x).sum()),
     "norm": (lambda x: np.sqrt(x @ x), lambda x: x / np.sqrt(x @ x)),
@@ -823,12 +851,20 @@ def instances(rng, n):
         yield f"log near its edge, {d:g}", lambda x, e=e: np.log(x - e).sum(), x, 1 / (x - e)
         yield f"root near its edge, {d:g}", lambda x, e=e: np.sqrt(x - e).sum(), x, 0.5 / np.sqrt(x - e)
     rows, x = rng.normal(size=(50, n)).astype(np.float32), rng.normal(size=n)
-    yield "float32 inside", lambda x: float(np.tanh(rows @ x.astype(np.float32)).sum(dtype=np.float32)), x, (
-        rows.astype(float).T @ (1 - np.tanh(rows.astype(float) @ x) ** 2)
+    yield (
+        "float32 inside",
+        lambda x: float(np.tanh(rows @ x.astype(np.float32)).sum(dtype=np.float32)),
+        x,
+        (rows.astype(float).T @ (1 - np.tanh(rows.astype(float) @ x) ** 2)),
     )
     for noise in (1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
         x = rng.normal(size=n)
-        yield f"noise {noise:g}", lambda x, s=noise: np.cos(3 * x).sum() + s * rng.standard_normal(), x, -3 * np.sin(3 * x)
+        yield (
+            f"noise {noise:g}",
+            lambda x, s=noise: np.cos(3 * x).sum() + s * rng.standard_normal(),
+            x,
+            -3 * np.sin(3 * x),
+        )
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -876,7 +912,9 @@ def test_errors_of_jacobians_hold(seed):
     for offset in (1e4, 1e8):
         cases.append((f"offset {offset:g}", lambda x, o=offset: o + rows @ x, rng.normal(size=n), rows))
     for noise in (1e-14, 1e-10, 1e-6):
-        cases.append((f"noise {noise:g}", lambda x, s=noise: rows @ x + s * rng.standard_normal(10), rng.normal(size=n), rows))
+        cases.append(
+            (f"noise {noise:g}", lambda x, s=noise: rows @ x + s * rng.standard_normal(10), rng.normal(size=n), rows)
+        )
     single = rows.astype(np.float32)
     cases.append(("float32", lambda x: single @ x.astype(np.float32), rng.normal(size=n), single.astype(float)))
     with np.errstate(all="ignore"):
@@ -893,7 +931,12 @@ def hessians(rng, n):
         x = rng.normal(size=n)
         yield f"waves of {w:g}", lambda x, w=w: np.sin(w * x).sum(), x, np.diag(-w * w * np.sin(w * x))
         x = rng.normal(size=n) / w
-        yield f"wave across, {w:g}", lambda x, w=w, a=a: np.sin(w * (a @ x)), x, -w * w * np.sin(w * (a @ x)) * np.outer(a, a)
+        yield (
+            f"wave across, {w:g}",
+            lambda x, w=w, a=a: np.sin(w * (a @ x)),
+            x,
+            -w * w * np.sin(w * (a @ x)) * np.outer(a, a),
+        )
     for _ in range(3):
         x = rng.normal(size=n) * 10.0 ** rng.uniform(-10, 10, n)
         c = rng.normal(size=n) / np.abs(x)
@@ -905,10 +948,18 @@ def hessians(rng, n):
         yield f"offset {offset:g}", lambda x, o=offset: o + np.sum(x**3) + x[0] * x[1], x, true
     for noise in (1e-14, 1e-10, 1e-6):
         x, rows = rng.normal(size=n), rng.normal(size=(9, n))
-        yield f"noise {noise:g}", lambda x, s=noise, r=rows: np.sum((r @ x) ** 2) + s * rng.standard_normal(), x, 2 * rows.T @ rows
+        yield (
+            f"noise {noise:g}",
+            lambda x, s=noise, r=rows: np.sum((r @ x) ** 2) + s * rng.standard_normal(),
+            x,
+            2 * rows.T @ rows,
+        )
     single = rows.astype(np.float32)
-    yield "float32", lambda x: float(np.square(single @ x.astype(np.float32)).sum(dtype=np.float32)), x, (
-        2 * single.astype(float).T @ single.astype(float)
+    yield (
+        "float32",
+        lambda x: float(np.square(single @ x.astype(np.float32)).sum(dtype=np.float32)),
+        x,
+        (2 * single.astype(float).T @ single.astype(float)),
     )
     for d in (1e-2, 1e-5):
         x = rng.uniform(0.5, 2, n)

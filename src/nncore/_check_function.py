@@ -30,8 +30,8 @@ def check_function(
     started = time.perf_counter()
     if grad is None:
         raise TypeError(
-            "grad is missing, expected check_gradient(f, x, grad=...): the gradient under test, or a function of x that "
-            "returns it (numerical_gradient(f, x) gives the differences alone)"
+            "grad is missing, expected check_gradient(f, x, grad=...): the gradient under test, or a function of x "
+            "that returns it (numerical_gradient(f, x) gives the differences alone)"
         )
     argument, arrays, keys = arguments(x)
     level = None if isinstance(noise, str) else _checks.positive_float(noise, "noise")
@@ -43,12 +43,14 @@ def check_function(
         analytic = gradients(grad(argument) if callable(grad) else grad, arrays, keys, called=callable(grad))
         watch.look("grad")
         notes = _two_values(f, argument, how, watch)
-        common = {"h": h, "rtol": rtol, "level": level}
+        common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
             if not callable(f) or how.get("vectorized"):
                 raise TypeError("directions is given, expected a Python function of one point for them")
             if bounds is not None:
-                raise TypeError("bounds are given with directions, expected only one of them: directions leave any bounds")
+                raise TypeError(
+                    "bounds are given with directions, expected only one of them: directions leave any bounds"
+                )
             count = _checks.positive_int(directions, "directions")
             evidence, found_level, note, evaluations = _directions(
                 f, argument, arrays, keys, analytic, count, rng, **common
@@ -69,7 +71,8 @@ def check_function(
         def report(**more: Any) -> GradientReport:
             return GradientReport(
                 evidence, n_evaluations=evaluations + 2, seconds=time.perf_counter() - started, mode=mode,
-                values=arrays if directions is None else None, noise_level=levels, note=" ".join(notes), **settings, **more,
+                values=arrays if directions is None else None, noise_level=levels, note=" ".join(notes),
+                **settings, **more,
             )  # fmt: skip
 
         result = report()
@@ -78,7 +81,9 @@ def check_function(
         if callable(grad):
             again = gradients(grad(argument), arrays, keys, called=True)
             if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
-                notes.append("grad(x) returned another gradient when called again: does it read what an earlier call left?")
+                notes.append(
+                    "grad(x) returned another gradient when called again: does it read what an earlier call left?"
+                )
         if not result.counts["mismatch"] or not _plain(f, how):
             return report()
         inside = f if bounds is None else _within(f, bounds, keys)
@@ -95,8 +100,8 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
     for name, part in parts.items():
         if hasattr(part, "detach") and hasattr(part, "numpy"):
             raise TypeError(
-                f"{name} is a {type(part).__module__.split('.')[0]} {type(part).__name__}, expected a NumPy array: pass "
-                f"{name}.detach().numpy(), and let f make the tensor of its argument"
+                f"{name} is a {type(part).__module__.split('.')[0]} {type(part).__name__}, expected a NumPy array: "
+                f"pass {name}.detach().numpy(), and let f make the tensor of its argument"
             )
     if isinstance(x, (list, tuple)) and x and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in x):
         x = np.array(x, np.float64)
@@ -143,7 +148,7 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
 
 
 def _part(grad: Any, key: Any) -> Any:
-    """The gradient by the array at this key of x, or MISSING: lists and tuples stand for each other, dicts for dicts."""
+    """The gradient by the array at this key of x, or MISSING: a list and a tuple stand for each other."""
     if isinstance(grad, Mapping):
         return grad.get(key, MISSING)
     sequence = isinstance(grad, (list, tuple)) and isinstance(key, int) and key < len(grad)
@@ -159,17 +164,16 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
     """A sentence if f gives two values at one point."""
     if not _plain(f, how):
         return []
-    values = []
-    for _ in range(2):
-        values.append(number(f(argument)))
-        watch.look("f")
-    if np.array_equal(*values, equal_nan=True):
+    first = number(f(argument))
+    watch.look("f")
+    second = number(f(argument))
+    watch.look("f")
+    if np.array_equal(first, second, equal_nan=True):
         return []
-    first, second = values
     digits = 17 if f"{first:.6g}" == f"{second:.6g}" else 6
     return [
-        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a state "
-        f"in it?"
+        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a "
+        f"state in it?"
     ]
 
 
@@ -186,7 +190,9 @@ def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
     return inside
 
 
-def _selection(arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator) -> dict[str, NDArray[np.intp]]:
+def _selection(
+    arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator
+) -> dict[str, NDArray[np.intp]]:
     """The elements to check of every array: all, or so many of all at random, of each by its size."""
     total = sum(array.size for array in arrays.values())
     chosen = {}
@@ -218,7 +224,9 @@ def _array(
         )  # fmt: skip
         finite = np.isfinite(part.value)
         sizes = np.abs(part.value), np.abs(part.value) * part.size
-        largest = tuple(max(old, float(a.max(initial=0.0, where=finite))) for old, a in zip(largest, sizes, strict=True))  # type: ignore[assignment]
+        largest = tuple(
+            max(old, float(a.max(initial=0.0, where=finite))) for old, a in zip(largest, sizes, strict=True)
+        )  # type: ignore[assignment]
         parts.append(part)
     return Slopes.joined(parts), noise, fn.n_evaluations
 

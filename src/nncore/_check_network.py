@@ -59,13 +59,14 @@ def check_network(
     wanted, mode = _selection(net, sample, generator)
     rounding = float(np.finfo(net.dtype).eps) * _magnitude(net, rows, loss)
     probe = _Probe(net, rows, targets, weights, n_threads, max_memory, rounding)
-    found = probe.measured(tested, step, wanted)
-    probe.refine(found, rtol, atol)
+    with np.errstate(all="ignore"):
+        found = probe.measured(tested, step, wanted)
+        probe.refine(found, rtol, atol)
     evidence = _by_name(net, found)
+    levels = {name: float(np.max(view, initial=0.0)) for name, view in net._named(probe.noise).items()}
     return GradientReport(
         evidence, n_evaluations=probe.n_evaluations, seconds=time.perf_counter() - started, mode=mode,
-        values=dict(net.params), noise_level={name: float(np.max(view, initial=0.0)) for name, view in net._named(probe.noise).items()},
-        **settings,
+        values=dict(net.params), noise_level=levels, **settings,
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ class _Probe:
         )  # fmt: skip
 
     def _measure_noise(self, h: float, checked: NDArray[np.bool_]) -> None:
-        """The rounding of the loss, by parameter: what differences over nearly the same step scatter by, in each array."""
+        """The rounding of the loss in each array: what differences over nearly the same step scatter by."""
         some = np.zeros(checked.size, np.uint8)
         rng = np.random.default_rng(0)
         for chosen, fit in zip(self.net._named(some).values(), self.net._named(checked).values(), strict=True):
@@ -151,7 +152,11 @@ class _Probe:
         """
         kink = found.kink & found.checked
         single = self.net.dtype == np.float32
-        h = float(np.finfo(self.net.dtype).eps) ** (1 / 3) if np.ptp(self.steps) or not len(self.steps) else self.steps[0]
+        h = (
+            float(np.finfo(self.net.dtype).eps) ** (1 / 3)
+            if np.ptp(self.steps) or not len(self.steps)
+            else self.steps[0]
+        )
         last = 1.0
         for factor in FINER_SINGLE if single else FINER:
             if not kink.any():

@@ -18,9 +18,7 @@ class AlongDirections(Evaluator):
     A direction moves every element in proportion to its size, so that none is lost beside larger ones.
     """
 
-    def __init__(
-        self, move: Callable[[Array], float], sizes: Array, count: int, rng: np.random.Generator, eps: float
-    ):
+    def __init__(self, move: Callable[[Array], float], sizes: Array, count: int, rng: np.random.Generator, eps: float):
         self.move, self.eps = move, eps
         self.x = np.zeros(count)
         self.directions = rng.standard_normal((count, sizes.size)) * sizes
@@ -73,7 +71,7 @@ def along_directions(
     own = float(np.linalg.norm(analytic * sizes))
     missed = tolerance / quantile
     note = (
-        f"A gradient off by {missed:.1g} or more (2-norm of what it makes of each parameter's size; its own is {own:.2g}) "
-        f"would have shown in 99 of 100 such checks; a smaller error can pass."
+        f"A gradient off by {missed:.1g} or more (2-norm of what it makes of each parameter's size; its own is "
+        f"{own:.2g}) would have shown in 99 of 100 such checks; a smaller error can pass."
     )
     return {"direction": evidence}, level, note, fn.n_evaluations

@@ -59,7 +59,8 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                     watch.look("f")
                     if len(row) == 2 and bit < finest and (row[0] == row[1]).all():
                         break
-                if bit == finest or len(row) == len(POINTS) and np.count_nonzero(np.diff(row, axis=0)) >= np.size(row) / 2:
+                whole = len(row) == len(POINTS)
+                if bit == finest or (whole and np.count_nonzero(np.diff(row, axis=0)) >= np.size(row) / 2):
                     break
                 # f does not see so short a step, or as a staircase
                 bit = min(bit + COARSER, finest)

@@ -1,7 +1,8 @@
 """Second derivatives, each with a step that its own size and the noise of f ask for, and with errors that hold.
 
-A second difference over h has the noise of f over h**2 and a truncation that grows as h**2. Along every element a ladder
-of steps is tried; mixed derivatives take the steps that served the two elements, and longer ones where noise hides them.
+A second difference over h has the noise of f over h**2 and a truncation that grows as h**2. Along every element a
+ladder of steps is tried; mixed derivatives take the steps that served the two elements, and longer ones where noise
+hides them.
 """
 
 from typing import Any
@@ -23,10 +24,8 @@ LONGER = 3  # longer steps where noise hides a mixed derivative
 CLEAR = 0.01  # of a derivative: noise above hides it
 
 
-def second_differences(
-    f: Any, x: Any, h: float | None, *, noise: float | None, **how: Any
-) -> tuple[Array, Array]:
-    """Return the matrix of second derivatives by the elements of x in C order, symmetric to the last bit, and errors."""
+def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, **how: Any) -> tuple[Array, Array]:
+    """Return the symmetric matrix of second derivatives by the elements of x in C order, and errors."""
     fn = evaluator(f, x, **how)
     n = fn.x.size
     hessian, errors = np.zeros((n, n)), np.zeros((n, n))

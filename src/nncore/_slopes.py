@@ -39,7 +39,9 @@ FINER = 8.0
 FINER_ROUNDS = 8
 LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
 LONGER_ROUNDS = 4
-RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
+RESPONDS = (
+    16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
+)
 MAX_ORDER = 4  # of extrapolation
 ROUNDED_X = 8.0
 LUCKY = 16.0
@@ -124,7 +126,7 @@ class _Search:
         self.noise = np.full(n, max(float(noise), float(_noise.floor(fn, f0))))
         self.low, self.high = _limits(limits, base, elements)
         self.state = np.zeros(n, np.int8)
-        self.h = self._first_steps(typical) if h is None else np.full(n, h)
+        self.h = self._first_steps(typical) if h is None else np.maximum(h, self.shortest)
         self.steps = np.empty((n, 0))  # of each round; NaN where an element had none
         self.up, self.down = np.empty((n, 0)), np.empty((n, 0))  # slopes of the two sides
         self.size_of_f = np.empty((n, 0))  # the largest value of f there
@@ -302,7 +304,9 @@ class _Search:
         size = np.abs(value) if self.expected is None else np.fmax(np.abs(value), np.abs(self.expected[rows]))
         goal = self.rtol * size
         longest = np.where(np.isfinite(self.up[rows] + self.down[rows]), self.steps[rows], 0.0).max(axis=1)
-        result: Mask = (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
+        result: Mask = (
+            (SAFETY * (rounding + truncation) > goal) & (4 * rounding > truncation) & (1.1 * FINER * step >= longest)
+        )
         return result
 
     def drifted(self) -> None:
@@ -346,7 +350,9 @@ class _Search:
         steps = np.where(np.isfinite(self.up[rows]) | np.isfinite(self.down[rows]), self.steps[rows], np.nan)
         order = np.argsort(steps, axis=1)
         noise = self.roughness(rows, self.size_of_f[rows])
-        steps, up, down, noise = (np.take_along_axis(a, order, 1) for a in (steps, self.up[rows], self.down[rows], noise))
+        steps, up, down, noise = (
+            np.take_along_axis(a, order, 1) for a in (steps, self.up[rows], self.down[rows], noise)
+        )
         return steps, up, down, noise
 
     def _best(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
@@ -360,7 +366,11 @@ class _Search:
         rows = np.arange(n)
         up, down = self.up[:, 0], self.down[:, 0]
         steep = np.fmax(np.abs(up), np.abs(down))
-        first = [up / 2 + down / 2, np.where(steep > 0, np.square(up - down) / steep, 0.0), CENTRAL * self.noise / self.h]
+        first = [
+            up / 2 + down / 2,
+            np.where(steep > 0, np.square(up - down) / steep, 0.0),
+            CENTRAL * self.noise / self.h,
+        ]
         if self.steps.shape[1] > 1:
             once = np.isnan(self.steps[:, 1:]).all(axis=1)
             settled = (self.state == SMOOTH) & (self.expected is not None)
@@ -378,7 +388,9 @@ class _Search:
         bend = np.abs(self.up - self.down) / self.steps
         bend = np.min(np.where(np.isfinite(bend), bend, np.inf), axis=1, initial=np.inf)
         bend[broken] = 0.0
-        rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(np.isfinite(bend), bend, 0.0)
+        rounding = rounding + ROUNDED_X * np.finfo(self.x.dtype).eps * self.size * np.where(
+            np.isfinite(bend), bend, 0.0
+        )
         kink, jump = self.state == KINK, self.state == JUMP
         nonfinite = ~np.isfinite(value) & ~jump
         truncation = np.where(np.isnan(truncation), np.inf, truncation)
@@ -488,9 +500,7 @@ def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tu
     return best_value, best_truncation, best_rounding, best_step
 
 
-def _limits(
-    limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]
-) -> tuple[Array, Array]:
+def _limits(limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]) -> tuple[Array, Array]:
     """The bounds of these elements in x's type, rounded inwards; without bounds the largest numbers of the type."""
     largest = np.finfo(x.dtype).max
     if limits is None:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore import _checks
-from nncore import _noise
+from nncore import _checks, _noise
 from nncore._differences import differences
 from nncore._directions import typical_size
 from nncore._evaluation import MAX_MEMORY, evaluator, rebuilt
@@ -171,9 +170,14 @@ def numerical_gradient(
     parts = []
     for key in keys:
         named = {} if one else {"key": key, "name": f"x[{key!r}]"}
-        found = differences(f, x, **named, **settings) if not detailed or method != "central" or h or order != 2 else None
+        found = (
+            differences(f, x, **named, **settings) if not detailed or method != "central" or h or order != 2 else None
+        )
         parts.append(_detailed(f, x, found, named, settings) if detailed else found)
-    grads = [found.value.astype((x if one else x[key]).dtype.newbyteorder("="), copy=False) for found, key in zip(parts, keys, strict=True)]
+    grads = [
+        found.value.astype((x if one else x[key]).dtype.newbyteorder("="), copy=False)
+        for found, key in zip(parts, keys, strict=True)
+    ]
     grad = grads[0] if one else _like(x, grads)
     if not detailed:
         return grad
@@ -181,7 +185,9 @@ def numerical_gradient(
         items[0] if one else _like(x, items)
         for items in ([p.error for p in parts], [p.kink for p in parts], [p.noise for p in parts])
     )
-    return (grad, GradientInfo(error, kink, level, sum(p.n_evaluations for p in parts))) if full_output else (grad, error)
+    return (
+        (grad, GradientInfo(error, kink, level, sum(p.n_evaluations for p in parts))) if full_output else (grad, error)
+    )
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,7 @@ class _Detailed:
 
 
 def _detailed(f: Any, x: Any, found: Any, named: dict[str, Any], settings: dict[str, Any]) -> _Detailed:
-    """Slopes with steps chosen by element; found: those of the method asked for, whose error is how far they are off."""
+    """Slopes with steps chosen by element; found: those of the method asked for, which get their distance for error."""
     how = {key: settings[key] for key in ("vectorized", "n_jobs", "n_threads", "max_memory")}
     fn = evaluator(f, x, named.get("key"), name=named.get("name", "x"), **how)
     limits = _checks.bounds(settings["bounds"], fn.x, named.get("name", "x"))
@@ -291,7 +297,10 @@ def numerical_jacobian(
         watch.look("f")
         limits, typical = _checks.bounds(bounds, fn.x, "x"), typical_size(x)
         level = _noise.measure(fn, f0, typical, limits) if noise == 1.0 else noise * fn.eps * np.abs(f0)
-        best, error = (part.reshape(*x.shape, *f0.shape) for part in array_slopes(fn, f0, np.arange(x.size), level, typical, limits))
+        best, error = (
+            part.reshape(*x.shape, *f0.shape)
+            for part in array_slopes(fn, f0, np.arange(x.size), level, typical, limits)
+        )
         if value is None:
             value = best
         error = error + np.abs(value - best)
