@@ -167,7 +167,7 @@ class _Probe:
             kink &= still
             last = factor
         found.kink[:] = kink
-        if kink.any():
+        if kink.any() and found.left is not None and found.right is not None:
             upper, _ = self.slopes(h * last, kink.astype(np.uint8), one_sided=True)
             found.right[kink] = upper[kink]
             found.left[kink] = (2 * found.numerical - upper)[kink]

@@ -122,9 +122,9 @@ def judge(
     4. ``mismatch``: |analytic - numerical| is not within the tolerance.
     5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. An
        element that is below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the
-       parameter's largest element. So are two values of 0, where the function did not move at all, and two that are 0 to within u,
-       if u is at most rtol / 100 of the largest element of all parameters. Where elements have weights, all this has
-       to hold of the products with them too.
+       parameter's largest element. So are two values of 0, where the function did not move at all, and two that are 0
+       to within u, if u is at most rtol / 100 of the largest element of all parameters. Where elements have weights,
+       all this has to hold of the products with them too.
     6. ``ok``: everything else.
 
     Parameters

@@ -40,7 +40,7 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
     # what is 0 stays where others are not: nobody knows its size
     unit = np.where((x == 0) & (x != 0).any(), 0, np.spacing(np.where(x == 0, x.dtype.type(typical), np.abs(x))))
     random = rng.choice([-1.0, 1.0], size=x.shape)
-    directions = (random, np.ones_like(random), -np.ones_like(random))
+    directions: tuple[Array, ...] = (random, np.ones_like(random), -np.ones_like(random))
     if limits is not None:
         directions = (np.where(limits[1] - x >= x - limits[0], 1.0, -1.0),)
     finest = np.finfo(x.dtype).nmant + WIDEST

@@ -153,7 +153,8 @@ class _Search:
 
     def scale_of_x(self) -> Array:
         """The size of every element, of those that are 0 the typical one."""
-        return np.where(self.size > 0, self.size, self.scale)
+        result: Array = np.where(self.size > 0, self.size, self.scale)
+        return result
 
     def evaluate(self, rows: NDArray[np.intp], h: Array) -> None:
         """Add a round: the slopes of both sides over these steps of these rows."""
@@ -176,7 +177,8 @@ class _Search:
     def roughness(self, rows: Any, size: Array) -> Array:
         """The noise of f where it has values of this size."""
         noise = self.noise[rows]
-        return np.maximum(noise[:, None] if size.ndim == 2 else noise, _noise.SMALLEST * self.fn.eps * size)
+        result: Array = np.maximum(noise[:, None] if size.ndim == 2 else noise, _noise.SMALLEST * self.fn.eps * size)
+        return result
 
     def first(self, largest: tuple[float, float]) -> None:
         """One central difference an element; who agrees with what is expected is done."""

@@ -167,9 +167,9 @@ def numerical_gradient(
             _checks.perturbable(array, name, in_place=not vectorized)
         _checks.separate(arrays)
     detailed = return_error or full_output
-    parts = []
+    parts: list[Any] = []
     for key in keys:
-        named = {} if one else {"key": key, "name": f"x[{key!r}]"}
+        named: dict[str, Any] = {} if one else {"key": key, "name": f"x[{key!r}]"}
         found = (
             differences(f, x, **named, **settings) if not detailed or method != "central" or h or order != 2 else None
         )
@@ -282,7 +282,7 @@ def numerical_jacobian(
     array([[4., 3.],
            [6., 0.]])
     """
-    value = error = None
+    value: Any = None
     native = x.dtype.newbyteorder("=") if isinstance(x, np.ndarray) else np.float64
     if not full_output or method != "central" or h or order != 2:
         value = differences(

@@ -118,5 +118,6 @@ class Network:
         max_memory: int,
         wanted: NDArray[uint8] | None = None,
         rounding: float = 0.0,
+        one_sided: bool = False,
     ) -> None: ...
     def last(self, what: str, layer: int) -> NDArray[Any] | None: ...
