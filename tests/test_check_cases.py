@@ -1,8 +1,8 @@
-"""check_gradient where it was wrong: the right verdict, or a sentence that says what to do, for every case and its kin."""
+"""check_gradient where it was wrong: the right verdict, or a sentence that says what to do."""
 
 import ctypes
 import inspect
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,19 +77,21 @@ def test_f_that_changes_x_is_named_at_whichever_call(call):
     with pytest.raises(ValueError, match=r"^f changed x\[2\] from 3 to 4.5, expected a function that leaves its arg"):
         check_gradient(Changing(call), x, grad=2 * x)
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
+    f = Changing(call)
     with pytest.raises(ValueError, match=r"^f changed x\['W'\]\[2\] from 3 to 4.5|^f changed W\[2\] from 3 to 4.5"):
-        check_gradient(lambda p, f=Changing(call): f(p["W"]), {"W": x, "b": np.ones(2)}, grad={"W": 2 * x, "b": [0, 0]})
+        check_gradient(lambda p: f(p["W"]), {"W": x, "b": np.ones(2)}, grad={"W": 2 * x, "b": [0, 0]})
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
 
 
-@pytest.mark.parametrize("call", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("call", [1, 2, 8, 14])
 def test_f_that_changes_x_along_directions(call):
-    """Where the directions are, every value is of a point that is set anew: x is right, and restored."""
+    """Later than at the beginning, every value is of a point that is set anew: x is right, and restored."""
     x = np.array([1.0, -2.0, 3.0])
-    try:
+    if call <= 2:
+        with pytest.raises(ValueError, match=r"^f changed x\[2\] from 3 to 4.5"):
+            check_gradient(Changing(call), x, grad=2 * x, directions=4)
+    else:
         assert check_gradient(Changing(call), x, grad=2 * x, directions=4).passed
-    except ValueError as error:
-        assert "f changed x[2] from" in str(error)
     np.testing.assert_array_equal(x, [1.0, -2.0, 3.0])
 
 
@@ -331,7 +333,7 @@ REFUSED = {
     "a tensor": (
         lambda: check_gradient(squares, Tensor(X), grad=2 * X),
         TypeError,
-        r"x is a torch Tensor, expected a NumPy array: pass x.detach\(\).numpy\(\), and let f make the tensor of its arg",
+        r"x is a torch Tensor, expected a NumPy array: pass x.detach\(\).numpy\(\), and let f make the tensor of its",
     ),
     "a tensor in a dict": (
         lambda: check_gradient(squares, {"W": Tensor(X)}, grad={"W": 2 * X}),
@@ -346,7 +348,7 @@ REFUSED = {
     "an untyped C function": (
         lambda: check_gradient(ctypes.CDLL(None).labs, X, grad=X),
         TypeError,
-        r"f is a C function int \(\), expected double \(intptr_t n, .*: set f.restype = ctypes.c_double and f.argtypes = ",
+        r"f is a C function int \(\), expected double \(intptr_t n, .*: set f.restype = ctypes.c_double and f.argtypes",
     ),
     "an untyped C function, differentiated": (
         lambda: numerical_gradient(ctypes.CDLL(None).labs, X),
@@ -563,7 +565,10 @@ def test_bounds_are_kept(side, value):
     right = np.array([np.exp(value) - 1.5 * (1 - value) ** 0.5, 1.0])
     right = right[::-1] if side else right
     assert only(check_gradient(f, x, grad=right, bounds=(0, 1))) == "ok"
-    assert check_gradient(f, x, grad=[*right, 0.01, 0], bounds=(0, 1)).verdict["x"].tolist() == ["mismatch", "ok"]
+    assert check_gradient(f, x, grad=right + np.array([1e-2, 0]), bounds=(0, 1)).verdict["x"].tolist() == [
+        "mismatch",
+        "ok",
+    ]
     assert 0 <= np.min(seen) <= np.max(seen) <= 1
 
 
@@ -641,7 +646,7 @@ def test_a_network_near_a_kink_hides_nothing():
 def test_many_kinks_in_float32_hide_no_factor():
     rng = np.random.default_rng(0)
     sizes = (20, 25, 25, 25, 2)
-    layers = [Layer(a, b, "relu" if b > 2 else None, init="he") for a, b in itertools.pairwise(sizes)]
+    layers = [Layer(a, b, "relu" if b > 2 else None, init="he") for a, b in pairwise(sizes)]
     net = NeuralNetwork(layers, loss="softmax_cross_entropy", dtype="float32", rng=1)
     x, t = rng.normal(size=(1000, 20)), rng.integers(2, size=1000)
     wrong = {k: np.asarray(v, float) * (1.5 if k == "W1" else 1) for k, v in net.gradient(x, t).items()}
@@ -729,8 +734,7 @@ def test_directions_of_relu_networks(seed):
     rng = np.random.default_rng(seed)
     sizes = [(10, 20, 20, 2), (8, 30, 3), (5, 12, 12, 12, 1)][seed % 3]
     layers = [
-        Layer(a, b, "relu" if i < len(sizes) - 2 else None, init="he")
-        for i, (a, b) in enumerate(itertools.pairwise(sizes))
+        Layer(a, b, "relu" if i < len(sizes) - 2 else None, init="he") for i, (a, b) in enumerate(pairwise(sizes))
     ]
     squared = sizes[-1] == 1 or seed % 2
     net = NeuralNetwork(layers, loss="squared_error" if squared else "softmax_cross_entropy", rng=seed)

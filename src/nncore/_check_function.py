@@ -101,8 +101,8 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
     for name, part in parts.items():
         if hasattr(part, "detach") and hasattr(part, "numpy"):
             raise TypeError(
-                f"{name} is a {type(part).__module__.split('.')[0]} {type(part).__name__}, expected a NumPy array: pass "
-                f"{name}.detach().numpy(), and let f make the tensor of its argument"
+                f"{name} is a {type(part).__module__.split('.')[0]} {type(part).__name__}, expected a NumPy array: "
+                f"pass {name}.detach().numpy(), and let f make the tensor of its argument"
             )
     if isinstance(x, (list, tuple)) and x and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in x):
         x = np.array(x, np.float64)
@@ -149,7 +149,7 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
 
 
 def _part(grad: Any, key: Any) -> Any:
-    """The gradient by the array at this key of x, or MISSING: lists and tuples stand for each other, dicts for dicts."""
+    """The gradient by the array at this key of x, or MISSING: a list and a tuple stand for each other."""
     if isinstance(grad, Mapping):
         return grad.get(key, MISSING)
     sequence = isinstance(grad, (list, tuple)) and isinstance(key, int) and key < len(grad)
@@ -171,11 +171,10 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
         watch.look("f")
     if np.array_equal(values[0], values[1], equal_nan=True):
         return []
-    first, second = values
     digits = 17 if f"{first:.6g}" == f"{second:.6g}" else 6
     return [
-        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a state "
-        f"in it?"
+        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a "
+        f"state in it?"
     ]
 
 

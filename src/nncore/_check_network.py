@@ -69,8 +69,9 @@ def check_network(
         )  # fmt: skip
     rounding = float(np.finfo(net.dtype).eps) * _magnitude(net, rows, loss)
     probe = _Probe(net, rows, targets, weights, n_threads, max_memory, rounding)
-    found = probe.measured(tested, step, wanted)
-    probe.refine(found, rtol, atol)
+    with np.errstate(all="ignore"):
+        found = probe.measured(tested, step, wanted)
+        probe.refine(found, rtol, atol)
     evidence = _by_name(net, found)
     levels = {name: float(np.max(view, initial=0.0)) for name, view in net._named(probe.noise).items()}
     return GradientReport(

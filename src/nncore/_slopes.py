@@ -126,7 +126,7 @@ class _Search:
         self.noise = np.full(n, max(float(noise), float(_noise.floor(fn, f0))))
         self.low, self.high = _limits(limits, base, elements)
         self.state = np.zeros(n, np.int8)
-        self.h = self._first_steps(typical) if h is None else np.full(n, h)
+        self.h = self._first_steps(typical) if h is None else np.maximum(h, self.shortest)
         self.steps = np.empty((n, 0))  # of each round; NaN where an element had none
         self.up, self.down = np.empty((n, 0)), np.empty((n, 0))  # slopes of the two sides
         self.size_of_f = np.empty((n, 0))  # the largest value of f there
