@@ -165,11 +165,11 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
     """A sentence if f gives two values at one point."""
     if not _plain(f, how):
         return []
-    values: list[float] = []
-    for _ in range(2):
-        values.append(number(f(argument)))
-        watch.look("f")
-    if np.array_equal(values[0], values[1], equal_nan=True):
+    first = number(f(argument))
+    watch.look("f")
+    second = number(f(argument))
+    watch.look("f")
+    if np.array_equal(first, second, equal_nan=True):
         return []
     digits = 17 if f"{first:.6g}" == f"{second:.6g}" else 6
     return [
