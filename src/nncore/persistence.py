@@ -189,7 +189,7 @@ def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_ou
 
 def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"]) -> NeuralNetwork:
     """The network; shapes are compared before anything of an architecture's size is made."""
-    _expect_keys("the architecture", settings, ("layers", "loss", *SETTINGS))
+    _expect_keys("the architecture", settings, ("layers", "loss", *SETTINGS), ("trained_on",))
     expected: dict[str, tuple[int, ...]] = {}
     for k, layer in enumerate(settings["layers"], 1):
         _expect_keys(f"layer {k}", layer, ("n_input", "n_neurons", "use_bias"), LAYER_SHAPE, Layer(1, 1).settings())
