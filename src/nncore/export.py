@@ -82,13 +82,13 @@ def _folded(net: NeuralNetwork) -> NeuralNetwork:
         return net
     with np.errstate(over="ignore", invalid="ignore"):
         affine = [layer.affine() for layer in net.layers]
+    for k, (W, b) in enumerate(affine, 1):
+        persistence.expect_sound({f"W{k}": W} if b is None else {f"W{k}": W, f"b{k}": b})  # a factor can be too large
     layers = [
         Layer(*la.shape, la.activation, *wb, use_bias=la.use_bias) for la, wb in zip(net.layers, affine, strict=True)
     ]
     loss = net.loss_function or net.loss_name
-    folded = NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
-    persistence.expect_sound(folded.params)  # a factor of normalisation can be too large
-    return folded
+    return NeuralNetwork(layers, loss=loss, dtype=net.dtype, input_scale=net.input_scale)
 
 
 def _input_type(net: NeuralNetwork, input_dtype: str | None) -> str:
