@@ -143,9 +143,25 @@ def test_grad_that_changes_x_is_named(directions):
 def test_grad_that_returns_x_or_a_view_of_it(f, grad):
     """What it returned is kept as it was then, and does not move with x."""
     x = np.array([[1.0, 2.0], [3.0, -4.0]])
-    assert only(check_gradient(f, x, grad=grad)) == "ok"
-    assert only(check_gradient(f, x, grad=grad(x))) == "ok"
+    report, given = check_gradient(f, x, grad=grad), check_gradient(f, x, grad=grad(x))
+    assert only(report) == only(given) == "ok"
     assert only(check_gradient(lambda x: 2 * f(x), x, grad=grad)) == "mismatch"
+    x += 1
+    for later in (report, given):
+        assert (later.analytic["x"] == grad(x - 1)).all()
+
+
+def test_grad_that_returns_one_array_again_and_again():
+    """A buffer that is filled anew: what it held at first is compared, and that it changed is said."""
+    buffer = np.zeros(2)
+
+    def grad(x):
+        buffer[:] = 3 * x if buffer.any() else 4 * x
+        return buffer
+
+    report = check_gradient(squares, np.array([1.0, 2.0]), grad=grad)
+    assert report.analytic["x"].tolist() == [4.0, 8.0]
+    assert "grad(x) returned another gradient when called again" in " ".join(report.notes)
 
 
 @pytest.mark.parametrize("start", [np.array([-0.0, 0.0, 1e-320, 1 / 3]), np.array([-0.0, 2.5], np.float32)])
@@ -211,6 +227,20 @@ def test_numbers_and_lists_work(f, x, grad):
             [2 * g for g in grad] if isinstance(grad, (list, tuple)) else 2 * grad
         )  # fmt: skip
     assert only(check_gradient(f, x, grad=twice)) == "mismatch"
+
+
+@pytest.mark.parametrize("h", [1e-300, 1e300])
+def test_a_step_that_cannot_tell(h):
+    """One that vanishes beside x is as long as x allows; the right gradient is never called wrong, nor a wrong one ok."""
+    net = NeuralNetwork([Layer(3, 4, "tanh"), Layer(4, 2)], rng=0)
+    x, t = np.random.default_rng(0).normal(size=(5, 3)), np.zeros((5, 2))
+    with np.errstate(all="ignore"):
+        right = check_gradient(lambda x: float(np.sum(x**3)), np.array([1.0, 2.0]), grad=[3.0, 12.0], h=h)
+        wrong = check_gradient(lambda x: float(np.sum(x**3)), np.array([1.0, 2.0]), grad=[3.0, -12.0], h=h)
+        assert right.counts["mismatch"] == 0
+        assert not wrong.passed
+        assert check_gradient(net, x, t, h=h).counts["mismatch"] == 0
+        assert not check_gradient(net, x, t, h=h, grad={k: 2 * v for k, v in net.gradient(x, t).items()}).passed
 
 
 @pytest.mark.parametrize("x", [np.zeros(0), np.zeros((3, 0)), [], {}])
@@ -569,6 +599,25 @@ def test_bounds_are_kept(side, value):
         "mismatch",
         "ok",
     ]
+    assert 0 <= np.min(seen) <= np.max(seen) <= 1
+
+
+@pytest.mark.parametrize("noise", [1e-14, 1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-4, 0.004, 0.005, 0.006, 0.3])
+def test_bounds_are_kept_by_the_search_in_noise(noise, distance):
+    rng, seen = np.random.default_rng(0), []
+
+    def f(x):
+        seen.append(x.copy())
+        return squares(x) + noise * rng.standard_normal()
+
+    x = np.array([distance, 1 - distance, 0.5 + distance / 2])
+    for differentiate in (
+        lambda: check_gradient(f, x, grad=2 * x, bounds=(0, 1)),
+        lambda: check_gradient(f, x, grad=3 * x + 1, bounds=(0, 1)),
+        lambda: numerical_gradient(f, x, bounds=(0, 1), full_output=True),
+    ):
+        differentiate()
     assert 0 <= np.min(seen) <= np.max(seen) <= 1
 
 

@@ -277,6 +277,7 @@ def test_most_of_a_parameter_unresolved_fails(noisy, n, passed):
     assert ("most of it is unresolved" in "\n".join(found.notes)) != passed
     told = reported({"a": measured(np.ones(n), u=u), **rest}, noise="report")
     assert (told.passed, told.counts) == (True, found.counts)
+    assert "worst elements" not in str(told)
     assert f"{noisy} noise" in str(told).splitlines()[0]
     if passed:
         found.raise_if_failed()
@@ -294,6 +295,14 @@ def test_noise_is_counted_among_what_was_checked():
     # a kink is no answer to whether the others are right
     kinks = measured(np.ones(6), u=np.ones(6), kink=[1, 1, 0, 0, 0, 0], left=0.0, right=1.0)
     assert not reported(kinks).passed
+
+
+def test_what_is_unresolved_makes_nothing_else_immaterial():
+    """1e3, of which 4e4 are not known, does not make 3e-10 a trifle."""
+    u = np.array([1e4, 1e-10])
+    found = reported({"a": measured([1e3, 3e-10], [1e3, 0.0], u=u), "b": measured([3e-10], [0.0])})
+    assert found.verdict["a"].tolist() == ["noise", "noise"]
+    assert found.verdict["b"].tolist() == ["noise"]
 
 
 def test_what_an_ok_says_is_said():
