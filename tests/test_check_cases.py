@@ -231,7 +231,7 @@ def test_numbers_and_lists_work(f, x, grad):
 
 @pytest.mark.parametrize("h", [1e-300, 1e300])
 def test_a_step_that_cannot_tell(h):
-    """One that vanishes beside x is as long as x allows; the right gradient is never called wrong, nor a wrong one ok."""
+    """One that vanishes beside x is made longer; the right gradient is never called wrong, nor a wrong one ok."""
     net = NeuralNetwork([Layer(3, 4, "tanh"), Layer(4, 2)], rng=0)
     x, t = np.random.default_rng(0).normal(size=(5, 3)), np.zeros((5, 2))
     with np.errstate(all="ignore"):
