@@ -722,6 +722,35 @@ def test_a_jump_is_no_kink(side, size):
             assert only(check_gradient(f, x, grad=[wrong])) == "mismatch", wrong
 
 
+def test_a_step_at_its_jump():
+    """Flat on both sides: 0 is the slope of both, and it is said that the function jumps."""
+    for f in (lambda x: float(x[0] > 0), lambda x: float(np.floor(x[0])), lambda x: 5.0 - 3 * (x[0] >= 0)):
+        report = check_gradient(f, np.array([0.0]), grad=[0.0])
+        assert (only(report), report.passed) == ("jump", True)
+        for wrong in (1e-3, -1.0, 1e9):
+            assert not check_gradient(f, np.array([0.0]), grad=[wrong]).passed
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_passes_at_a_break_is_near_it(seed):
+    """Kinks and jumps at every distance, under every offset: twice the slopes and their opposite never pass."""
+    rng = np.random.default_rng(seed)
+    size, a = 10.0 ** rng.uniform(-12, 12), 10.0 ** rng.uniform(-8, 8)
+    x = size * rng.uniform(0.5, 2) * rng.choice([-1, 1])
+    at = x + rng.choice([-1, 1]) * size * rng.choice([0, 10.0 ** rng.uniform(-12, -1)])
+    offset = rng.choice([0, a * size * 10.0 ** rng.uniform(-6, 3)])
+    functions = {
+        "kink": (lambda x: offset + a * (2 * x[0] + abs(x[0] - at)), a, 3 * a),
+        "jump": (lambda x: offset + a * (x[0] + size * (x[0] > at)), a, a),
+    }
+    for f, low, high in functions.values():
+        right = low if x < at else high
+        report = check_gradient(lambda x, f=f: float(f(x)), np.array([x]), grad=[right])
+        assert report.counts["mismatch"] == report.counts["nonfinite"] == 0, str(report)
+        for wrong in (2 * high, -low, -high, 100 * high):
+            assert not check_gradient(lambda x, f=f: float(f(x)), np.array([x]), grad=[wrong]).passed
+
+
 # ---- causes --------------------------------------------------------------------------------------------------
 
 

@@ -120,6 +120,9 @@ ELEMENTS = [
     (0.0, 1.5, {"kink": True, "left": 1.0, "right": 2.0}, "mismatch"),  # missing
     (-1.0, 1.5, {"kink": True, "left": 1.0, "right": 2.0}, "mismatch"),  # flipped
     (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.1}, "kink"),
+    (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.2}, "noise"),  # as 0 would pass
+    (1.0, 1e5, {"jump": True, "left": 1.0, "right": INF, "u": 0.2}, "noise"),
+    (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.2, "largest": 1e9}, "kink"),  # if it mattered
     (1.0, 0.5, {"kink": True}, "noise"),  # nobody looked at its sides
     (0.5, 0.5, {"kink": True}, "noise"),
     (0.0, 0.0, {"kink": True}, "noise"),
@@ -131,7 +134,9 @@ ELEMENTS = [
     (0.25, -1e5, {"jump": True, "left": -INF, "right": 0.25}, "jump"),
     (0.25003, 1e5, {"jump": True, "left": 0.25, "right": INF}, "mismatch"),
     (1e5, 1e5, {"jump": True, "left": 0.25, "right": INF}, "mismatch"),
-    (0.0, INF, {"jump": True, "left": 0.0, "right": INF}, "jump"),
+    (0.0, INF, {"jump": True, "left": 0.0, "right": INF}, "jump"),  # it did not move on that side
+    (1e-3, INF, {"jump": True, "left": 0.0, "right": INF}, "mismatch"),
+    (0.0, INF, {"jump": True, "left": 1e-10, "right": INF}, "noise"),
     (0.5, 0.5, {"jump": True}, "noise"),
     (0.5, 0.5, {"jump": True, "left": -INF, "right": INF}, "noise"),
     # what was not looked at
