@@ -1075,6 +1075,21 @@ def test_second_derivatives_of_mixed_scales():
     assert (np.abs(with_step - np.diag([12.0, 48.0])) <= rough).all()
 
 
+def test_a_derivative_that_is_not_there_has_no_known_error():
+    """Where f is nowhere finite beside x, the estimate is infinite and not NaN, which compares with nothing."""
+
+    def f(x):
+        return float(x @ x) if (x == [1.0, 2.0]).all() else NAN
+
+    x = np.array([1.0, 2.0])
+    with np.errstate(all="ignore"):
+        for h in (None, 1e-3):
+            assert (numerical_hessian(f, x, h, full_output=True)[1] == np.inf).all()
+        assert (numerical_gradient(f, x, full_output=True)[1].error == np.inf).all()
+        assert (numerical_jacobian(lambda x: np.array([f(x)]), x, full_output=True)[1] == np.inf).all()
+        assert check_gradient(f, x, grad=2 * x).counts["nonfinite"] == 2
+
+
 def test_what_a_hessian_costs():
     for n in (1, 4, 12):
         calls = []
