@@ -751,6 +751,18 @@ def test_what_passes_at_a_break_is_near_it(seed):
             assert not check_gradient(lambda x, f=f: float(f(x)), np.array([x]), grad=[wrong]).passed
 
 
+@pytest.mark.parametrize("distance", 10.0 ** np.arange(-8, 0.0) * 3)
+@pytest.mark.parametrize("offset", [0.0, 0.24])
+def test_a_dead_relu_is_right_to_have_no_gradient(distance, offset):
+    """f does not move at all on this side of its kink, and much beyond: that is no noise."""
+    for x, slope in ((3233.0, 40712.0), (-2e-4, 1367.0), (0.7, -3.0)):
+        at = x + abs(x) * distance
+        f = lambda v: offset + slope * max(v[0] - at, 0.0)  # noqa: B023, E731
+        assert only(check_gradient(f, np.array([x]), grad=[0.0])) == "ok"
+        for wrong in (slope, -slope, 0.5 * slope):
+            assert only(check_gradient(f, np.array([x]), grad=[wrong])) == "mismatch"
+
+
 # ---- causes --------------------------------------------------------------------------------------------------
 
 
