@@ -143,9 +143,25 @@ def test_grad_that_changes_x_is_named(directions):
 def test_grad_that_returns_x_or_a_view_of_it(f, grad):
     """What it returned is kept as it was then, and does not move with x."""
     x = np.array([[1.0, 2.0], [3.0, -4.0]])
-    assert only(check_gradient(f, x, grad=grad)) == "ok"
-    assert only(check_gradient(f, x, grad=grad(x))) == "ok"
+    report, given = check_gradient(f, x, grad=grad), check_gradient(f, x, grad=grad(x))
+    assert only(report) == only(given) == "ok"
     assert only(check_gradient(lambda x: 2 * f(x), x, grad=grad)) == "mismatch"
+    x += 1
+    for later in (report, given):
+        assert (later.analytic["x"] == grad(x - 1)).all()
+
+
+def test_grad_that_returns_one_array_again_and_again():
+    """A buffer that is filled anew: what it held at first is compared, and that it changed is said."""
+    buffer = np.zeros(2)
+
+    def grad(x):
+        buffer[:] = 3 * x if buffer.any() else 4 * x
+        return buffer
+
+    report = check_gradient(squares, np.array([1.0, 2.0]), grad=grad)
+    assert report.analytic["x"].tolist() == [4.0, 8.0]
+    assert "grad(x) returned another gradient when called again" in " ".join(report.notes)
 
 
 @pytest.mark.parametrize("start", [np.array([-0.0, 0.0, 1e-320, 1 / 3]), np.array([-0.0, 2.5], np.float32)])
@@ -211,6 +227,20 @@ def test_numbers_and_lists_work(f, x, grad):
             [2 * g for g in grad] if isinstance(grad, (list, tuple)) else 2 * grad
         )  # fmt: skip
     assert only(check_gradient(f, x, grad=twice)) == "mismatch"
+
+
+@pytest.mark.parametrize("h", [1e-300, 1e300])
+def test_a_step_that_cannot_tell(h):
+    """One that vanishes beside x is made longer; the right gradient is never called wrong, nor a wrong one ok."""
+    net = NeuralNetwork([Layer(3, 4, "tanh"), Layer(4, 2)], rng=0)
+    x, t = np.random.default_rng(0).normal(size=(5, 3)), np.zeros((5, 2))
+    with np.errstate(all="ignore"):
+        right = check_gradient(lambda x: float(np.sum(x**3)), np.array([1.0, 2.0]), grad=[3.0, 12.0], h=h)
+        wrong = check_gradient(lambda x: float(np.sum(x**3)), np.array([1.0, 2.0]), grad=[3.0, -12.0], h=h)
+        assert right.counts["mismatch"] == 0
+        assert not wrong.passed
+        assert check_gradient(net, x, t, h=h).counts["mismatch"] == 0
+        assert not check_gradient(net, x, t, h=h, grad={k: 2 * v for k, v in net.gradient(x, t).items()}).passed
 
 
 @pytest.mark.parametrize("x", [np.zeros(0), np.zeros((3, 0)), [], {}])
@@ -572,6 +602,25 @@ def test_bounds_are_kept(side, value):
     assert 0 <= np.min(seen) <= np.max(seen) <= 1
 
 
+@pytest.mark.parametrize("noise", [1e-14, 1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-4, 0.004, 0.005, 0.006, 0.3])
+def test_bounds_are_kept_by_the_search_in_noise(noise, distance):
+    rng, seen = np.random.default_rng(0), []
+
+    def f(x):
+        seen.append(x.copy())
+        return squares(x) + noise * rng.standard_normal()
+
+    x = np.array([distance, 1 - distance, 0.5 + distance / 2])
+    for differentiate in (
+        lambda: check_gradient(f, x, grad=2 * x, bounds=(0, 1)),
+        lambda: check_gradient(f, x, grad=3 * x + 1, bounds=(0, 1)),
+        lambda: numerical_gradient(f, x, bounds=(0, 1), full_output=True),
+    ):
+        differentiate()
+    assert 0 <= np.min(seen) <= np.max(seen) <= 1
+
+
 def test_a_jacobian_keeps_its_bounds_too():
     seen = []
 
@@ -671,6 +720,47 @@ def test_a_jump_is_no_kink(side, size):
     for wrong in (0.0, -0.25, 0.5, size, 1e5 * size, 1e12):
         if wrong != 0.25:
             assert only(check_gradient(f, x, grad=[wrong])) == "mismatch", wrong
+
+
+def test_a_step_at_its_jump():
+    """Flat on both sides: 0 is the slope of both, and it is said that the function jumps."""
+    for f in (lambda x: float(x[0] > 0), lambda x: float(np.floor(x[0])), lambda x: 5.0 - 3 * (x[0] >= 0)):
+        report = check_gradient(f, np.array([0.0]), grad=[0.0])
+        assert (only(report), report.passed) == ("jump", True)
+        for wrong in (1e-3, -1.0, 1e9):
+            assert not check_gradient(f, np.array([0.0]), grad=[wrong]).passed
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_passes_at_a_break_is_near_it(seed):
+    """Kinks and jumps at every distance, under every offset: twice the slopes and their opposite never pass."""
+    rng = np.random.default_rng(seed)
+    size, a = 10.0 ** rng.uniform(-12, 12), 10.0 ** rng.uniform(-8, 8)
+    x = size * rng.uniform(0.5, 2) * rng.choice([-1, 1])
+    at = x + rng.choice([-1, 1]) * size * rng.choice([0, 10.0 ** rng.uniform(-12, -1)])
+    offset = rng.choice([0, a * size * 10.0 ** rng.uniform(-6, 3)])
+    functions = {
+        "kink": (lambda x: offset + a * (2 * x[0] + abs(x[0] - at)), a, 3 * a),
+        "jump": (lambda x: offset + a * (x[0] + size * (x[0] > at)), a, a),
+    }
+    for f, low, high in functions.values():
+        right = low if x < at else high
+        report = check_gradient(lambda x, f=f: float(f(x)), np.array([x]), grad=[right])
+        assert report.counts["mismatch"] == report.counts["nonfinite"] == 0, str(report)
+        for wrong in (2 * high, -low, -high, 100 * high):
+            assert not check_gradient(lambda x, f=f: float(f(x)), np.array([x]), grad=[wrong]).passed
+
+
+@pytest.mark.parametrize("distance", 10.0 ** np.arange(-8, 0.0) * 3)
+@pytest.mark.parametrize("offset", [0.0, 0.24])
+def test_a_dead_relu_is_right_to_have_no_gradient(distance, offset):
+    """f does not move at all on this side of its kink, and much beyond: that is no noise."""
+    for x, slope in ((3233.0, 40712.0), (-2e-4, 1367.0), (0.7, -3.0)):
+        at = x + abs(x) * distance
+        f = lambda v: offset + slope * max(v[0] - at, 0.0)  # noqa: B023, E731
+        assert only(check_gradient(f, np.array([x]), grad=[0.0])) == "ok"
+        for wrong in (slope, -slope, 0.5 * slope):
+            assert only(check_gradient(f, np.array([x]), grad=[wrong])) == "mismatch"
 
 
 # ---- causes --------------------------------------------------------------------------------------------------
@@ -995,6 +1085,21 @@ def test_second_derivatives_of_mixed_scales():
     np.testing.assert_array_equal(value, numerical_hessian(f, np.array([1e6, 2.0])))
     with_step, rough = numerical_hessian(lambda x: float(np.sum(x**4)), np.array([1.0, 2.0]), h=1e-3, full_output=True)
     assert (np.abs(with_step - np.diag([12.0, 48.0])) <= rough).all()
+
+
+def test_a_derivative_that_is_not_there_has_no_known_error():
+    """Where f is nowhere finite beside x, the estimate is infinite and not NaN, which compares with nothing."""
+
+    def f(x):
+        return float(x @ x) if (x == [1.0, 2.0]).all() else NAN
+
+    x = np.array([1.0, 2.0])
+    with np.errstate(all="ignore"):
+        for h in (None, 1e-3):
+            assert (numerical_hessian(f, x, h, full_output=True)[1] == np.inf).all()
+        assert (numerical_gradient(f, x, full_output=True)[1].error == np.inf).all()
+        assert (numerical_jacobian(lambda x: np.array([f(x)]), x, full_output=True)[1] == np.inf).all()
+        assert check_gradient(f, x, grad=2 * x).counts["nonfinite"] == 2
 
 
 def test_what_a_hessian_costs():

@@ -120,6 +120,9 @@ ELEMENTS = [
     (0.0, 1.5, {"kink": True, "left": 1.0, "right": 2.0}, "mismatch"),  # missing
     (-1.0, 1.5, {"kink": True, "left": 1.0, "right": 2.0}, "mismatch"),  # flipped
     (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.1}, "kink"),
+    (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.2}, "noise"),  # as 0 would pass
+    (1.0, 1e5, {"jump": True, "left": 1.0, "right": INF, "u": 0.2}, "noise"),
+    (1.0, 0.9, {"kink": True, "left": 0.8, "right": 1.0, "u": 0.2, "largest": 1e9}, "kink"),  # if it mattered
     (1.0, 0.5, {"kink": True}, "noise"),  # nobody looked at its sides
     (0.5, 0.5, {"kink": True}, "noise"),
     (0.0, 0.0, {"kink": True}, "noise"),
@@ -131,7 +134,9 @@ ELEMENTS = [
     (0.25, -1e5, {"jump": True, "left": -INF, "right": 0.25}, "jump"),
     (0.25003, 1e5, {"jump": True, "left": 0.25, "right": INF}, "mismatch"),
     (1e5, 1e5, {"jump": True, "left": 0.25, "right": INF}, "mismatch"),
-    (0.0, INF, {"jump": True, "left": 0.0, "right": INF}, "jump"),
+    (0.0, INF, {"jump": True, "left": 0.0, "right": INF}, "jump"),  # it did not move on that side
+    (1e-3, INF, {"jump": True, "left": 0.0, "right": INF}, "mismatch"),
+    (0.0, INF, {"jump": True, "left": 1e-10, "right": INF}, "noise"),
     (0.5, 0.5, {"jump": True}, "noise"),
     (0.5, 0.5, {"jump": True, "left": -INF, "right": INF}, "noise"),
     # what was not looked at
@@ -277,6 +282,7 @@ def test_most_of_a_parameter_unresolved_fails(noisy, n, passed):
     assert ("most of it is unresolved" in "\n".join(found.notes)) != passed
     told = reported({"a": measured(np.ones(n), u=u), **rest}, noise="report")
     assert (told.passed, told.counts) == (True, found.counts)
+    assert "worst elements" not in str(told)
     assert f"{noisy} noise" in str(told).splitlines()[0]
     if passed:
         found.raise_if_failed()
@@ -294,6 +300,14 @@ def test_noise_is_counted_among_what_was_checked():
     # a kink is no answer to whether the others are right
     kinks = measured(np.ones(6), u=np.ones(6), kink=[1, 1, 0, 0, 0, 0], left=0.0, right=1.0)
     assert not reported(kinks).passed
+
+
+def test_what_is_unresolved_makes_nothing_else_immaterial():
+    """1e3, of which 4e4 are not known, does not make 3e-10 a trifle."""
+    u = np.array([1e4, 1e-10])
+    found = reported({"a": measured([1e3, 3e-10], [1e3, 0.0], u=u), "b": measured([3e-10], [0.0])})
+    assert found.verdict["a"].tolist() == ["noise", "noise"]
+    assert found.verdict["b"].tolist() == ["noise"]
 
 
 def test_what_an_ok_says_is_said():

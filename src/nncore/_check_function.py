@@ -71,7 +71,8 @@ def check_function(
 
         def report(**more: Any) -> GradientReport:
             return GradientReport(
-                evidence, n_evaluations=evaluations + 2, seconds=time.perf_counter() - started, mode=mode,
+                evidence, n_evaluations=evaluations + 2 * _plain(f, how),
+                seconds=time.perf_counter() - started, mode=mode,
                 values=arrays if directions is None else None, noise_level=levels, note=" ".join(notes),
                 **settings, **more,
             )  # fmt: skip

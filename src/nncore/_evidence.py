@@ -14,6 +14,7 @@ VERDICTS = ("unchecked", "ok", "mismatch", "kink", "jump", "noise", "nonfinite")
 UNCHECKED, OK, MISMATCH, KINK, JUMP, NOISE, NONFINITE = range(len(VERDICTS))
 BY_GRAVITY = ("mismatch", "nonfinite", "jump", "kink", "noise", "ok")
 RTOL = 1e-4
+BLURRED = 0.5  # of the slopes of the two sides: twice them, and their opposite, still show
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def judge(
     1. ``unchecked``: the element was not evaluated.
     2. ``nonfinite``: one of the two values is NaN or infinite, or the function is, on both sides.
     3. ``jump``, ``kink``: the function is broken there, or bent, and the analytic value is one of the slopes of its two
-       sides, or between them, to the tolerance. Where it is not: ``mismatch``.
+       sides, or between them, to the tolerance. Where it is not: ``mismatch``; where those slopes are not known,
+       ``noise``: u is above half of the larger one, of their difference, and what matters.
     4. ``mismatch``: |analytic - numerical| is not within the tolerance.
     5. ``noise``: they agree, but so would a wrong value: u is above rtol max(|analytic|, |numerical|) + atol. What is
        below what matters is ``ok`` instead: u, and what it can hide, is at most rtol / 100 of the parameter's largest
@@ -155,11 +157,14 @@ def judge(
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
         u = e.uncertainty()
-        known = np.isfinite(e._sides()[1]) & np.isfinite(u)
+        _, low, high = e._sides()
+        sides = np.fmax(np.fmax(np.abs(low), np.abs(high)), high - low)
+        known = np.isfinite(low) & np.isfinite(u)
         within = e.error() <= e.tolerance(rtol, atol)
         immaterial = e.immaterial(IMMATERIAL * rtol)
         least = (e.size() <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
         immaterial |= least & ((1.0 if e.weight is None else e.weight) * u <= IMMATERIAL * rtol * among_weighted)
+        known &= (u <= BLURRED * sides) | (sides == 0) | e.resolved(rtol, atol) | immaterial
         equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (u == 0))
     clear = e.resolved(rtol, atol) | immaterial | equal
     rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]

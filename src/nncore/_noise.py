@@ -66,11 +66,25 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                 # f does not see so short a step, or as a staircase
                 bit = min(bit + COARSER, finest)
             if np.isfinite(row).all():
+                if bit > FIRST_BIT and limits is None and _flat(fn, f0, x, -odd * unit * signs):
+                    break  # no noise is on one side of x only: f bends within the points
                 stairs = UNSEEN * np.abs(row[1] - row[0]) if bit > FIRST_BIT else 0.0
                 return np.maximum(np.maximum(scatter(np.stack(row, axis=-1)), stairs), floor(fn, f0))
     finally:
         fn.x[...] = x
     return floor(fn, f0)
+
+
+def _flat(fn: Evaluator, f0: Array, x: Array, step: Array) -> bool:
+    """Whether f is f(x) at the points on this side of x; one evaluation where it is not."""
+    for k in POINTS:
+        fn.x[...] = x + (k * step).astype(x.dtype)
+        watch = fn.watched()
+        value = fn.call()
+        watch.look("f")
+        if not (value == f0).all():
+            return False
+    return True
 
 
 def by_element(fn: Evaluator, f0: Array, elements: NDArray[np.intp], x: Array, step: Array) -> Array:

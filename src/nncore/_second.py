@@ -44,7 +44,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
             hessian[i, later], errors[i, later] = matrix.row(i, later, steps)
             hessian[later, i], errors[later, i] = hessian[i, later], errors[i, later]
         watch.look("f")
-    return hessian, errors
+    return hessian, np.where(np.isnan(errors), np.inf, errors)
 
 
 class _Matrix:

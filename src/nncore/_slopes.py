@@ -338,8 +338,10 @@ class _Search:
         # f should rise by a few units of its noise from point to point
         step = np.clip(8 * self.noise[rows] / np.abs(value), 8 * self.shortest[rows], self.scale[rows] / 2**10)
         step = np.where(np.isfinite(step), step, self.scale[rows] / 2**10)
-        margin = 4 * step
-        inside = (self.x[rows] - margin >= self.low[rows]) & (self.x[rows] + margin <= self.high[rows])
+        # on one side of x, that which is inside
+        step = np.where(self.x[rows] + _noise.POINTS[-1] * step <= self.high[rows], step, -step)
+        end = self.x[rows] + _noise.POINTS[-1] * step
+        inside = (end >= self.low[rows]) & (end <= self.high[rows])
         rows, step = rows[inside], step[inside]
         if rows.size:
             noise = _noise.by_element(self.fn, np.asarray(self.f0), self.elements[rows], self.x[rows], step)
