@@ -18,7 +18,7 @@ _MODULE_OF = {
             "negative_log_likelihood", "one_hot", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "tanh",
         ],
         "gradient": [
-            "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
+            "GradientInfo", "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
         ],
         "report": ["GradientMismatch", "GradientReport"],
         "gradcheck": ["check_gradient"],
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from nncore.functions import softplus as softplus
     from nncore.functions import tanh as tanh
     from nncore.gradcheck import check_gradient as check_gradient
+    from nncore.gradient import GradientInfo as GradientInfo
     from nncore.gradient import gradient_descent as gradient_descent
     from nncore.gradient import numerical_diff as numerical_diff
     from nncore.gradient import numerical_gradient as numerical_gradient

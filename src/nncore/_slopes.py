@@ -4,7 +4,7 @@ Two points an element, x + h and x - h, decide wherever the slope between them i
 noise is small beside it and f is straight there. What they leave open is looked at again: with shorter and shorter
 steps where f bends or breaks, with longer ones, extrapolated to h = 0, where noise hides the slope. From the slopes on
 both sides of x, an eighth of the step at a time, a bend (their difference shrinks with the step), a kink (it stays) and
-a jump (it grows) are told apart. At most 70 evaluations an element, 2 for most.
+a jump (it grows) are told apart. At most 60 evaluations an element, 2 for most.
 
 Sources: C. Ridders, Advances in Engineering Software 4 (1982), 75 (extrapolation that stops where noise takes over);
 W. Press et al., Numerical Recipes, section 5.7.
@@ -39,13 +39,11 @@ FINER = 8.0
 FINER_ROUNDS = 8
 LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
 LONGER_ROUNDS = 4
-RESPONDS = (
-    16.0  # times its noise: an f that rises by less over the longest step has no slope that still longer ones tell
-)
+RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step gives longer ones nothing to tell
 MAX_ORDER = 4  # of extrapolation
-ROUNDED_X = 8.0
-LUCKY = 16.0
-ARRAY_STEPS = 7
+ROUNDED_X = 8.0  # units in the last place of x: what a gradient computed in the same type may be off by
+LUCKY = 16.0  # seven values may lie on a line by chance: noise is not below this part of the array's
+ARRAY_STEPS = 7  # of functions that return arrays, each FINER times the next
 IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
 
 OPEN, SMOOTH, KINK, JUMP, NOISY, DRIFTS = range(6)
@@ -182,11 +180,8 @@ class _Search:
     def first(self, largest: tuple[float, float]) -> None:
         """One central difference an element; who agrees with what is expected is done."""
         everybody = np.arange(len(self.x))
-        if not everybody.size:
-            self.evaluate(everybody, self.h)
-            return
         self.evaluate(everybody, self.h)
-        if self.expected is None:
+        if self.expected is None or not everybody.size:
             return
         up, down = self.up[:, 0], self.down[:, 0]
         slope = up / 2 + down / 2
@@ -223,7 +218,6 @@ class _Search:
         """An eighth of the step at a time, until a bend, a kink or a jump is told or noise takes over."""
         rows = np.flatnonzero(self.state == OPEN)
         coarse = self.h.copy()
-        last = np.zeros(len(self.x), np.int8)  # what the round before told
         for _ in range(FINER_ROUNDS):
             h = coarse[rows] / FINER
             rows, h = rows[h >= self.shortest[rows]], h[h >= self.shortest[rows]]
@@ -232,7 +226,6 @@ class _Search:
             before = self.up[rows, -1], self.down[rows, -1]
             self.evaluate(rows, h)
             told, enough = self._told(rows, before, h)
-            last[rows] = told
             coarse[rows] = h
             done = (told == SMOOTH) & enough
             self.state[rows[done]] = SMOOTH
@@ -242,7 +235,6 @@ class _Search:
             follow = ~done & ~hidden
             self.state[rows[follow]] = np.where(np.isin(told[follow], (KINK, JUMP)), told[follow], OPEN)
             rows = rows[follow]
-        self.finest = coarse
 
     def _told(self, rows: NDArray[np.intp], before: tuple[Array, Array], h: Array) -> tuple[NDArray[np.int8], Mask]:
         """What two steps, one FINER times the other, say of each row; whether a smooth one is known well enough."""
@@ -265,8 +257,8 @@ class _Search:
         if self.expected is not None:
             told[(told == SMOOTH) & hidden & ~self.is_immaterial(rows, SAFETY * rounding)] = NOISY
         told[(told != SMOOTH) & hidden & (np.abs(gap) <= 4 * gap_noise)] = NOISY
-        # without an expectation the best is wanted: on until rounding is what is left
         self.settled[rows] = np.stack([slope, np.abs(slope - slope_before) / FINER, rounding], axis=1)
+        # without an expectation the best is wanted: on until rounding is what is left
         enough = np.ones(len(rows), bool) if self.expected is not None else np.abs(slope - slope_before) <= 4 * rounding
         return told, enough
 
@@ -345,7 +337,7 @@ class _Search:
         rows, step = rows[inside], step[inside]
         if rows.size:
             noise = _noise.by_element(self.fn, np.asarray(self.f0), self.elements[rows], self.x[rows], step)
-            noise = np.maximum(noise, self.noise[rows] / LUCKY)  # seven values may lie on a line by chance
+            noise = np.maximum(noise, self.noise[rows] / LUCKY)
             self.noise[rows] = np.where(np.isfinite(noise), noise, self.noise[rows])
 
     def _sorted(self, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:

@@ -99,7 +99,7 @@ def check_gradient(
     Notes
     -----
     Two evaluations an element decide where the slope between x + h and x - h is the gradient under test to rtol, f's
-    noise is small beside it and f is straight there; at most 70 are made where they do not. Steps then shrink by
+    noise is small beside it and f is straight there; at most 50 are made where they do not. Steps then shrink by
     eighths until a bend, a kink or a jump is told from the slopes of the two sides, or noise takes over; or grow, with
     extrapolation to h = 0, where noise hides the slope. The noise of f is measured at eight points near x. A network's
     differences are compiled: its kinks are found exactly, by the side on which each relu is at the two points.

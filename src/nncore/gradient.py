@@ -106,7 +106,7 @@ def numerical_gradient(
         Bytes that a stack, and the points of one block of elements, may take.
     return_error, full_output : bool
         Also return the estimated error of each element, or a `GradientInfo` with it. Steps are then chosen by element,
-        by its size, the noise of f, which is measured, and where f bends: some ten evaluations an element, 70 at most.
+        by its size, the noise of f, which is measured, and where f bends: some ten evaluations an element, 60 at most.
 
     Returns
     -------
