@@ -18,8 +18,9 @@ _MODULE_OF = {
             "negative_log_likelihood", "one_hot", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "tanh",
         ],
         "gradient": [
-            "GradientInfo", "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
+            "gradient_descent", "numerical_diff", "numerical_gradient", "numerical_hessian", "numerical_jacobian",
         ],
+        "_detailed": ["GradientInfo"],
         "report": ["GradientMismatch", "GradientReport"],
         "gradcheck": ["check_gradient"],
         "layers": ["Layer"],
@@ -57,6 +58,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nncore._detailed import GradientInfo as GradientInfo
     from nncore._dispatch import show_config as show_config
     from nncore._notices import InterruptWarning as InterruptWarning
     from nncore.book import SimpleNet as SimpleNet
@@ -93,7 +95,6 @@ if TYPE_CHECKING:
     from nncore.functions import softplus as softplus
     from nncore.functions import tanh as tanh
     from nncore.gradcheck import check_gradient as check_gradient
-    from nncore.gradient import GradientInfo as GradientInfo
     from nncore.gradient import gradient_descent as gradient_descent
     from nncore.gradient import numerical_diff as numerical_diff
     from nncore.gradient import numerical_gradient as numerical_gradient
