@@ -200,9 +200,7 @@ class _Search:
             for least, weight in zip(largest, (1.0, self.scale_of_x()), strict=True)
         ]
         immaterial = self.is_immaterial(everybody, uncertain)
-        # a step that moves nothing tells little of an f that is coarser than its float type
-        coarse = self.noise > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
-        equal = (up == 0) & (down == 0) & (self.expected == 0) & ~coarse
+        equal = (up == 0) & (down == 0) & (self.expected == 0) & ~self.is_coarse(everybody)
         self.state[agrees & straight & (resolved | immaterial | equal)] = SMOOTH
         hidden = (SAFETY * rounding > self.rtol * size) & (straight | (size > uncertain))
         self.state[(self.state == OPEN) & hidden & np.isfinite(slope) & ~immaterial] = NOISY
@@ -212,6 +210,11 @@ class _Search:
     def is_immaterial(self, rows: NDArray[np.intp], uncertain: Array) -> Mask:
         """Where what the uncertainty can hide is too small to matter, also by the size of the element."""
         result: Mask = (uncertain <= self.matters[0]) & (uncertain * self.scale_of_x()[rows] <= self.matters[1])
+        return result
+
+    def is_coarse(self, rows: NDArray[np.intp]) -> Mask:
+        """Where f is coarser than its float type: a step that moves nothing tells little of it."""
+        result: Mask = self.noise[rows] > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
         return result
 
     def finer(self) -> None:
@@ -257,6 +260,8 @@ class _Search:
         if self.expected is not None:
             told[(told == SMOOTH) & hidden & ~self.is_immaterial(rows, SAFETY * rounding)] = NOISY
         told[(told != SMOOTH) & hidden & (np.abs(gap) <= 4 * gap_noise)] = NOISY
+        if self.expected is not None:
+            told[(up == 0) & (down == 0) & (self.expected[rows] == 0) & ~self.is_coarse(rows)] = SMOOTH
         self.settled[rows] = np.stack([slope, np.abs(slope - slope_before) / FINER, rounding], axis=1)
         # without an expectation the best is wanted: on until rounding is what is left
         enough = np.ones(len(rows), bool) if self.expected is not None else np.abs(slope - slope_before) <= 4 * rounding
@@ -269,8 +274,7 @@ class _Search:
             rows = np.arange(len(self.x))
             rows = rows[np.isin(self.state, (NOISY, OPEN, SMOOTH)) & self._noise_rules(rows)]
         moves = np.nansum(np.fmax(np.abs(self.up[rows]), np.abs(self.down[rows])), axis=1) > 0
-        coarse = self.noise[rows] > COARSE * _noise.floor(self.fn, np.asarray(self.f0))
-        rows = rows[moves | coarse]
+        rows = rows[moves | self.is_coarse(rows)]
         if not rows.size:
             return
         slope = np.abs(self._best(rows)[0])
