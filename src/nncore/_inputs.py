@@ -103,21 +103,6 @@ def expect_scaled(array: Array, name: str, scale: float) -> None:
         )
 
 
-def same_sparse(x: Any, name: str, kind: str | None, scale: float) -> Any:
-    """As same_numbers, of a SciPy sparse matrix.
-
-    Raises
-    ------
-    ValueError
-        As same_numbers.
-    """
-    if x.ndim != 2 or x.dtype.kind not in "fiub":
-        return x
-    rows = x.tocsr()
-    data = same_numbers(rows.data, name, kind, scale)
-    return x if data is rows.data else rows.astype(data.dtype)
-
-
 def trained_on(net: "NeuralNetwork", kind: str) -> None:
     """Note what a network is trained on from now on."""
     scale = scale_with(net, kind)

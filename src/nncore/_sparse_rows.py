@@ -1,7 +1,7 @@
 """Samples given as a SciPy sparse matrix: trained on as they are, and dense a few rows at a time for all else."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ def is_sparse(x: Any) -> bool:
 class SparseRows:
     """The rows of a sparse matrix, in the engine's types; a slice of them is a dense array.
 
+    as_taken, if given, makes of the numbers that are stored those of the type that the network takes.
+
     Attributes
     ----------
     shape : tuple of int
@@ -28,7 +30,7 @@ class SparseRows:
         Of the dense array.
     """
 
-    def __init__(self, x: Any, name: str, n_in: int) -> None:
+    def __init__(self, x: Any, name: str, n_in: int, as_taken: Callable[[Array], Array] | None = None) -> None:
         if x.ndim != 2 or x.shape[1] != n_in:
             raise ValueError(f"{name} has shape {x.shape}, expected (n_samples, {n_in}) to fit the first layer")
         if x.shape[0] == 0:
@@ -36,6 +38,10 @@ class SparseRows:
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} is a sparse array of dtype {x.dtype}, expected real numbers")
         rows = _own(x, name)
+        taken = rows.data if as_taken is None else as_taken(rows.data)
+        if taken.dtype != rows.dtype or rows.dtype not in (np.uint8, np.float32, np.float64):
+            rows = rows.astype(np.uint8 if taken.dtype == np.uint8 else np.float64)
+        rows.sum_duplicates()
         if rows.dtype.kind == "f" and not np.isfinite(rows.data).all():
             at = int(np.argmin(np.isfinite(rows.data)))
             row = int(np.searchsorted(rows.indptr, at, side="right")) - 1
@@ -60,7 +66,7 @@ class SparseRows:
 
 
 def _own(x: Any, name: str) -> Any:
-    """A CSR matrix that nobody else can change, without duplicates and in order, whose indices lie within its shape.
+    """A CSR matrix that nobody else can change, whose indices lie within its shape.
 
     SciPy looks at neither what an invalid matrix is made of nor, in its loops, at indices.
     """
@@ -74,9 +80,6 @@ def _own(x: Any, name: str) -> Any:
         with _refused(name):
             rows = x.copy().tocsr()
         _expect_valid(rows.data, rows.indices, rows.indptr, rows.shape, name)
-    if rows.dtype not in (np.uint8, np.float32, np.float64):
-        rows = rows.astype(np.float64)
-    rows.sum_duplicates()
     return rows
 
 

@@ -442,7 +442,11 @@ class NeuralNetwork:
                 _inputs.expect_scaled(rows, name, self.input_scale)
             return rows, rows is not x
         if is_sparse(x):
-            sparse_rows = SparseRows(_inputs.same_sparse(x, name, kind, self.input_scale), name, self.n_in)
+
+            def as_taken(stored: Array) -> Array:
+                return _inputs.same_numbers(stored, name, kind, self.input_scale)
+
+            sparse_rows = SparseRows(x, name, self.n_in, as_taken)
             return sparse_rows if sparse else sparse_rows[:], False
         array = _inputs.same_numbers(_checks.numbers(x, name), name, kind, self.input_scale)
         return _checks.samples(array, name, self.n_in), array.ndim == 1
