@@ -111,17 +111,19 @@ def test_integers_that_are_no_bytes_and_floats_that_are_not_scaled_are_refused()
 def test_a_network_trained_on_plain_numbers_takes_bytes_as_they_are(x, tmp_path):
     net = trained(x)
     numbers = np.asarray(x)
-    np.testing.assert_allclose(net.predict(numbers.astype(np.uint8)), reference(net, numbers.astype(float)), rtol=1e-12)
-    np.testing.assert_allclose(net.predict(x), reference(net, numbers.astype(float)), rtol=1e-12)
+    np.testing.assert_allclose(
+        net.predict(numbers.astype(np.uint8)), reference(net, numbers.astype(float)), rtol=1e-12, atol=1e-14
+    )
+    np.testing.assert_allclose(net.predict(x), reference(net, numbers.astype(float)), rtol=1e-12, atol=1e-14)
     net.save(tmp_path / "m")
     loaded = NeuralNetwork.load(tmp_path / "m").predict(numbers.astype(np.uint8))
     np.testing.assert_array_equal(loaded, net.predict(x))
     for again in (net, NeuralNetwork.load(tmp_path / "m")):  # and from now on bytes are scaled again
         again.fit(BYTES, LABELS, progress=False)
-        np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 255), rtol=1e-12)
+        np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 255), rtol=1e-12, atol=1e-14)
     again.input_scale = 0.5
     again.fit(BYTES, LABELS, progress=False)
-    np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 2), rtol=1e-12)
+    np.testing.assert_allclose(again.predict(BYTES), reference(again, BYTES / 2), rtol=1e-12, atol=1e-14)
 
 
 def test_a_network_trained_on_scaled_floats_scales_bytes_and_warns_of_integers():
