@@ -276,7 +276,7 @@ SENTENCES = {
     "outside again": ("stopping", ("epoch", "rng", "buffer_pos"), 5, "the generator's state .*Philox can have"),
     "zeros only": ("all", ("epoch", "rng", "state", "key"), [0] * 624, "the generator's state .*MT19937 can have"),
     "too large": ("all", ("epoch", "rng", "state", "key"), [1 << 32] * 624, "the generator's state .*MT19937 can have"),
-    "lr": ("plain", ("optimizer", "lr"), -0.1, "lr is -0.1, expected a finite number of 0 or more"),
+    "lr": ("plain", ("optimizer", "lr"), -0.1, "lr is -0.1, expected a finite number above 0"),
     "huge": ("plain", ("optimizer", "lr"), 10**400, r"expected|int too large"),
     "text": ("plain", ("optimizer", "lr"), "0.1", "the optimizer's lr '0.1', expected numbers"),
     "momentum": ("callback", ("optimizer", "momentum"), 1.5, "momentum is 1.5, expected a number from 0 to below 1"),
@@ -350,11 +350,11 @@ def test_callbacks_may_be_others_when_a_run_goes_on(tmp_path, written):
 
 
 def test_what_a_callback_may_set_can_be_read_again(tmp_path):
-    """NumPy's numbers, and a learning rate of 0."""
+    """NumPy's numbers, and a learning rate that is next to nothing."""
     trial, path = Trial("plain"), tmp_path / "c"
 
     def rest(history):
-        trial.optimizer.lr = np.float32(0.0) if history.iterations < 20 else np.float32(0.5)
+        trial.optimizer.lr = np.float64(1e-300) if history.iterations < 20 else np.float32(0.5)
 
     trial.fit(path, checkpoint_every=HELD, callbacks=[rest])
     again = Trial("plain")

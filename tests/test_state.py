@@ -123,6 +123,7 @@ def test_while_a_thread_trains_others_may_read_at_its_pauses(read, data, tmp_pat
     assert not isinstance(result, BaseException), result
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_a_copy_within_a_call_of_the_core_is_refused(rng, tmp_path):
     """Between two updates of a long call there is nothing whole to copy or to save."""
     net = classifier()
@@ -185,6 +186,7 @@ def test_callbacks_may_do_everything_else(optimizer, data, tmp_path):
     assert calls
 
 
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("optimizer", [SGD(0.1), LBFGS(3)])
 def test_every_end_of_a_fit_frees_the_network(error, optimizer, data):
@@ -422,6 +424,7 @@ def cpu_seconds_after_a_signal(call, after):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pthread_kill")
+@pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 @pytest.mark.parametrize("what", ["fit", "gradient", "loss"])
 def test_ctrl_c_is_seen_within_one_step_of_a_wide_network(what, rng):
     """The parameters, the moments and the state of the optimizer are those after a whole step."""

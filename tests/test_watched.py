@@ -366,7 +366,7 @@ def test_a_population_takes_names():
 
 @pytest.mark.parametrize(
     ("options", "way"),
-    [(["--checkpoint-every", "1"], "with --resume goes on"), ([], "--checkpoint-every 30s it could")],
+    [(["--checkpoint-every", "1"], "with --resume goes on"), ([], "train with --checkpoint-every, then with --resume")],
 )
 def test_the_command_names_resume(options, way, tmp_path, capsys, monkeypatch, twice):
     """Each command is a process of its own to the user, so that a press there is the first."""

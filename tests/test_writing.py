@@ -36,7 +36,7 @@ def checkpointed(path):
 
 
 def logged(path):
-    CSVLog(path)(History(loss=np.ones(2), epoch_ends=[2]))
+    CSVLog(path)(History(loss=np.ones(2), epoch_ends=[2], epoch_loss=[1.0]))
 
 
 WRITERS = {
@@ -555,9 +555,9 @@ def test_the_lock_ends_with_its_process_and_not_with_its_children(tmp_path):
         read, write = os.pipe()
         if (parent := os.fork()) == 0:
             lock = _atomic.Lock(path, "checkpoint")
-            if (child := os.fork()) == 0:
+            if os.fork() == 0:
+                os.write(write, str(os.getpid()).encode())  # it has forgotten the lock by now
                 signal.pause()
-            os.write(write, str(child).encode())
             signal.pause()
         child = int(os.read(read, 20))
         try:
@@ -639,11 +639,11 @@ def test_a_name_that_another_program_reads_is_warned_of_and_written(tmp_path):
 def test_a_log_is_begun_anew_and_added_to_by_whole_lines(tmp_path, monkeypatch):
     path = tmp_path / "log.csv"
     path.write_text("old\n" * 100)
-    log, history = CSVLog(path), History(loss=np.ones(2), epoch_ends=[2])
+    log, history = CSVLog(path), History(loss=np.ones(2), epoch_ends=[2], epoch_loss=[1.0])
     log(history)
     assert path.read_text().splitlines() == ["epoch,iteration,loss", "1,2,1"]
     inode = path.stat().st_ino
-    history.loss, history.epoch_ends = np.array([1.0, 1.0, 0.5, 0.5]), [2, 4]
+    history.loss, history.epoch_ends, history.epoch_loss = np.array([1.0, 1.0, 0.5, 0.5]), [2, 4], [1.0, 0.5]
     log(history)
     assert path.read_text().splitlines() == ["epoch,iteration,loss", "1,2,1", "2,4,0.5"]
     assert path.stat().st_ino == inode

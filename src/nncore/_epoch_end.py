@@ -86,6 +86,7 @@ class EpochEnd:
         history.epoch_ends.append(history.iterations)
         if shares is None or not shares.any():
             shares = np.ones(len(losses))
+        losses = losses[-len(shares) :]  # epochs before may have gone by without a record
         values = {**values, "epoch_loss": float(losses @ shares / shares.sum())}
         for column, value in values.items():
             history.column(column).append(value)

@@ -250,8 +250,8 @@ def _optimizer(value: Any, run: "_Run") -> Numbers:
     given = {name: tuple(setting) if isinstance(setting, list) else setting for name, setting in given.items()}
     kind = next(one for one in type(run.optimizer).__mro__ if one.__module__ == Optimizer.__module__)
     settings = {name: given[name] for name in inspect.signature(kind).parameters}
-    lr = _checks.non_negative_float(given["lr"], "lr")
-    made = kind(**{**settings, "lr": lr or run.optimizer.lr})
+    lr = _checks.positive_float(given["lr"], "lr")
+    made = kind(**{**settings, "lr": lr})
     if core_optimizer.STATE_VECTORS[made._rule()[0]] != core_optimizer.STATE_VECTORS[run.optimizer._rule()[0]]:
         raise _fail("optimizer", given, f"settings for the state of {run.optimizer}")
     return {**given, **{name: vars(made)[name] for name in settings}, "lr": lr}
