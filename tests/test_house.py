@@ -195,6 +195,7 @@ PYTHON = {
         "_evaluation",
         "_evidence",
         "_python_engine",
+        "_slopes",
         "layers",
         "network",
         "report",

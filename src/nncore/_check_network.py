@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nncore._evaluation import evaluator
 from nncore._evidence import MISMATCH, Evidence, judge
 from nncore._evidence import NOISE as UNRESOLVED
 from nncore._python_engine import PythonNetwork
+from nncore._slopes import IMMATERIAL, SAFETY
 from nncore.layers import Layer
 from nncore.network import NeuralNetwork
 from nncore.report import GradientReport
@@ -22,7 +24,11 @@ Array = NDArray[Any]
 FINER = (1 / 64, 1 / 1024)  # of the step, where a relu changed sides within it
 FINER_SINGLE = (1 / 4,)  # float32 hides what shorter ones tell
 LONGER, LONGER_SINGLE = 64.0, 8.0  # times the step, where rounding hides the slope
-MEASURED, FEWEST = 48, 4  # parameters of each array whose differences over two steps tell the rounding
+MEASURED, MEASURED_SINGLE, FEWEST = (
+    24,
+    48,
+    4,
+)  # parameters of each array whose differences over two steps tell the rounding
 ANOTHER = 1.03  # times the step: other rounding, hardly another truncation
 NEAR = 10.0  # times the tolerance: a mismatch that other rounding may explain
 LEAST = 0.02  # of the rounding that sums of the network's size may have: less is luck
@@ -82,8 +88,9 @@ def check_network(
 
 def _by_name(net: NeuralNetwork, found: Evidence) -> dict[str, Evidence]:
     """The evidence of every parameter, as views."""
-    fields = {field: net._named(values) for field, values in vars(found).items() if values is not None}
-    return {name: Evidence(**{field: views[name] for field, views in fields.items()}) for name in net.params}
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    views = {field: net._named(array) for field, array in values.items() if array is not None}
+    return {name: Evidence(**{field: view[name] for field, view in views.items()}) for name in net.params}
 
 
 def _by_whole_losses(
@@ -145,10 +152,12 @@ class _Probe:
     def _measure_noise(self, h: float, checked: NDArray[np.bool_]) -> None:
         """The rounding of the loss in each array: what differences over nearly the same step scatter by."""
         some = np.zeros(checked.size, np.uint8)
+        single = self.net.dtype == np.float32
+        most = MEASURED_SINGLE if single else MEASURED
         rng = np.random.default_rng(0)
         for chosen, fit in zip(self.net._named(some).values(), self.net._named(checked).values(), strict=True):
             places = np.flatnonzero(fit)
-            chosen.reshape(-1)[rng.choice(places, min(MEASURED, places.size), replace=False)] = 1
+            chosen.reshape(-1)[rng.choice(places, min(most, places.size), replace=False)] = 1
         step = h or float(np.finfo(self.net.dtype).eps) ** (1 / 3)
         (first, kink), (second, crosses) = self.slopes(step, some), self.slopes(step * ANOTHER, some)
         usable = some.astype(bool) & ~kink & ~crosses & (first != 0)
@@ -159,11 +168,28 @@ class _Probe:
             if np.count_nonzero(fit) >= FEWEST:
                 # a tenth of normal numbers is above 1.64 deviations, the largest of 48 is about 2.2; in float32 some
                 # parameters have much more rounding than others
-                part, deviations = (1.0, 2.2) if self.net.dtype == np.float32 else (0.9, 1.64)
+                part, deviations = (1.0, 2.2) if single else (0.9, 1.64)
                 level = np.quantile(apart[fit], part) / deviations
                 view[...] = np.clip(level, LEAST * self.rounding, self.rounding)
                 largest = max(largest, float(view.flat[0]))
         self.rounding = largest or self.rounding
+
+    def _clear(self, found: Evidence, kink: NDArray[np.bool_], rtol: float, atol: float) -> bool:
+        """Whether every element agrees, and is resolved or too small to matter: what most checks find, told cheaply."""
+        numerical, error = np.abs(found.numerical), np.abs(found.analytic - found.numerical)
+        allowed = rtol * numerical + atol
+        uncertain = SAFETY * (found.truncation + found.rounding)
+        matters = np.empty_like(numerical)
+        for view, slopes in zip(self.net._named(matters).values(), self.net._named(numerical).values(), strict=True):
+            view[...] = IMMATERIAL * rtol * np.max(slopes, initial=0.0)
+        agrees = error <= allowed + uncertain
+        clear = agrees & ((uncertain <= allowed) | (uncertain <= matters) | ((numerical == 0) & (error == 0)))
+        return bool((clear | kink | ~found.checked).all())
+
+    def _near(self, found: Evidence, rtol: float, atol: float) -> NDArray[np.bool_]:
+        """Where other rounding may explain an error."""
+        now = replace(found)  # its arrays have been changed
+        return np.asarray(now.error() <= NEAR * now.tolerance(rtol, atol))
 
     def _codes(self, found: Evidence, rtol: float, atol: float) -> NDArray[np.uint8]:
         """The verdicts so far, in one vector."""
@@ -198,16 +224,19 @@ class _Probe:
             upper, _ = self.slopes(h * last, kink.astype(np.uint8), one_sided=True)
             found.right[kink] = upper[kink]
             found.left[kink] = (2 * found.numerical - upper)[kink]
-        near = (self._codes(found, rtol, atol) == MISMATCH) & ~kink
-        near &= found.error() <= NEAR * found.tolerance(rtol, atol)
+        if self._clear(found, kink, rtol, atol):
+            return
+        codes = self._codes(found, rtol, atol)
+        near = (codes == MISMATCH) & ~kink & self._near(found, rtol, atol)
         if near.any():
             # some parameters have more rounding than others: their own differences over two steps tell
             again, _ = self.slopes(h * ANOTHER, near.astype(np.uint8))
             apart = np.abs(again - found.numerical)[near]
             found.rounding[near] = np.maximum(found.rounding[near], apart)
             found.numerical[near] += (again - found.numerical)[near] / 2
-        unresolved = np.isin(self._codes(found, rtol, atol), (UNRESOLVED, MISMATCH)) & ~kink
-        unresolved &= found.error() <= NEAR * found.tolerance(rtol, atol)
+            codes = self._codes(found, rtol, atol)
+        unresolved = np.isin(codes, (UNRESOLVED, MISMATCH)) & ~kink
+        unresolved &= self._near(found, rtol, atol)
         if unresolved.any():
             truncation = np.empty(self.net.n_params)
             h *= LONGER_SINGLE if single else LONGER

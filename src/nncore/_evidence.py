@@ -62,7 +62,7 @@ class Evidence:
     def largest(self, weighted: bool = False) -> float:
         """The largest difference that is finite, where the function is not broken; weighted: by the element's size."""
         numerical = np.abs(np.asarray(self.numerical, np.float64))
-        usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._sides()[0]
+        usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._broken()
         usable &= ~(self.uncertainty() > numerical)
         sizes = numerical * self.weight if weighted and self.weight is not None else numerical
         return float(sizes.max(initial=0.0, where=usable))
@@ -83,7 +83,8 @@ class Evidence:
     def size(self) -> NDArray[np.float64]:
         """max(|analytic|, |numerical|); at a kink or a jump, the nearest right value is the numerical one."""
         analytic, nearest = (np.abs(np.asarray(a, np.float64)) for a in (self.analytic, self._nearest()))
-        return np.where(self._sides()[0], np.fmax(analytic, nearest), np.maximum(analytic, nearest))
+        size, broken = np.maximum(analytic, nearest), self._broken()
+        return np.where(broken, np.fmax(analytic, nearest), size) if broken.any() else size
 
     def resolved(self, rtol: float, atol: float = 0.0) -> NDArray[np.bool_]:
         """Where an error of rtol of the element, or atol, would show."""
@@ -92,20 +93,27 @@ class Evidence:
 
     def _nearest(self) -> NDArray[np.float64]:
         """The difference; where the function breaks, the slope between those of the two sides that is nearest."""
+        numerical = np.asarray(self.numerical, np.float64)
+        if not self._broken().any():
+            return numerical
         broken, low, high = self._sides()
         analytic = np.asarray(self.analytic, np.float64)
-        return np.where(broken, np.minimum(np.maximum(analytic, low), high), np.asarray(self.numerical, np.float64))
+        return np.where(broken, np.minimum(np.maximum(analytic, low), high), numerical)
+
+    def _broken(self) -> NDArray[np.bool_]:
+        """Where the function has a kink or a jump."""
+        kink = np.asarray(self.kink, bool)
+        return kink if self.jump is None else kink | np.asarray(self.jump, bool)
 
     def _sides(self) -> tuple[NDArray[np.bool_], Array, Array]:
         """Where the function breaks, and the slopes between which a gradient is right there."""
         shape = np.shape(self.analytic)
-        kink = np.asarray(self.kink, bool)
         jump = np.zeros(shape, bool) if self.jump is None else np.asarray(self.jump, bool)
         left, right = (np.full(shape, np.nan) if side is None else side for side in (self.left, self.right))
         low, high = np.fmin(left, right), np.fmax(left, right)
         # a function that jumps has a slope on the side where it does not
         side = np.where(np.isfinite(left), left, right)
-        return kink | jump, np.where(jump, side, low), np.where(jump, side, high)
+        return self._broken(), np.where(jump, side, low), np.where(jump, side, high)
 
 
 def judge(
@@ -157,16 +165,19 @@ def judge(
     finite = np.isfinite(e.analytic) & (np.isfinite(e.numerical) | broken) & ~e.nonfinite
     with np.errstate(all="ignore"):
         u = e.uncertainty()
-        _, low, high = e._sides()
-        sides = np.fmax(np.fmax(np.abs(low), np.abs(high)), high - low)
-        known = np.isfinite(low) & np.isfinite(u)
-        within = e.error() <= e.tolerance(rtol, atol)
+        size = e.size()
+        allowed = rtol * size + atol
+        within, resolved = e.error() <= allowed + u, u <= allowed
         immaterial = e.immaterial(IMMATERIAL * rtol)
-        least = (e.size() <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
+        least = (size <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
         immaterial |= least & ((1.0 if e.weight is None else e.weight) * u <= IMMATERIAL * rtol * among_weighted)
-        known &= (u <= BLURRED * sides) | (sides == 0) | e.resolved(rtol, atol) | immaterial
+        known = ~broken
+        if broken.any():
+            _, low, high = e._sides()
+            sides = np.fmax(np.fmax(np.abs(low), np.abs(high)), high - low)
+            known |= np.isfinite(low) & np.isfinite(u) & ((u <= BLURRED * sides) | (sides == 0) | resolved | immaterial)
         equal = (np.asarray(e.analytic) == e.numerical) & ((e.numerical == 0) | (u == 0))
-    clear = e.resolved(rtol, atol) | immaterial | equal
+    clear = resolved | immaterial | equal
     rules = [~np.asarray(e.checked, bool), ~finite, broken & ~known, ~within, jump, kink, ~clear]
     verdicts = [UNCHECKED, NONFINITE, NOISE, MISMATCH, JUMP, KINK, NOISE]
     return np.asarray(np.select(rules, verdicts, OK), np.uint8)
