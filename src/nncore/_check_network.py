@@ -24,11 +24,8 @@ Array = NDArray[Any]
 FINER = (1 / 64, 1 / 1024)  # of the step, where a relu changed sides within it
 FINER_SINGLE = (1 / 4,)  # float32 hides what shorter ones tell
 LONGER, LONGER_SINGLE = 64.0, 8.0  # times the step, where rounding hides the slope
-MEASURED, MEASURED_SINGLE, FEWEST = (
-    24,
-    48,
-    4,
-)  # parameters of each array whose differences over two steps tell the rounding
+# Parameters of each array whose differences over two steps tell the rounding, and how few do not.
+MEASURED, MEASURED_SINGLE, FEWEST = 24, 48, 4
 ANOTHER = 1.03  # times the step: other rounding, hardly another truncation
 NEAR = 10.0  # times the tolerance: a mismatch that other rounding may explain
 LEAST = 0.02  # of the rounding that sums of the network's size may have: less is luck
