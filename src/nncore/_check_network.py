@@ -138,7 +138,8 @@ class _Probe:
         checked = np.ones(n, bool) if wanted is None else wanted.astype(bool)
         if h:
             self.steps = np.full(n, h)
-        self._measure_noise(h, checked)
+        if self.net.dtype == np.float32:
+            self._measure_noise(h, checked)
         truncation = np.empty(n)
         slope, kink = self.slopes(h, wanted, truncation)
         return Evidence(
@@ -171,8 +172,8 @@ class _Probe:
                 largest = max(largest, float(view.flat[0]))
         self.rounding = largest or self.rounding
 
-    def _clear(self, found: Evidence, kink: NDArray[np.bool_], rtol: float, atol: float) -> bool:
-        """Whether every element agrees, and is resolved or too small to matter: what most checks find, told cheaply."""
+    def _unclear(self, found: Evidence, rtol: float, atol: float) -> NDArray[np.bool_]:
+        """Elements that do not agree, or are neither resolved nor too small to matter: none in most checks."""
         numerical, error = np.abs(found.numerical), np.abs(found.analytic - found.numerical)
         allowed = rtol * numerical + atol
         uncertain = SAFETY * (found.truncation + found.rounding)
@@ -181,7 +182,7 @@ class _Probe:
             view[...] = IMMATERIAL * rtol * np.max(slopes, initial=0.0)
         agrees = error <= allowed + uncertain
         clear = agrees & ((uncertain <= allowed) | (uncertain <= matters) | ((numerical == 0) & (error == 0)))
-        return bool((clear | kink | ~found.checked).all())
+        return np.asarray(~clear & found.checked)
 
     def _near(self, found: Evidence, rtol: float, atol: float) -> NDArray[np.bool_]:
         """Where other rounding may explain an error."""
@@ -201,6 +202,7 @@ class _Probe:
         Where a kink stays within the shortest step the slopes of its two sides are taken.
         """
         kink = found.kink & found.checked
+        beside = kink.copy()  # a kink, which only shorter steps pass by
         single = self.net.dtype == np.float32
         h = (
             float(np.finfo(self.net.dtype).eps) ** (1 / 3)
@@ -221,16 +223,25 @@ class _Probe:
             upper, _ = self.slopes(h * last, kink.astype(np.uint8), one_sided=True)
             found.right[kink] = upper[kink]
             found.left[kink] = (2 * found.numerical - upper)[kink]
-        if self._clear(found, kink, rtol, atol):
+        unclear = self._unclear(found, rtol, atol) & ~kink
+        if not unclear.any():
             return
+        if not single:
+            # the rounding that sums of this size may have leaves a question: what it is, and again by that
+            self._measure_noise(h, found.checked)
+            truncation = np.empty(self.net.n_params)
+            slope, crosses = self.slopes(h, unclear.astype(np.uint8), truncation)
+            again = unclear & ~beside & ~crosses
+            found.numerical[again], found.truncation[again] = slope[again], truncation[again]
+            found.rounding[again] = (self.noise / h)[again]
         codes = self._codes(found, rtol, atol)
-        near = (codes == MISMATCH) & ~kink & self._near(found, rtol, atol)
+        near = (codes == MISMATCH) & ~beside & self._near(found, rtol, atol)
         if near.any():
             # some parameters have more rounding than others: their own differences over two steps tell
-            again, _ = self.slopes(h * ANOTHER, near.astype(np.uint8))
-            apart = np.abs(again - found.numerical)[near]
-            found.rounding[near] = np.maximum(found.rounding[near], apart)
-            found.numerical[near] += (again - found.numerical)[near] / 2
+            slope, _ = self.slopes(h * ANOTHER, near.astype(np.uint8))
+            apart = (slope - found.numerical)[near]
+            found.rounding[near] = np.maximum(found.rounding[near], np.abs(apart))
+            found.numerical[near] += apart / 2
             codes = self._codes(found, rtol, atol)
         unresolved = np.isin(codes, (UNRESOLVED, MISMATCH)) & ~kink
         unresolved &= self._near(found, rtol, atol)
