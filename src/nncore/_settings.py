@@ -19,9 +19,10 @@ class _Attribute(Generic[T]):
     def __get__(self, instance: Any, owner: type | None = None) -> Self | T:
         if instance is None:
             return self
-        if self.name not in instance.__dict__:
-            raise AttributeError(f"{type(instance).__name__} has no {self.name} yet")
-        value: T = instance.__dict__[self.name]
+        try:
+            value: T = instance.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(f"{type(instance).__name__} has no {self.name} yet") from None
         return value
 
 
