@@ -150,7 +150,7 @@ def optional_positive_float(value: Any, name: str) -> float | None:
 def number(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
     """A number that fits, which a NaN must not; True, texts and arrays are none."""
     try:
-        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value):
+        if type(value) is not float and (isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value)):
             raise TypeError
         result = float(value)
     except OverflowError:  # an integer above 1e308
