@@ -436,7 +436,7 @@ def test_a_damaged_file_of_tensors(tmp_path):
         NeuralNetwork.from_torch(tmp_path / "t", None)
     NET.export_torch(tmp_path / "t")
     data = (tmp_path / "t").read_bytes()
-    (tmp_path / "t").write_bytes(data.replace(b'"dtype":"F32"', b'"dtype":"XXX"'))
+    (tmp_path / "t").write_bytes(data.replace(b'"dtype":"F32"', b'"dtype":"Q32"'))
     with pytest.raises(ValueError, match="t is not a complete safetensors file"):
         NeuralNetwork.from_torch(tmp_path / "t", None)
 
