@@ -10,27 +10,8 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-MODULES = [
-    "_dispatch",
-    "book",
-    "callbacks",
-    "datasets",
-    "estimators",
-    "export",
-    "functions",
-    "gradcheck",
-    "gradient",
-    "history",
-    "layers",
-    "losses",
-    "metrics",
-    "network",
-    "optimizers",
-    "population",
-    "report",
-    "schedules",
-    "testing",
-]
+SOURCES = Path(__file__).parents[1] / "src" / "nncore"
+MODULES = sorted(p.stem for p in SOURCES.glob("*.py") if re.search(r"^ +>>> (?!.*\+SKIP)", p.read_text("utf-8"), re.M))
 
 
 @pytest.mark.parametrize("name", MODULES)

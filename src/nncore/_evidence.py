@@ -155,7 +155,7 @@ def judge(
     --------
     >>> zero, no = np.zeros(3), np.zeros(3, bool)
     >>> numerical = np.array([1.0, 1.0, 1e-9])
-    >>> measured = Evidence(np.array([1.0, 2.0, 0.0]), numerical, zero, zero + 1e-10, no, no, ~no)
+    >>> measured = Evidence(np.array([1.0, 2.0, 0.0]), numerical, zero, zero + 1e-9, no, no, ~no)
     >>> [VERDICTS[code] for code in judge(measured)]
     ['ok', 'mismatch', 'ok']
     """
