@@ -59,20 +59,19 @@ class Evidence:
         with np.errstate(all="ignore"):
             return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self._nearest()))
 
-    def largest(self, weighted: bool = False) -> float:
-        """The largest difference that is finite, where the function is not broken; weighted: by the element's size."""
+    def largest(self, u: Array, weighted: bool = False) -> float:
+        """The largest difference above its uncertainty u, where the function is not broken; weighted: by its size."""
         numerical = np.abs(np.asarray(self.numerical, np.float64))
         usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._broken()
-        usable &= ~(self.uncertainty() > numerical)
+        usable &= ~(u > numerical)
         sizes = numerical * self.weight if weighted and self.weight is not None else numerical
         return float(sizes.max(initial=0.0, where=usable))
 
-    def immaterial(self, part: float) -> NDArray[np.bool_]:
-        """Where what the uncertainty can hide is at most this part of the largest element, also by their sizes."""
-        u = self.uncertainty()
-        small = u <= part * self.largest()
+    def immaterial(self, u: Array, part: float) -> NDArray[np.bool_]:
+        """Where what the uncertainty u can hide is at most this part of the largest element, also by their sizes."""
+        small = u <= part * self.largest(u)
         if self.weight is not None:
-            small &= u * self.weight <= part * self.largest(weighted=True)
+            small &= u * self.weight <= part * self.largest(u, weighted=True)
         return np.asarray(small)
 
     def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
@@ -85,11 +84,6 @@ class Evidence:
         analytic, nearest = (np.abs(np.asarray(a, np.float64)) for a in (self.analytic, self._nearest()))
         size, broken = np.maximum(analytic, nearest), self._broken()
         return np.where(broken, np.fmax(analytic, nearest), size) if broken.any() else size
-
-    def resolved(self, rtol: float, atol: float = 0.0) -> NDArray[np.bool_]:
-        """Where an error of rtol of the element, or atol, would show."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self.uncertainty() <= rtol * self.size() + atol)
 
     def _nearest(self) -> NDArray[np.float64]:
         """The difference; where the function breaks, the slope between those of the two sides that is nearest."""
@@ -168,7 +162,7 @@ def judge(
         size = e.size()
         allowed = rtol * size + atol
         within, resolved = e.error() <= allowed + u, u <= allowed
-        immaterial = e.immaterial(IMMATERIAL * rtol)
+        immaterial = e.immaterial(u, IMMATERIAL * rtol)
         least = (size <= u) & (u <= IMMATERIAL * rtol * among) & np.isfinite(u)
         immaterial |= least & ((1.0 if e.weight is None else e.weight) * u <= IMMATERIAL * rtol * among_weighted)
         known = ~broken

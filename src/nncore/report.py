@@ -146,8 +146,13 @@ class GradientReport:
         self.analytic = {name: e.analytic for name, e in evidence.items()}
         self.numerical = {name: e.numerical for name, e in evidence.items()}
         self.error = {name: e.error() for name, e in evidence.items()}
-        self.tolerance = {name: e.tolerance(rtol, atol) for name, e in evidence.items()}
-        among, weighted = (max((e.largest(w) for e in evidence.values()), default=0.0) for w in (False, True))
+        sizes, doubts = ({name: of(e) for name, e in evidence.items()} for of in (Evidence.size, Evidence.uncertainty))
+        with np.errstate(all="ignore"):
+            allowed = {name: np.asarray(rtol * size + atol) for name, size in sizes.items()}
+            self.tolerance = {name: np.asarray(allowed[name] + doubts[name]) for name in evidence}
+        among, weighted = (
+            max((e.largest(doubts[name], w) for name, e in evidence.items()), default=0.0) for w in (False, True)
+        )
         self._codes = {
             name: judge(e, rtol=rtol, atol=atol, among=among, among_weighted=weighted) for name, e in evidence.items()
         }
@@ -159,8 +164,10 @@ class GradientReport:
         if noise == "fail" and self.unresolved:
             self._fatal.add(NOISE)
         self.passed = not totals[list(self._fatal - {NOISE})].any() and not (noise == "fail" and self.unresolved)
-        self.max_abs_error, self.max_rel_error = self._largest_errors()
-        self.smallest_error = {name: self._smallest_error(name, e) for name, e in self.evidence.items()}
+        self.max_abs_error, self.max_rel_error = self._largest_errors(sizes, doubts)
+        self.smallest_error = {
+            name: self._smallest_error(name, sizes[name], doubts[name] <= allowed[name]) for name in evidence
+        }
 
     @cached_property
     def verdict(self) -> dict[str, NDArray[np.str_]]:
@@ -366,17 +373,17 @@ class GradientReport:
         relative = error / float(e.size()[index]) if error else 0.0
         return Element(name, index, analytic, numerical, error, tolerance, relative, VERDICTS[self._codes[name][index]])
 
-    def _smallest_error(self, name: str, e: Evidence) -> float:
+    def _smallest_error(self, name: str, size: Array, resolved: NDArray[np.bool_]) -> float:
         """The relative error that would have shown in any element judged ok; NaN where there is none."""
-        ok = (self._codes[name] == OK) & (e.size() > 0) & e.resolved(self.rtol, self.atol)
-        return float((self.tolerance[name][ok] / e.size()[ok]).max()) if ok.any() else float("nan")
+        ok = (self._codes[name] == OK) & (size > 0) & resolved
+        return float((self.tolerance[name][ok] / size[ok]).max()) if ok.any() else float("nan")
 
-    def _largest_errors(self) -> tuple[float, float]:
+    def _largest_errors(self, sizes: Mapping[str, Array], doubts: Mapping[str, Array]) -> tuple[float, float]:
         absolute = relative = 0.0
-        for name, e in self.evidence.items():
+        for name, size in sizes.items():
             mismatch, error = self._codes[name] == MISMATCH, self.error[name]
             judged = mismatch | (self._codes[name] == OK)
-            told = (mismatch | (judged & e.resolved(VAGUE))) & (error > 0)
+            told = (mismatch | (judged & (doubts[name] <= VAGUE * size))) & (error > 0)
             absolute = max(absolute, float(error.max(initial=0.0, where=judged)))
-            relative = max(relative, float((error[told] / e.size()[told]).max(initial=0.0)))
+            relative = max(relative, float((error[told] / size[told]).max(initial=0.0)))
         return absolute, relative
