@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CHANGING = r"[\d.]+ ms|\d+ evaluations|.*e-\d\d +ok$"
 SOURCES = Path(__file__).parents[1] / "src" / "nncore"
 MODULES = sorted(p.stem for p in SOURCES.glob("*.py") if re.search(r"^ +>>> (?!.*\+SKIP)", p.read_text("utf-8"), re.M))
 
@@ -22,14 +23,18 @@ def test_docstring_examples(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_readme_code(code, tmp_path):
+@pytest.mark.parametrize(("code", "shown"), re.findall(r"```python\n(.*?)```(?:\n\n```\n(.*?)```)?", README, re.DOTALL))
+def test_readme_code(code, shown, tmp_path):
+    """It runs, and prints what is shown behind or below it, but for times and what rounding decides."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     for line in re.findall(r"# prints (.+)", code):
         assert re.search(re.escape(line).replace(r"\.\.\.", ".*"), done.stdout), f"{line!r} is not in {done.stdout!r}"
+    if shown:
+        printed, expected = (re.sub(CHANGING, "", text, flags=re.M).strip() for text in (done.stdout, shown))
+        assert printed == expected
 
 
 def test_readme_commands_exist():
