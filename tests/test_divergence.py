@@ -22,6 +22,7 @@ from nncore import (
     fit_many,
     training,
 )
+from nncore._data import Data
 
 LINE = np.arange(200.0)[:, None]  # x = 0..199, y = 2x: keras#3040
 
@@ -76,6 +77,17 @@ def test_the_last_sane_parameters_are_those_of_the_last_look(monkeypatch):
         with pytest.raises(FloatingPointError, match=f"{what}.*again those after iteration 30"):
             fit_line(net, optimizer=SGD(1e-6), epochs=None, iterations=200, schedule=Leap(factor), rng=1)
         np.testing.assert_array_equal(net.core.params, sane.core.params)
+
+
+def test_the_loss_of_an_earlier_look_is_not_taken_for_that_of_the_last():
+    net = NeuralNetwork([Layer(1, 1)], rng=0)
+    watch = _divergence.Watch(net, Data(net, LINE, 2 * LINE, None, None))
+    net.layers[0].weights[...] = 1e4
+    assert watch.is_sane()
+    assert np.isfinite(watch.loss)
+    net.layers[0].weights[...] = np.nan
+    assert not watch.is_sane()
+    assert np.isnan(watch.loss)
 
 
 def test_with_early_stopping_the_best_parameters_come_back():

@@ -139,6 +139,13 @@ def test_as_the_loss_of_a_network(rng):
     np.testing.assert_allclose(nets[1].core.params, nets[0].core.params, rtol=1e-12)
 
 
+def test_a_mask_of_one_sample_hides_as_that_of_many():
+    loss, dy = losses.sigmoid_cross_entropy([3, 9], [1, 5], weights=[1, 0])
+    of_rows, dy_of_rows = losses.sigmoid_cross_entropy([[3, 9]], [[1, 5]], weights=[[1, 0]])
+    assert loss == of_rows == pytest.approx(np.log1p(np.exp(-3)))
+    np.testing.assert_array_equal(dy, dy_of_rows[0])
+
+
 def test_a_mask_may_hide_all_there_is():
     loss, dy = losses.squared_error(np.ones((2, 3)), np.zeros((2, 3)), np.zeros((2, 3)))
     assert loss == 0

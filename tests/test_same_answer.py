@@ -325,6 +325,72 @@ def test_evaluate_and_score_by_kind_of_loss():
     assert net.score(sp.csr_matrix(x), signs) == net.score(x, signs)
 
 
+def test_evaluate_does_not_look_at_what_a_mask_hides():
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(80, 4)), rng.integers(0, 3, (80, 3)).astype(float)
+    several = (rng.random((80, 3)) > 0.5).astype(float)
+    net = network(loss="sigmoid_cross_entropy")
+    right = {"accuracy": accuracy_score(several.ravel(), (net.predict(x) > 0).ravel(), sample_weight=w.ravel())}
+    found = net.evaluate(x, np.where(w == 0, -7.0, several), sample_weight=w)
+    assert found == pytest.approx({"loss": net.loss(x, several, sample_weight=w), **right})
+    signs = network(loss="hinge")
+    right = accuracy_score(several.ravel(), (signs.predict(x) > 0).ravel(), sample_weight=w.ravel())
+    assert signs.score(x, np.where(w == 0, 5.0, 2 * several - 1), sample_weight=w) == pytest.approx(right)
+    net, T = network(loss="squared_error"), rng.normal(size=(80, 3))
+    y, hidden = net.predict(x), np.where(w == 0, 1e9, T)
+    assert net.score(x, hidden, sample_weight=w) == pytest.approx(
+        np.mean([r2_score(T[:, k], y[:, k], sample_weight=w[:, k]) for k in range(3)])
+    )
+    rmse = np.sqrt(mean_squared_error(T.ravel(), y.ravel(), sample_weight=w.ravel()))
+    assert net.evaluate(x, hidden, sample_weight=w)["rmse"] == pytest.approx(rmse)
+    net, labels = network(), rng.integers(0, 3, 80)
+    counted = w[np.arange(80), labels]
+    right = accuracy_score(labels, net.predict(x).argmax(axis=1), sample_weight=counted)
+    assert net.score(x, labels, sample_weight=w) == pytest.approx(right)
+
+
+def test_outputs_that_are_no_numbers_are_never_right():
+    with pytest.raises(ValueError, match=r"y_pred\[1, 0\] is nan, expected numbers: nan is of no class"):
+        metrics.accuracy([[0.0], [np.nan]], [0, 0])
+    with pytest.raises(ValueError, match=r"y_true\[0\] is nan"):
+        metrics.accuracy([0, 0], [np.nan, 0])
+    layers = [Layer(2, 3, weights=np.full((2, 3), 1e200), bias=np.zeros(3)), Layer(3, 3, weights=np.eye(3) * 1e200)]
+    net = NeuralNetwork(layers, loss="softmax_cross_entropy")
+    net.layers[1].weights[0, 1] = -1e200
+    x, t = np.full((2, 2), 1e200), [0, 0]
+    with np.errstate(all="ignore"):
+        assert np.isnan(net.predict(x)).any()
+        assert np.isnan(net.score(x, t))
+        assert np.isnan(net.accuracy(x, t))
+        values = metrics.Evaluation(net, (x, np.asarray(t)), None, ["train_top_1", "train_accuracy"])()
+    assert np.isnan(list(values.values())).all()
+
+
+def test_accuracy_of_nothing_and_of_outputs_in_the_caller_s_array():
+    net = network(2, 2, loss="squared_error")
+    with pytest.raises(ValueError, match=r"x is empty, shape \(0, 2\)"):
+        net.accuracy(np.empty((0, 2)), np.empty((0, 2)))
+    x, t, out = np.random.default_rng(0).normal(size=(9, 2)), np.arange(9) % 2, np.empty((9, 2))
+    for given in (x, x.tolist()):
+        assert net.accuracy(net.predict(given, out=out), t) == np.mean(out.argmax(axis=1) == t)
+
+
+def test_an_update_that_fails_does_not_say_what_the_network_is_trained_on():
+    for update in ("partial_fit", "backpropagation"):
+        net, first = network(3, 2, loss="squared_error"), SGD(0.1)
+        settings = {"learning_rate": 0.1} if update == "backpropagation" else {"optimizer": first}
+        with pytest.raises(FloatingPointError, match="nothing was updated"):
+            getattr(net, update)(np.full((1, 3), 1000), [[1e200, 1e200]], **settings)
+        assert (net._input, net.input_scale, net.optimizer) == (None, 1 / 255, None)
+        getattr(net, update)(np.full((1, 3), 1000), [[1.0, 1.0]], **settings)
+        assert net.input_scale == 1
+
+
+def test_large_negative_floats_are_no_scaled_bytes():
+    for sign in (1, -1):
+        assert trained(sign * np.random.default_rng(0).uniform(0, 5000, (60, 4))).input_scale == 1
+
+
 # ---- what rounding may change ---------------------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ class Data:
 
     def _weigh(self, net: "NeuralNetwork", class_weight: Any) -> None:
         """Weigh samples by their class, as torch.nn.CrossEntropyLoss(weight=...) does; soft targets by element."""
-        targets = (self.t + 1) / 2 if net._loss_kind == "hinge" and self.t.ndim == 2 else self.t  # -1 or 1
+        targets = zero_one(self.t, net._loss_kind)
         labels, spread = _labels(targets), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
         if self.weights is not None and self.weights.ndim == 2:
             raise ValueError(f"sample_weight has shape {self.weights.shape}, expected one a sample with class_weight")
@@ -132,6 +132,11 @@ def _labels(targets: Array) -> NDArray[np.intp] | None:
         return None
     column: NDArray[np.intp] = targets[:, 0].astype(np.intp) if targets.shape[1] == 1 else targets.argmax(axis=1)
     return column
+
+
+def zero_one(targets: Array, loss: str) -> Array:
+    """Targets as labels or shares of classes: those of hinge are -1 and 1."""
+    return (targets + 1) / 2 if loss == "hinge" and targets.ndim == 2 else targets
 
 
 def is_one_hot(targets: Array, *, single: bool = False) -> bool:

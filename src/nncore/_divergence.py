@@ -58,6 +58,7 @@ class Watch:
 
     def is_sane(self) -> bool:
         """Whether the network, as it is now, has not diverged."""
+        self.loss = math.nan
         size = largest(self.net.core.params)
         if not math.isfinite(size):
             return False

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
     """Targets (n_samples, n_out) that are what this loss takes; labels are checked already.
 
-    weights: of the samples, or of the outputs: what those hide may be anything, and classes need not sum to 1.
+    weights: of the samples, or of the outputs: what those hide may be any number, and classes need not sum to 1.
     """
     if loss not in core.TARGETS or t.ndim != 2:
         return t

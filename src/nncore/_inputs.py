@@ -39,7 +39,7 @@ def kind_of(x: Any, rows: Any, scale: float) -> str:
     if dtype.kind in "iub":
         return NUMBERS
     some = rows[_mapped.spread(rows, *SOME)] if isinstance(rows, np.ndarray) else rows.rows.data
-    far = some.size and np.maximum.reduce(some, axis=None) > FAR * 255 * scale
+    far = largest(some) > FAR * 255 * scale
     _mapped.release(rows)
     return NUMBERS if far else FLOATS
 

@@ -1,5 +1,6 @@
 """How good a network's predictions are: accuracy of inputs or, as in the articles, of predictions; evaluate."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore import metrics
-from nncore._data import is_one_hot
+from nncore._data import is_one_hot, zero_one
 
 if TYPE_CHECKING:
     from nncore.network import NeuralNetwork
@@ -72,6 +73,8 @@ def is_predictions(net: "NeuralNetwork", x: Any, t: Array) -> bool:
         If it may be either.
     """
     n_in, n_out, shape, whole = net.n_in, net.n_out, tuple(x.shape), x.dtype.kind in "iub"
+    if 0 in shape:
+        return False
     if net._last_prediction is not None and net._last_prediction() is x:
         return True
     if len(shape) == 1:
@@ -118,38 +121,59 @@ def of_predictions(net: "NeuralNetwork", y_pred: Array, y_true: ArrayLike) -> fl
 
 
 def of_outputs(net: "NeuralNetwork", outputs: Array, targets: Array) -> float:
-    """The accuracy of outputs, with targets as the engine takes them."""
-    return metrics.accuracy(net._scores(outputs), (targets + 1) / 2 if _is_signs(net, targets) else targets)
-
-
-def _is_signs(net: "NeuralNetwork", targets: Array) -> bool:
-    """Whether the targets are -1 and 1, as hinge has them."""
-    return net._loss_kind == "hinge" and targets.ndim == 2
+    """The accuracy of outputs, with targets as the engine takes them; NaN of outputs that are no numbers."""
+    if np.isnan(outputs).any():
+        return math.nan
+    return metrics.accuracy(net._scores(outputs), zero_one(targets, net._loss_kind))
 
 
 def evaluate(net: "NeuralNetwork", X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> dict[str, float]:
     """NeuralNetwork.evaluate, which says what it returns."""
-    rows, targets, _ = net._batch(X, y, "X", "y", sparse=True)
+    rows, targets, _ = net._batch(X, y, "X", "y", sparse=True, weights=sample_weight)
     weights = net._weights(sample_weight, len(rows))
-    by_row = None if weights is None or weights.ndim == 2 else weights
-    result = {"loss": net._loss(rows, targets, weights)}
-    outputs = net._outputs(rows)
-    signs = (targets + 1) / 2 if _is_signs(net, targets) else targets
-    if targets.ndim == 1 or is_one_hot(signs, single=net.is_classifier or signs is not targets):
-        right = metrics.classes(net._scores(outputs)) == metrics.classes(signs)
-        return {**result, "accuracy": float(np.average(right, weights=by_row))}
-    if net._loss_kind == "softmax_cross_entropy":  # shares of classes
-        right = outputs.argmax(axis=1) == targets.argmax(axis=1)
-        return {**result, "accuracy": float(np.average(right, weights=by_row))}
-    if net.is_classifier or net._loss_kind == "hinge":  # several labels a sample
-        right = (net._scores(outputs) > 0.5) == (signs > 0.5)
-        return {**result, "accuracy": float(np.average(right.mean(axis=1), weights=by_row))}
+    loss, outputs = net._loss(rows, targets, weights), net._outputs(rows)
+    known = not np.isnan(outputs).any()
+    classes = zero_one(targets, net._loss_kind)
+    if weights is not None and weights.ndim == 2 and targets.ndim == 2:
+        classes = np.where(weights == 0, 0, classes)
+    if _one_class_a_sample(net, classes, weights):
+        true = metrics.classes(classes)
+        right = metrics.classes(net._scores(outputs)) == true if known else true
+        if weights is not None and weights.ndim == 2:
+            weights = np.take_along_axis(weights, true[:, np.newaxis], axis=1)[:, 0]
+    elif net.is_classifier or net._loss_kind == "hinge":  # several labels a sample
+        right = (net._scores(outputs) > 0.5) == (classes > 0.5)
+    else:
+        return {"loss": loss, **_of_numbers(net, outputs, targets, weights)}
+    return {"loss": loss, "accuracy": _average(right, weights) if known else math.nan}
+
+
+def _one_class_a_sample(net: "NeuralNetwork", classes: Array, weights: Array | None) -> bool:
+    """Whether a sample has one class, and not several labels, or numbers, each with a weight of its own."""
+    if classes.ndim == 1 or net._loss_kind == "softmax_cross_entropy":
+        return True
+    if weights is not None and weights.ndim == 2:
+        return False
+    return is_one_hot(classes, single=net.is_classifier or net._loss_kind == "hinge")
+
+
+def _of_numbers(net: "NeuralNetwork", outputs: Array, targets: Array, weights: Array | None) -> dict[str, float]:
+    """R², the mean over columns, and RMSE; Poisson's outputs are logarithms of means."""
     from sklearn.metrics import r2_score
 
-    means = np.exp(outputs) if net._loss_kind == "poisson" else outputs
-    squares = ((targets - means.astype(np.float64)) ** 2).mean(axis=1)
-    return {
-        **result,
-        "r2": float(r2_score(targets, means, sample_weight=by_row)) if len(targets) > 1 else float("nan"),
-        "rmse": float(np.sqrt(np.average(squares, weights=by_row))),
-    }
+    means = (np.exp(outputs) if net._loss_kind == "poisson" else outputs).astype(np.float64)
+    rmse = math.sqrt(_average((targets - means) ** 2, weights))
+    if len(targets) == 1 or not np.isfinite(means).all():
+        return {"r2": math.nan, "rmse": rmse}
+    weights = np.ones(len(targets)) if weights is None else weights
+    by_column = np.broadcast_to(weights.reshape(len(targets), -1), targets.shape)
+    seen = np.flatnonzero(by_column.any(axis=0))
+    columns = [r2_score(targets[:, k], means[:, k], sample_weight=by_column[:, k]) for k in seen]
+    return {"r2": float(np.mean(columns)), "rmse": rmse}
+
+
+def _average(values: Array, weights: Array | None) -> float:
+    """The mean over samples and columns, weighted by sample or by element; NaN where nothing counts."""
+    if weights is not None and weights.ndim < values.ndim:
+        weights = np.broadcast_to(weights[:, np.newaxis], values.shape)
+    return float(np.average(values, weights=weights)) if weights is None or weights.any() else math.nan

@@ -37,20 +37,23 @@ def _batch(kind: str, y: ArrayLike, t: ArrayLike, weights: ArrayLike | None) -> 
         )
     if kind == "binary_cross_entropy" and not ((rows >= 0) & (rows <= 1)).all():
         raise ValueError(f"y goes from {rows.min()} to {rows.max()}, expected numbers from 0 to 1")
-    targets = _domains.targets_for(kind, _checks.targets(t, "t", n, n_out), "t", weights)
+    array = None if weights is None else _weights(weights, rows.shape, single=np.ndim(y) == 1)
+    targets = _domains.targets_for(kind, _checks.targets(t, "t", n, n_out), "t", array)
     if targets.ndim == 1:
         targets = np.eye(n_out)[targets] * (2 if kind == "hinge" else 1) - (kind == "hinge")
-    if weights is None:
-        return rows, targets.astype(rows.dtype, copy=False), shares(None, rows.shape)
+    return rows, targets.astype(rows.dtype, copy=False), shares(array, rows.shape)
+
+
+def _weights(weights: ArrayLike, shape: tuple[int, ...], *, single: bool) -> Array:
+    """Weights of samples or of outputs, of a single sample as a row; unlike in training all may be 0."""
+    n, n_out = shape
     array = _checks.finite(np.asarray(_checks.numbers(weights, "weights"), np.float64), "weights")
-    array = array[None] if np.ndim(y) == 1 and array.shape == (n_out,) else array
+    array = array[None] if single and array.shape == (n_out,) else array
     if array.shape not in ((n,), (n, n_out)):
         raise ValueError(f"weights has shape {array.shape}, expected ({n},) or ({n}, {n_out}) to match y")
     if not (array >= 0).all():
         raise ValueError(f"weights goes from {array.min()} to {array.max()}, expected 0 or more")
-    if array.any():
-        _checks.addable(array, "weights")
-    return rows, targets.astype(rows.dtype, copy=False), shares(array, rows.shape)
+    return _checks.addable(array, "weights") if array.any() else array
 
 
 def _terms(kind: str, y: ArrayLike, t: ArrayLike, weights: ArrayLike | None, param: float = 0.0) -> tuple[float, Array]:

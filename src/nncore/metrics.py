@@ -6,6 +6,7 @@ the targets and the network's outputs that returns a number. It is measured on t
 name asks for the training data instead, which cost as many predictions.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -202,6 +203,8 @@ class Evaluation:
         outputs = known[metric.data]
         if metric.function is not None:
             return float(metric.function(targets, outputs))
+        if np.isnan(outputs).any():
+            return math.nan
         if metric.kind == "top":
             return top_k(targets, outputs, metric.k)
         if metric.kind == "auc":
@@ -225,13 +228,18 @@ def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the numbers of samples differ, or there is none.
+        If the numbers of samples differ, there is none, or a NaN among them.
 
     Examples
     --------
     >>> accuracy([[0.9, 0.1], [0.2, 0.8]], [0, 0])
     0.5
     """
+    for values, name in ((y_pred, "y_pred"), (y_true, "y_true")):
+        array = np.asarray(values)
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            index = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
+            raise ValueError(f"{name}[{index}] is nan, expected numbers: nan is of no class")
     predicted, true = map(classes, (y_pred, y_true))
     if predicted.shape != true.shape or predicted.ndim != 1 or predicted.size == 0:
         raise ValueError(

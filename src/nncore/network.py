@@ -602,8 +602,7 @@ class NeuralNetwork:
         shape = (self.n_out,) if single else (len(rows), self.n_out)
         if not isinstance(out, np.ndarray) or out.shape != shape:
             raise ValueError(f"out has shape {np.shape(out)}, expected {shape}")
-        self._outputs(rows, out, n_threads)
-        return out
+        return self._remembered(self._outputs(rows, out, n_threads))
 
     feed_forward = predict
 
@@ -693,7 +692,7 @@ class NeuralNetwork:
             Labels (n_samples,), integers from 0 on or bools; or targets (n_samples, n_out).
         sample_weight : array_like of shape (n_samples,) or (n_samples, n_out), optional
             sum(weight * loss) / sum(weight) instead of the mean; with one weight an output, 0 for a mask, each term of
-            the sum over outputs times its weight, and the mean over samples. What a mask hides may be anything, and
+            the sum over outputs times its weight, and the mean over samples. What a mask hides may be any number, and
             rows of classes need not sum to 1 then.
 
         Returns
@@ -863,14 +862,14 @@ class NeuralNetwork:
             As partial_fit.
         """
         lr = _checks.positive_float(learning_rate, "learning_rate")
-        if self._input is None:
-            self._begin_with(X, y)
-        rows, targets, single = self._batch(X, y, "X", "y")
+        rows, targets, single = self._batch(X, y, "X", "y", kind=self._input or _inputs.NUMBERS)
         with self.core.training("backpropagation"):
             loss = self._update(rows, targets, lr)
             self._single_sample = single
             if not loss <= self._limit:
                 self._limit = _divergence.limit_after(self, loss)
+        if self._input is None:
+            self._trained_on_first(X, rows)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
         """Make one update, with one sample or the mean over a batch, as data come in.
@@ -906,20 +905,22 @@ class NeuralNetwork:
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
-        if self._input is None:
-            self._begin_with(X, y)
-        rows, targets, single = self._batch(X, y, "X", "y")
+        rows, targets, single = self._batch(X, y, "X", "y", kind=self._input or _inputs.NUMBERS)
         with self.core.training("partial_fit"):
+            before = self._optimizer
             rule, state = training.rule_and_state(self, optimizer)
             loss = self._update(rows, targets, optimizer.lr, rule, state)
             self._single_sample = single
             if not loss <= self._limit:
+                if not isfinite(loss):
+                    self._optimizer = before
                 self._limit = _divergence.limit_after(self, loss)
+        if self._input is None:
+            self._trained_on_first(X, rows)
         return loss
 
-    def _begin_with(self, X: ArrayLike, y: ArrayLike) -> None:
-        """The first sample or batch says what kind of numbers the network is trained on, if it fits."""
-        rows, *_ = self._batch(X, y, "X", "y", kind=_inputs.NUMBERS)
+    def _trained_on_first(self, X: ArrayLike, rows: Array) -> None:
+        """The first sample or batch says what kind of numbers the network is trained on."""
         _inputs.trained_on(self, _inputs.kind_of(X, rows, _inputs.scale_with(self, _inputs.BYTES)))
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
