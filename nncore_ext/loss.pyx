@@ -30,8 +30,9 @@ TARGETS = {
 def first_misfit(int kind, const floating[:, ::1] t):
     """Number of the first row of targets (n_samples, n_out) that are not what TARGETS says of this loss, or -1"""
     cdef Py_ssize_t s, n = t.shape[1], found = -1
-    if n == 0:
+    if n == 0 or t.shape[0] == 0:
         return found
+    expect_aligned(&t[0, 0], sizeof(floating), "t")
     with nogil:
         for s in range(t.shape[0]):
             if not kernel.is_fit(kind, &t[s, 0], n):

@@ -127,6 +127,7 @@ cdef class Call:
         self.spec, self.net = spec, spec.net
         self.net.n_threads = max(1, n_threads)
         if macs < WATCHED_MACS and n_threads == 1:
+            expect_not_ending_elsewhere()
             return
         memset(&self.watch, 0, sizeof(Watch))
         self.watch.looks = threading.main_thread().ident == PyThread_get_thread_ident()
@@ -419,13 +420,15 @@ cdef class Network:
 
     cdef int acquire(self, double n_elements) except -1:
         """Take the network's own workspace, at least n_elements large; what it kept is gone."""
-        self.expect_still()
-        self.expect_free()
         if n_elements > 2**60:
             allocate(n_elements, self.params.itemsize)
-        if self.workspace.size < n_elements:
-            self.kept = 0
-            self.workspace = np.empty(<Py_ssize_t> n_elements, self.params.dtype)
+        cdef cnp.ndarray workspace = self.workspace
+        if workspace.size < n_elements:
+            workspace = np.empty(<Py_ssize_t> n_elements, self.params.dtype)
+        # behind what may run other threads
+        self.expect_still()
+        self.expect_free()
+        self.workspace = workspace
         self.kept = 0
         self.kept_backward = False
         self.busy = generation
@@ -536,7 +539,8 @@ cdef class Network:
 
         None too where out, unless None, is not an array to put them into, apart from x, and where an output is NaN.
         """
-        cdef const NetworkSpec *net = &self.spec.net
+        cdef Spec spec = self.spec  # which stays while it is read
+        cdef const NetworkSpec *net = &spec.net
         # by its size first: a look for what is not finite reads all of it
         if (not cnp.PyArray_CheckExact(x) or cnp.PyArray_SIZE(x) > MAX_PLAIN_MACS // net.n_params * net.n_in
                 or not is_plain_rows(x, net.n_in)):
@@ -586,7 +590,8 @@ cdef class Network:
         cdef Py_ssize_t block = block_rows(n, net.n_units + net.n_in), size = block * (net.n_units + net.n_in)
         n_threads = max(1, min(n_threads, <int> ((n + block - 1) // block)))
         if n * net.n_params > MAX_PLAIN_MACS:
-            call = Call(spec, 1, <double> n * net.n_params)
+            call = Call(spec, n_threads, <double> n * net.n_params)
+            call.net.n_threads = 1  # of each block
             net = &call.net
         else:
             expect_not_ending_elsewhere()

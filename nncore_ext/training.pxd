@@ -175,7 +175,7 @@ cdef inline Py_ssize_t train_sparse(
         save_moments(net, plan)
         share_blocks(net, plan, &batch, &first, params, grads, copies, <floating *> NULL)
         losses[step] = total_loss(&batch)
-        if stopped(net.watch) or not isfinite(losses[step]):
+        if look(net.watch, 3 * batch.m * net.n_params) or not isfinite(losses[step]):
             restore_moments(net, plan)
             break
         done = batch

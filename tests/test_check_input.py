@@ -449,3 +449,44 @@ def test_the_signature_is_written_out():
     assert {"h", "rtol", "atol", "kinks", "noise", "sample", "directions", "bounds", "n_threads"} <= set(parameters)
     for name in parameters:
         assert name in check_gradient.__doc__, name
+
+
+# ---- what reads alike, or cannot be ----------------------------------------------------------------------------
+
+
+def test_a_change_below_six_digits_is_shown():
+    def f(x):
+        x[0] += 1e-9
+        return squares(x)
+
+    with pytest.raises(ValueError, match=r"f changed x\[0\] from 1 to 1\.00000000\d+, expected"):
+        check_gradient(f, np.ones(3), grad=np.full(3, 2.0))
+
+
+def test_keys_that_read_alike_are_named():
+    with pytest.raises(ValueError, match="x has the keys 1, '1', expected keys that differ as text"):
+        check_gradient(lambda p: squares(p[1]), {1: np.ones(2), "1": np.ones(2)}, grad=lambda p: p)
+
+
+def test_a_number_as_noise_is_for_functions():
+    net = NeuralNetwork([Layer(2, 1)], rng=0)
+    with pytest.raises(TypeError, match="a number as noise is given with a network, expected it only for a function"):
+        check_gradient(net, [[1.0, 2.0]], [[1.0]], noise=100.0)
+
+
+@pytest.mark.parametrize("settings", [{"h": 0}, {"noise": -5}, {"noise": NAN}])
+def test_errors_are_asked_for_with_the_same_settings(settings):
+    for full in (False, True):
+        for derivative in (numerical_gradient, numerical_jacobian):
+            with pytest.raises(ValueError, match=rf"{next(iter(settings))} is .*, expected a finite number above 0"):
+                derivative(squares, np.ones(2), full_output=full, **settings)
+
+
+def test_a_direction_of_which_nothing_is_known_promises_nothing():
+    def f(x):
+        return squares(x) if (x == 1).all() else NAN
+
+    report = check_gradient(f, np.ones(3), grad=np.full(3, 2.0), directions=2)
+    assert not report.passed
+    assert "nan" not in report.note
+    assert "nothing is known" in report.note

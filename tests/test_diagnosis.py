@@ -10,8 +10,9 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nncore import _trace
+from nncore import _trace, check_gradient
 from nncore._diagnosis import Case, diagnose, ratio_in_words
+from nncore._tape import INPUT, PART, Tape
 from nncore._trace import trace_hints
 from nncore.report import Evidence, GradientReport
 
@@ -793,3 +794,18 @@ def test_elements_that_were_not_checked_have_no_part(rng):
     half = Case("x", half.analytic, unknown, half.tolerance, told, told, told)
     (hint,) = trace_hints(lambda w: np.mean((X @ w - Y) ** 2), V0, [half])
     assert hint.startswith(f"the gradient is that of the mean over the last 4 of {N} samples")
+
+
+def test_parts_of_a_result_are_not_made_by_the_operation_that_follows():
+    tape = Tape()
+    a = tape.traced(np.arange(6.0))
+    p, _ = np.split(a, 2)
+    np.sum(np.exp(a))
+    np.sum(p)
+    assert [(o.name, o.makers) for o in tape.operations] == [("exp", (INPUT,)), ("sum", (0,)), ("sum", (PART,))]
+
+
+def test_a_gradient_of_0_beside_one_that_is_not_still_has_its_causes_sought():
+    """The ratio of all to nothing is none; what comes after it is tried."""
+    x = np.arange(1.0, 5.0)
+    assert "nan" not in str(check_gradient(lambda x: np.mean(x**2), x, grad=np.zeros(4)).hints)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import nncore
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CHANGING = r"[\d.]+ ms|\d+ evaluations|.*e-\d\d +ok$"
-SOURCES = Path(__file__).parents[1] / "src" / "nncore"
+SOURCES = Path(nncore.__file__).parent
 MODULES = sorted(p.stem for p in SOURCES.glob("*.py") if re.search(r"^ +>>> (?!.*\+SKIP)", p.read_text("utf-8"), re.M))
 
 

@@ -174,7 +174,7 @@ PYTHON = {
     "_variants": {"_tape"},
     "_experiment": {"_diagnosis", "_evaluation", "_tape"},
     "_batch_parts": {"_experiment", "_tape", "_variants"},
-    "_trace": {"_batch_parts", "_diagnosis", "_experiment", "_variants"},
+    "_trace": {"_batch_parts", "_diagnosis", "_experiment", "_tape", "_variants"},
     "report": {"_checks", "_diagnosis", "_evidence", "_slopes", "plotting"},  # plotting on first use
     "_check_function": {
         "_callbacks",

@@ -48,6 +48,8 @@ def _common_ratio(f: Experiment) -> tuple[float, float]:
     wrong = [case for case in f.cases if case.wrong.any()]
     analytic = np.concatenate([case.analytic[case.told] for case in wrong])
     numerical = np.concatenate([case.numerical[case.told] for case in wrong])
+    if not (analytic.any() and numerical.any()):
+        return 0.0, 0.0
     ratio = float(analytic @ numerical) / float(numerical @ numerical)
     apart = float(np.linalg.norm(analytic - ratio * numerical)) / float(np.linalg.norm(analytic))
     others = any(case.right() and case.numerical[case.sure].any() for case in f.cases)

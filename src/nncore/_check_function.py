@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from nncore import _checks, _noise
 from nncore._callbacks import c_function
-from nncore._directions import along_directions, sizes_of, typical_size
+from nncore._directions import along_directions, median_size, sizes_of
 from nncore._evaluation import Evaluator, evaluator, number
 from nncore._evidence import Evidence
 from nncore._slopes import Slopes, slopes
 from nncore._trace import trace_hints
-from nncore._watch import Watched
+from nncore._watch import Watched, told_apart
 from nncore.report import GradientReport
 
 Array = NDArray[Any]
@@ -80,6 +80,7 @@ def check_function(
         result = report()
         if result.passed:
             return result
+        known = len(notes)
         if callable(grad):
             again = gradients(grad(argument), arrays, keys, called=True)
             if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
@@ -87,7 +88,7 @@ def check_function(
                     "grad(x) returned another gradient when called again: does it read what an earlier call left?"
                 )
         if not result.counts["mismatch"] or not _plain(f, how):
-            return report()
+            return report() if len(notes) > known else result
         inside = f if bounds is None else _within(f, bounds, keys)
         return report(causes=trace_hints(inside, argument, result.cases(), grad if callable(grad) else None, notes))
 
@@ -97,8 +98,9 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
 
     A number, or a list of numbers, becomes an array.
     """
-    parts = {f"x[{key!r}]": x[key] for key in x} if isinstance(x, dict) else {}
-    parts |= {f"x[{k}]": part for k, part in enumerate(x)} if isinstance(x, (list, tuple)) else {"x": x}
+    parts: dict[str, Any] = {"x": x}
+    if isinstance(x, (dict, list, tuple)):
+        parts = {f"x[{key!r}]": part for key, part in (x.items() if isinstance(x, dict) else enumerate(x))}
     for name, part in parts.items():
         if hasattr(part, "detach") and hasattr(part, "numpy"):
             raise TypeError(
@@ -113,6 +115,9 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
         keys = _checks.array_keys(x, "x")
         names = [str(key) if isinstance(x, dict) else f"x[{key}]" for key in keys]
         arrays = {name: x[key] for name, key in zip(names, keys, strict=True)}
+        if len(arrays) < len(names):
+            alike = [key for key, name in zip(keys, names, strict=True) if names.count(name) > 1]
+            raise ValueError(f"x has the keys {', '.join(map(repr, alike))}, expected keys that differ as text")
         _checks.separate([(name, array) for name, array in arrays.items() if isinstance(array, np.ndarray)])
     else:
         keys, arrays = [None], {"x": x}
@@ -172,11 +177,8 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
     watch.look("f")
     if np.array_equal(first, second, equal_nan=True):
         return []
-    digits = 17 if f"{first:.6g}" == f"{second:.6g}" else 6
-    return [
-        f"f gave two values at one point, {first:.{digits}g} and {second:.{digits}g}: random numbers, dropout or a "
-        f"state in it?"
-    ]
+    one, other = told_apart(first, second)
+    return [f"f gave two values at one point, {one} and {other}: random numbers, dropout or a state in it?"]
 
 
 def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
@@ -184,7 +186,7 @@ def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
 
     def inside(x: Any) -> Any:
         for key in keys:
-            array = np.asarray(x if key is None else x[key]).view(np.ndarray)
+            array = np.asarray(x if key is None else x[key])
             if not ((bounds[0] <= array) & (array <= bounds[1])).all():
                 raise ValueError("a point outside the bounds")
         return f(x)
@@ -213,7 +215,7 @@ def slopes_of_array(
     """Return the slopes by some elements of one array, and the noise of f there."""
     limits = _checks.bounds(bounds, fn.x, name)
     f0 = fn.start()
-    typical = typical_size(np.asarray(fn.x))
+    typical = median_size(np.asarray(fn.x))
     with np.errstate(all="ignore"):
         noise = float(_noise.measure(fn, f0, typical, limits)) if level is None else level * fn.eps * abs(float(f0))
     parts, largest = [], (0.0, 0.0)

@@ -116,7 +116,8 @@ class _Probe:
     ):  # fmt: skip
         self.net, self.batch, self.weights = net, (rows, targets), weights
         self.n_threads, self.max_memory, self.rounding = n_threads, max_memory, rounding
-        self.steps = float(np.finfo(net.dtype).eps) ** (1 / 3) * np.maximum(1.0, np.abs(net.core.params.astype(float)))
+        self.h = float(np.finfo(net.dtype).eps) ** (1 / 3)
+        self.steps = self.h * np.maximum(1.0, np.abs(net.core.params.astype(float)))
         self.noise = np.full(net.n_params, rounding)
         self.n_evaluations = 0
 
@@ -137,9 +138,9 @@ class _Probe:
         n = self.net.n_params
         checked = np.ones(n, bool) if wanted is None else wanted.astype(bool)
         if h:
-            self.steps = np.full(n, h)
+            self.h, self.steps = h, np.full(n, h)
         if self.net.dtype == np.float32:
-            self._measure_noise(h, checked)
+            self._measure_noise(checked)
         truncation = np.empty(n)
         slope, kink = self.slopes(h, wanted, truncation)
         return Evidence(
@@ -147,7 +148,7 @@ class _Probe:
             np.zeros(n, bool), np.full(n, np.nan), np.full(n, np.nan),
         )  # fmt: skip
 
-    def _measure_noise(self, h: float, checked: NDArray[np.bool_]) -> None:
+    def _measure_noise(self, checked: NDArray[np.bool_]) -> None:
         """The rounding of the loss in each array: what differences over nearly the same step scatter by."""
         some = np.zeros(checked.size, np.uint8)
         single = self.net.dtype == np.float32
@@ -156,12 +157,11 @@ class _Probe:
         for chosen, fit in zip(self.net._named(some).values(), self.net._named(checked).values(), strict=True):
             places = np.flatnonzero(fit)
             chosen.reshape(-1)[rng.choice(places, min(most, places.size), replace=False)] = 1
-        step = h or float(np.finfo(self.net.dtype).eps) ** (1 / 3)
-        (first, kink), (second, crosses) = self.slopes(step, some), self.slopes(step * ANOTHER, some)
+        (first, kink), (second, crosses) = self.slopes(self.h, some), self.slopes(self.h * ANOTHER, some)
         usable = some.astype(bool) & ~kink & ~crosses & (first != 0)
         largest = 0.0
         for view, fit, apart in zip(
-            *(self.net._named(a).values() for a in (self.noise, usable, np.abs(first - second) * step)), strict=True
+            *(self.net._named(a).values() for a in (self.noise, usable, np.abs(first - second) * self.h)), strict=True
         ):
             if np.count_nonzero(fit) >= FEWEST:
                 # a tenth of normal numbers is above 1.64 deviations, the largest of 48 is about 2.2; in float32 some
@@ -204,12 +204,7 @@ class _Probe:
         kink = found.kink & found.checked
         beside = kink.copy()  # a kink, which only shorter steps pass by
         single = self.net.dtype == np.float32
-        h = (
-            float(np.finfo(self.net.dtype).eps) ** (1 / 3)
-            if np.ptp(self.steps) or not len(self.steps)
-            else self.steps[0]
-        )
-        last = 1.0
+        h, last = self.h, 1.0
         for factor in FINER_SINGLE if single else FINER:
             if not kink.any():
                 break
@@ -228,7 +223,7 @@ class _Probe:
             return
         if not single:
             # the rounding that sums of this size may have leaves a question: what it is, and again by that
-            self._measure_noise(h, found.checked)
+            self._measure_noise(found.checked)
             truncation = np.empty(self.net.n_params)
             slope, crosses = self.slopes(h, unclear.astype(np.uint8), truncation)
             again = unclear & ~beside & ~crosses

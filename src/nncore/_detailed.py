@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nncore import _checks, _noise
 from nncore._differences import differences
-from nncore._directions import typical_size
+from nncore._directions import median_size
 from nncore._evaluation import Array, evaluator
 from nncore._slopes import SAFETY, array_slopes, slopes
 
@@ -62,7 +62,7 @@ def with_errors(
             return WithErrors(np.empty(fn.x.shape), np.empty(fn.x.shape), np.empty(fn.x.shape, bool), 0.0, 0)
         f0 = fn.start()
         watch.look("f")
-        typical = typical_size(np.asarray(fn.x))
+        typical = median_size(np.asarray(fn.x))
         level = float(_noise.measure(fn, f0, typical, limits)) if noise == 1 else noise * fn.eps * abs(float(f0))
         best = slopes(fn, f0, np.arange(fn.x.size), noise=level, rtol=GOAL, typical=typical, limits=limits)
         watch.look("f")
@@ -84,12 +84,13 @@ def jacobian_with_errors(f: Any, x: Array, noise: float, bounds: Any, **how: Any
 
     noise is that of with_errors.
     """
+    noise = _checks.positive_float(noise, "noise")
     fn = evaluator(f, x, arrays=True, **how)
     limits = _checks.bounds(bounds, fn.x, "x")
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
         watch.look("f")
-        typical = typical_size(x)
+        typical = median_size(x)
         level = _noise.measure(fn, f0, typical, limits) if noise == 1 else noise * fn.eps * np.abs(f0)
         best, error = array_slopes(fn, f0, np.arange(x.size), level, typical, limits)
         watch.look("f")

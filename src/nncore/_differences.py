@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nncore import _checks
 from nncore._dispatch import numdiff
-from nncore._evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
+from nncore._evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator, inward
 from nncore._schemes import (
     COMPLEX_STEP,
     FIVE,
@@ -38,7 +38,6 @@ class Differences:
 
     value: Array
     rounding: Array  # estimate of what f's rounding costs; NaN where differences are all that is wanted
-    nonfinite: NDArray[np.bool_]  # f was infinite or NaN beside x
     n_evaluations: int
 
 
@@ -90,7 +89,7 @@ def differences(
                 for first in range(0, wanted.size, rows):
                     plan.fill(wanted[first : first + rows], result, first)
         watch.look("f")
-    return result.differences((*shape, *f0.shape), shape, fn.n_evaluations)
+    return result.differences((*shape, *f0.shape), fn.n_evaluations)
 
 
 def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "_Result") -> None:
@@ -101,7 +100,6 @@ def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "
     step = relative_step(error, POWERS[scheme.kind])
     numdiff.two_points(fn.f, fn.argument, fn.x, float(f0), scheme.h, step, size, up, down, result.value, fn.name)
     fn.n_evaluations += (up + down) * fn.x.size
-    result.nonfinite = ~np.isfinite(result.value)
 
 
 class _Result:
@@ -109,11 +107,9 @@ class _Result:
 
     def __init__(self, n: int, shape: tuple[int, ...]):
         self.value, self.rounding = (np.full((n, *shape), np.nan) for _ in range(2))
-        self.nonfinite = np.zeros(n, dtype=bool)
 
-    def differences(self, shape: tuple[int, ...], flags: tuple[int, ...], n_evaluations: int) -> Differences:
-        value, rounding = (array.reshape(shape) for array in (self.value, self.rounding))
-        return Differences(value, rounding, self.nonfinite.reshape(flags), n_evaluations)
+    def differences(self, shape: tuple[int, ...], n_evaluations: int) -> Differences:
+        return Differences(self.value.reshape(shape), self.rounding.reshape(shape), n_evaluations)
 
 
 class _Plan:
@@ -125,7 +121,7 @@ class _Plan:
         self.wide: Any = np.result_type(self.x.dtype, np.float64)
         self.nodes = scheme.nodes
         self.error = max(fn.eps, float(np.finfo(self.x.dtype).eps)) * scheme.noise  # of f, relative
-        self.low, self.high = _within(limits, self.x)
+        self.low, self.high = inward(limits, self.x)
         if scheme.method != "complex":
             size = typical_size(fn, f0, self.error, None if limits is None else (self.low, self.high), scheme)
             self.scale = np.maximum(np.abs(self.x).astype(np.float64), size)
@@ -210,7 +206,6 @@ class _Plan:
         size = np.maximum(np.abs(values).max(axis=1), np.abs(self.f0))
         # and what rounding within x costs: a relative eps of it
         result.rounding[rows] = self.error * (amplified * size + np.abs(value))
-        result.nonfinite[rows] = ~np.isfinite(values).reshape(len(rows), -1).all(axis=1)
 
 
 def typical_size(fn: Evaluator, f0: Array, error: float, limits: tuple[Array, Array] | None, scheme: Scheme) -> float:
@@ -237,15 +232,3 @@ def typical_size(fn: Evaluator, f0: Array, error: float, limits: tuple[Array, Ar
         fn.x[...] = x
     felt = np.abs(moved[0] - moved[1]) / (2 * step) >= FELT * np.abs(f0)
     return largest if bool(np.any(felt & (moved[0] != moved[1]))) else 1.0
-
-
-def _within(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
-    """Bounds in x's type, rounded inwards; without bounds the largest numbers of the type."""
-    if limits is None or np.iscomplexobj(x):
-        largest = np.asarray(np.finfo(x.dtype).max, dtype=x.real.dtype)
-        return -largest, largest
-    low, high = (side.reshape(-1).astype(x.dtype) for side in limits)
-    low = np.where(low < limits[0].reshape(-1), np.nextafter(low, np.inf, dtype=x.dtype), low)
-    high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
-    largest = np.finfo(x.dtype).max
-    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)

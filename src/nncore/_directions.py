@@ -35,7 +35,7 @@ class AlongDirections(Evaluator):
                 values[r, j] = self.move(t * self.directions[element])
 
 
-def typical_size(x: Array) -> float:
+def median_size(x: Array) -> float:
     """The median size of the elements of an array that are not 0; 1 where all are."""
     sizes = np.abs(x[x != 0])
     return float(np.median(sizes)) if sizes.size else 1.0
@@ -44,7 +44,7 @@ def typical_size(x: Array) -> float:
 def sizes_of(x: Array) -> Array:
     """The size of every element, in C order; that of an element of 0 is the typical one."""
     sizes = np.abs(np.asarray(x, np.float64)).reshape(-1)
-    return np.where(sizes > 0, sizes, typical_size(np.asarray(x, np.float64)))
+    return np.where(sizes > 0, sizes, median_size(np.asarray(x, np.float64)))
 
 
 def along_directions(
@@ -70,8 +70,10 @@ def along_directions(
     quantile = NormalDist().inv_cdf((1 + 0.01 ** (1 / count)) / 2)
     own = float(np.linalg.norm(analytic * sizes))
     missed = tolerance / quantile
-    note = (
-        f"A gradient off by {missed:.1g} or more (2-norm of what it makes of each parameter's size; its own is "
-        f"{own:.2g}) would have shown in 99 of 100 such checks; a smaller error can pass."
-    )
+    note = "A direction along which nothing is known says nothing of how small an error would have shown."
+    if np.isfinite(missed):
+        note = (
+            f"A gradient off by {missed:.1g} or more (2-norm of what it makes of each parameter's size; its own is "
+            f"{own:.2g}) would have shown in 99 of 100 such checks; a smaller error can pass."
+        )
     return {"direction": evidence}, level, note, fn.n_evaluations

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _checks, _noise
-from nncore._directions import typical_size
+from nncore._directions import median_size
 from nncore._evaluation import Array, Evaluator, evaluator
 
 SHORTEST = 2.0**-28  # of an element
@@ -36,7 +36,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
         watch.look("f")
-        level = _noise.measure(fn, f0, typical_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
+        level = _noise.measure(fn, f0, median_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
         matrix = _Matrix(fn, float(f0), float(level), h)
         hessian[np.diag_indices(n)], errors[np.diag_indices(n)], steps = matrix.diagonal()
         for i in range(n - 1):
@@ -55,7 +55,7 @@ class _Matrix:
         self.base = np.array(fn.x, dtype=fn.x.dtype.newbyteorder("=")).reshape(-1)
         self.wide: Any = np.result_type(self.base.dtype, np.float64)
         size = np.abs(self.base).astype(np.float64)
-        self.size = np.where(size > 0, size, typical_size(self.base))
+        self.size = np.where(size > 0, size, median_size(self.base))
 
     def points(self, elements: NDArray[np.intp], h: Array) -> tuple[Array, Array]:
         """The points x + h and x - h of these elements, and the steps that rounding left."""

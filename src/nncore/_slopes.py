@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _noise
-from nncore._evaluation import Array, Evaluator
+from nncore._evaluation import Array, Evaluator, inward
 
 Mask = NDArray[np.bool_]
 
@@ -500,12 +500,6 @@ def _extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tu
 
 
 def _limits(limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]) -> tuple[Array, Array]:
-    """The bounds of these elements in x's type, rounded inwards; without bounds the largest numbers of the type."""
-    largest = np.finfo(x.dtype).max
-    if limits is None:
-        return np.full(len(elements), -largest), np.full(len(elements), largest)
-    low, high = (side.reshape(-1)[elements].astype(x.dtype) for side in limits)
-    exact_low, exact_high = (side.reshape(-1)[elements] for side in limits)
-    low = np.where(low < exact_low, np.nextafter(low, np.inf, dtype=x.dtype), low)
-    high = np.where(high > exact_high, np.nextafter(high, -np.inf, dtype=x.dtype), high)
-    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
+    """The bounds of these elements in x's type."""
+    low, high = (np.broadcast_to(side, x.shape)[elements] for side in inward(limits, x))
+    return low, high

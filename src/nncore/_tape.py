@@ -19,6 +19,7 @@ REDUCING_UFUNCS = {"add": "sum", "maximum": "max", "minimum": "min", "multiply":
 REDUCTIONS = {*REDUCING_UFUNCS.values(), "mean", "average", "amax", "amin", "std", "var", "norm", "median"}
 
 MOST_OPERATIONS = 10_000
+INPUT, UNTRACED, PART = -1, -2, -3  # makers that are no operation; a part is one of several results, as split has
 MOST_SOURCES = 32
 
 
@@ -26,10 +27,10 @@ MOST_SOURCES = 32
 class Operation:
     """One operation on the tape.
 
-    shapes are those of its arrays, makers the operations that made them: -1 for what went in, -2 for what is not
-    traced. axes are those that a reduction runs over, None for everything else. joined are the reductions whose results
-    it combines with larger arrays: they are parts of a formula and not the loss. transposed says that its first array
-    is transposed in memory, narrowed that doubles went in and single precision came out.
+    shapes are those of its arrays, makers the numbers of the operations that made them, or INPUT for what went in,
+    UNTRACED, or PART. axes are those that a reduction runs over, None for everything else. joined are the reductions
+    whose results it combines with larger arrays: they are parts of a formula and not the loss. transposed says that its
+    first array is transposed in memory, narrowed that doubles went in and single precision came out.
     """
 
     number: int
@@ -101,13 +102,13 @@ class Tape:
         if number == MOST_OPERATIONS:
             raise RuntimeError(f"more than {number:,} operations")
         if isinstance(result, (tuple, list)):
-            return rebuilt(result, [self._wrapped(part, frozenset(), number) for part in result])
+            return rebuilt(result, [self._wrapped(part, frozenset(), PART) for part in result])
         if not isinstance(result, (np.ndarray, np.generic)):
             return result
         axes = _axes(name, plain, plain_settings) if name in REDUCTIONS else None
         smaller = frozenset(s for a in inputs if a.size < result.size for s in _sources(a))
         operation = Operation(
-            number, name, tuple(a.shape for a in inputs), tuple(getattr(a, "maker", -2) for a in inputs),
+            number, name, tuple(a.shape for a in inputs), tuple(getattr(a, "maker", UNTRACED) for a in inputs),
             result.shape, axes, elementwise, smaller if elementwise else frozenset(),
             _is_transposed(inputs[0]), _narrows(inputs, result),
         )  # fmt: skip
@@ -143,7 +144,7 @@ class Traced(np.ndarray):
 
     tape: Tape = Tape(is_open=False)
     sources: frozenset[int] = frozenset()
-    maker: int = -1
+    maker: int = INPUT
 
     def __array_finalize__(self, parent: Any) -> None:
         if isinstance(parent, Traced):

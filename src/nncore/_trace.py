@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nncore._batch_parts import other_count, part_of_batch
 from nncore._diagnosis import Case, explained
 from nncore._experiment import Experiment
+from nncore._tape import UNTRACED
 from nncore._variants import ROWS, broadcast, in_formulas, is_of_exp, is_outer, variants
 
 Array = NDArray[Any]
@@ -136,7 +137,7 @@ def _questions(f: Experiment) -> list[str]:
         f"f {broadcast(o)}: is that meant, or should one of them be ravelled?"
         for o in f.operations
         # numbers under test with data; both of one kind are a table of all pairs
-        if is_outer(o) and 1 in map(len, o.shapes[-2:]) and -2 in o.makers[-2:] and max(o.makers[-2:]) > -2
+        if is_outer(o) and 1 in map(len, o.shapes[-2:]) and (o.makers[-2] == UNTRACED) != (o.makers[-1] == UNTRACED)
     ]
     joined = in_formulas(f.operations)
     softmaxes = [

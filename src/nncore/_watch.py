@@ -32,15 +32,21 @@ class Watched:
             array, copy = self.arrays[name], self.copies[name]
             index = tuple(int(i) for i in np.argwhere(_differ(array, copy))[0])
             place = f"{name}[{', '.join(map(str, index))}]" if index else name
-            before, after = copy[index], array[index]
+            before, after = told_apart(copy[index], array[index])
             array[...] = copy
             raise ValueError(
-                f"{who} changed {place} from {before:.6g} to {after:.6g}, expected a function that leaves its argument "
+                f"{who} changed {place} from {before} to {after}, expected a function that leaves its argument "
                 f"as it is (it is restored): let it work on a copy, as in x = x.copy()"
             )
 
     def _changed(self) -> list[str]:
         return [name for name, array in self.arrays.items() if array.tobytes() != self.copies[name].tobytes()]
+
+
+def told_apart(one: Any, other: Any) -> tuple[str, str]:
+    """Two numbers that are not the same, with as many digits as that takes."""
+    digits = 17 if f"{one:.6g}" == f"{other:.6g}" else 6
+    return f"{one:.{digits}g}", f"{other:.{digits}g}"
 
 
 def _differ(array: Array, copy: Array) -> NDArray[np.bool_]:

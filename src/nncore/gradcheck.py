@@ -68,8 +68,8 @@ def check_gradient(
         slopes on the two sides, or between. Other values are a mismatch at any rate.
     noise : {"fail", "report"} or float
         Whether the check fails when the differences resolve less than half of a parameter's elements to rtol: then they
-        could not tell a right gradient from a wrong one. A number is the noise of f, in units of the rounding of f(x),
-        which otherwise is measured.
+        could not tell a right gradient from a wrong one. For a function, a number is the noise of f, in units of the
+        rounding of f(x), which otherwise is measured.
     sample : int, optional
         Check only so many elements, drawn at random from every array by its size.
     directions : int, optional
@@ -101,8 +101,9 @@ def check_gradient(
     Two evaluations an element decide where the slope between x + h and x - h is the gradient under test to rtol, f's
     noise is small beside it and f is straight there; at most 50 are made where they do not. Steps then shrink by
     eighths until a bend, a kink or a jump is told from the slopes of the two sides, or noise takes over; or grow, with
-    extrapolation to h = 0, where noise hides the slope. The noise of f is measured at eight points near x. A network's
-    differences are compiled: its kinks are found exactly, by the side on which each relu is at the two points.
+    extrapolation to h = 0, where noise hides the slope. The noise of f is measured at seven points near x, more where
+    f is coarse. A network's differences are compiled: its kinks are found exactly, by the side on which each relu is at
+    the two points.
 
     Examples
     --------
@@ -129,7 +130,9 @@ def check_gradient(
     if isinstance(f, NeuralNetwork):
         if t is None:
             raise TypeError("t is missing, expected check_gradient(net, x, t) for a network")
-        _unused({"bounds": bounds, "n_jobs": n_jobs, "vectorized": vectorized or None}, "a network", "a function")
+        unused = {"bounds": bounds, "n_jobs": n_jobs, "vectorized": vectorized or None}
+        unused["a number as noise"] = None if isinstance(noise, str) else noise
+        _unused(unused, "a network", "a function")
         return check_network(f, x, t, grad, sample_weight=sample_weight, dtype=dtype, **common)
     if t is not None:
         raise TypeError("t is given with a function, expected check_gradient(f, x, grad=...)")

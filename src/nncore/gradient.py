@@ -218,7 +218,7 @@ def numerical_jacobian(
     """
     value: Any = None
     native = x.dtype.newbyteorder("=") if isinstance(x, np.ndarray) else np.float64
-    if not full_output or method != "central" or h or order != 2:
+    if not full_output or method != "central" or h is not None or order != 2:
         value = differences(
             f, x, h, method, order=order, vectorized=vectorized, noise=noise, bounds=bounds, n_jobs=n_jobs,
             max_memory=max_memory, arrays=True,
