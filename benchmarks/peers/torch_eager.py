@@ -1,5 +1,7 @@
 """PyTorch in eager mode: nn.Linear, optim.SGD and the ordinary loop; torch.autograd.gradcheck."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -30,6 +32,22 @@ def _outcome(linears: list[nn.Linear], loss: float) -> Outcome:
     return Outcome(loss, params, torch.get_num_threads())
 
 
+def _held_to(threads: int | None) -> Callable[[Run], Run]:
+    """Run with so many threads, then as before: the limit holds for all that share its OpenMP library, nncore too."""
+
+    def decorate(run: Run) -> Run:
+        def held(steps: int) -> Outcome:
+            torch.set_num_threads(threads or DEFAULT_THREADS)
+            try:
+                return run(steps)
+            finally:
+                torch.set_num_threads(DEFAULT_THREADS)
+
+        return held
+
+    return decorate
+
+
 def moons(problem: Problem, threads: int | None) -> Run:
     """One sample a step."""
     linears = _linears(problem)
@@ -37,8 +55,8 @@ def moons(problem: Problem, threads: int | None) -> Run:
     optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
     x, targets = torch.from_numpy(problem.x), torch.from_numpy(problem.targets)
 
+    @_held_to(threads)
     def run(steps: int) -> Outcome:
-        torch.set_num_threads(threads or DEFAULT_THREADS)
         for i in problem.batches(steps)[:, 0].tolist():
             optimizer.zero_grad()
             loss = 0.5 * ((model(x[i]) - targets[i]) ** 2).sum()
@@ -54,8 +72,8 @@ def _batches(
 ) -> Run:
     x, labels = torch.from_numpy(problem.x), torch.from_numpy(problem.labels)
 
+    @_held_to(threads)
     def run(steps: int) -> Outcome:
-        torch.set_num_threads(threads or DEFAULT_THREADS)
         losses = []
         for batch in torch.from_numpy(problem.batches(steps)):
             optimizer.zero_grad()
@@ -94,8 +112,8 @@ def gradcheck(problem: Problem, threads: int | None) -> Run:
     ((jacobian,),) = _get_numerical_jacobian(sampled_loss, (values,), (sampled_loss(values),), eps=H)
     slopes = np.split(jacobian.detach().numpy().reshape(-1), np.cumsum([len(k) for k in sample])[:-1])
 
+    @_held_to(threads)
     def run(steps: int) -> Outcome:
-        torch.set_num_threads(threads or DEFAULT_THREADS)
         for _ in range(steps):
             torch.autograd.gradcheck(lambda *others: loss(W1, *others), others, eps=H)  # raises if they differ
         part = sum(sizes[1:]) / sum(sizes)
@@ -129,8 +147,8 @@ def predict(problem: Problem, threads: int | None) -> Run:
         model.append(nn.Softmax(dim=1))
     pieces = [torch.from_numpy(x) for x in problem.pieces]
 
+    @_held_to(threads)
     def run(steps: int) -> Outcome:
-        torch.set_num_threads(threads or DEFAULT_THREADS)
         with torch.no_grad():
             for _ in range(steps // len(pieces)):
                 for x in pieces:
@@ -147,8 +165,8 @@ def online(problem: Problem, threads: int | None) -> Run:
     optimizer = torch.optim.SGD(model.parameters(), lr=problem.job.lr)
     rows = list(zip(torch.from_numpy(problem.x), torch.from_numpy(problem.targets), strict=True))
 
+    @_held_to(threads)
     def run(steps: int) -> Outcome:
-        torch.set_num_threads(threads or DEFAULT_THREADS)
         for _ in range(steps // len(rows)):
             for x, t in rows:
                 optimizer.zero_grad()

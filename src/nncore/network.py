@@ -1110,9 +1110,9 @@ class NeuralNetwork:
         n_threads : int or "auto"
             "auto" tries one thread and all of them where steps are large enough to share, and goes by what is faster at
             the time. All are NNCORE_NUM_THREADS, or the CPUs that this process is allowed on and its container has
-            time of, but no more than OMP_NUM_THREADS, OMP_THREAD_LIMIT and threadpoolctl's limits allow; one in a
-            process forked from one that has used threads. The result does not depend on it, to
-            the bit.
+            time of, but no more than OMP_NUM_THREADS, OMP_THREAD_LIMIT and the limits of threadpoolctl allow, or of
+            torch.set_num_threads where PyTorch has the same OpenMP library; one in a process forked from one that has
+            used threads. The result does not depend on it, to the bit.
         rng : int or numpy.random.Generator, optional
             For sampling; by default the network's.
 
