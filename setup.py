@@ -16,6 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("NNCORE_DEBUG") == "1"
 SANITIZE = os.environ.get("NNCORE_SANITIZE") == "1"
+INCLUDE = [np.get_include(), "nncore_ext"]
 MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64") and os.name == "posix":
@@ -41,7 +42,9 @@ DIRECTIVES = {
 def level_extensions(level: str) -> list[Extension]:
     """One cythonize call a level: the same .pyx under two names in one call is refused."""
     extensions = [
-        Extension(f"nncore._{level}.{name}", [f"nncore_ext/{name}.pyx"], include_dirs=[np.get_include(), "nncore_ext"])
+        Extension(
+            f"nncore.core._{level}.{name}", [f"nncore_ext/{name}.pyx"], include_dirs=[np.get_include(), "nncore_ext"]
+        )
         for name in MODULES
     ]
     return cythonize(extensions, include_path=["."], build_dir=f"build/{level}", compiler_directives=DIRECTIVES)
@@ -61,7 +64,7 @@ class build_levels(build_ext):
             flags = FLAGS + SANITIZER_FLAGS
             openmp = ["-fopenmp"] if self.compiles(["-fopenmp"]) else ["-fopenmp-simd"]
         for extension in self.extensions:
-            level = extension.name.split(".")[1].removeprefix("_")
+            level = extension.name.split(".")[2].removeprefix("_")
             extension.extra_compile_args = flags + openmp + LEVELS.get(level, [])
             extension.extra_link_args = SANITIZER_FLAGS + (openmp if openmp == ["-fopenmp"] else [])
             extension.define_macros += [
@@ -84,6 +87,6 @@ class build_levels(build_ext):
 
 
 cpu = cythonize(
-    [Extension("nncore._cpu", ["nncore_ext/cpu.pyx"])], build_dir="build/cpu", compiler_directives=DIRECTIVES
+    [Extension("nncore.core._cpu", ["nncore_ext/cpu.pyx"])], build_dir="build/cpu", compiler_directives=DIRECTIVES
 )
 setup(ext_modules=cpu + [e for level in LEVELS for e in level_extensions(level)], cmdclass={"build_ext": build_levels})

@@ -13,7 +13,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nncore import Adam, Layer, NeuralNetwork, load_mnist, losses
+from nncore import Adam, Layer, NeuralNetwork, load_mnist
+from nncore.functions import losses
 
 
 def signs(net, x, t):

@@ -18,7 +18,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nncore import Adam, Layer, NeuralNetwork, check_gradient, losses, sigmoid
+from nncore import Adam, Layer, NeuralNetwork, check_gradient, sigmoid
+from nncore.functions import losses
 
 SIZE, GRID = 16, 4
 CELL = SIZE // GRID

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nncore import _cpu, _notices
+from nncore.core import _cpu, notices
 
 MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
 
@@ -26,7 +26,7 @@ def core(request):
 @pytest.fixture(autouse=True)
 def each_ctrl_c_is_the_first(monkeypatch):
     """Tests press Ctrl-C faster than people do: a second press is one of the user's where a test says so."""
-    monkeypatch.setattr(_notices, "TWICE_SECONDS", 0.0)
+    monkeypatch.setattr(notices, "TWICE_SECONDS", 0.0)
 
 
 @pytest.fixture

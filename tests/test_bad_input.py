@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import SGD, Layer, NeuralNetwork, SimpleNet, TwoLayerNet, functions, gradient
+from nncore import SGD, Layer, NeuralNetwork, SimpleNet, TwoLayerNet
+from nncore.differences import gradient
+from nncore.functions import activations as functions
 
 X = np.linspace(-1, 1, 20).reshape(5, 4)
 T = np.array([0, 1, 2, 1, 0])

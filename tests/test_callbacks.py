@@ -11,7 +11,7 @@ import pytest
 
 import nncore
 from nncore import SGD, History, InterruptWarning, Layer, NeuralNetwork
-from nncore.callbacks import CSVLog, PlotHistory, TensorBoard, TimeLimit
+from nncore.training.callbacks import CSVLog, PlotHistory, TensorBoard, TimeLimit
 
 
 @pytest.fixture

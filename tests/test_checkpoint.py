@@ -24,9 +24,9 @@ from nncore import (
     ReduceOnPlateau,
     RMSprop,
     WarmUp,
-    checkpoint,
-    training,
 )
+from nncore.files import checkpoints as checkpoint
+from nncore.training import fit as training
 
 N, TOTAL, BATCH = 53, 150, 5  # 11 updates an epoch, the last of three samples; the run ends within an epoch
 
@@ -159,7 +159,7 @@ def test_python_functions_go_on_too(data, tmp_path, ends):
 
 @pytest.mark.filterwarnings("ignore::nncore.InterruptWarning")
 def test_a_file_larger_than_memory_goes_on_within_a_window(tmp_path, rng, ends, monkeypatch):
-    monkeypatch.setattr(nncore._mapped, "WINDOW_BYTES", 20 * 4 * 8)  # of 20 samples
+    monkeypatch.setattr(nncore.core.mapped, "WINDOW_BYTES", 20 * 4 * 8)  # of 20 samples
     np.save(tmp_path / "x.npy", rng.normal(size=(N, 4)))
     data = np.load(tmp_path / "x.npy", mmap_mode="r"), rng.integers(3, size=N)
     whole = classifier()

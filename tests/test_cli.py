@@ -11,7 +11,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import nncore
-from nncore import NeuralNetwork, cli, persistence
+from nncore import NeuralNetwork
+from nncore.cli import main as cli
+from nncore.files import models as persistence
 
 
 def run(capsys, *args):
@@ -188,8 +190,8 @@ def test_resume_gives_the_same_model(tmp_path, capsys, monkeypatch):
         net, history = NeuralNetwork.load(folder / "model.safetensors"), (folder / "history.csv").read_text()
         return net.core.params.tolist(), history
 
-    monkeypatch.setattr(nncore.training.NoBar, "update", update)
-    monkeypatch.setattr(nncore.training, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.fit, "CHUNK_SECONDS", 0.0)
     options += ["--checkpoint-every", 10, "--out", tmp_path / "o"]
     for i, done in enumerate((7, 12, 65)):
         steps[:] = [done]

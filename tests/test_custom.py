@@ -22,8 +22,8 @@ from nncore import (
     check_gradient,
     fit_many,
 )
-from nncore._python_engine import PythonNetwork
-from nncore.export import export_c, export_torch
+from nncore.files.export import export_c, export_torch
+from nncore.model.python_engine import PythonNetwork
 
 
 def dtanh(a):

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nncore import datasets, idx
+from nncore.data import datasets, idx
 
 FILES = (
     "train-images-idx3-ubyte",

@@ -10,11 +10,12 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nncore import _trace, check_gradient
-from nncore._diagnosis import Case, diagnose, ratio_in_words
-from nncore._tape import INPUT, PART, Tape
-from nncore._trace import trace_hints
-from nncore.report import Evidence, GradientReport
+from nncore import check_gradient
+from nncore.checking import trace as _trace
+from nncore.checking.diagnosis import Case, diagnose, ratio_in_words
+from nncore.checking.report import Evidence, GradientReport
+from nncore.checking.tape import INPUT, PART, Tape
+from nncore.checking.trace import trace_hints
 
 U = 1e-10
 

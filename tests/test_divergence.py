@@ -8,21 +8,10 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import nncore
-from nncore import (
-    LBFGS,
-    SGD,
-    Adam,
-    EarlyStopping,
-    Layer,
-    MLPClassifier,
-    MLPRegressor,
-    NeuralNetwork,
-    RMSprop,
-    _divergence,
-    fit_many,
-    training,
-)
-from nncore._data import Data
+from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, MLPClassifier, MLPRegressor, NeuralNetwork, RMSprop, fit_many
+from nncore.data.samples import Data
+from nncore.training import divergence
+from nncore.training import fit as training
 
 LINE = np.arange(200.0)[:, None]  # x = 0..199, y = 2x: keras#3040
 
@@ -81,7 +70,7 @@ def test_the_last_sane_parameters_are_those_of_the_last_look(monkeypatch):
 
 def test_the_loss_of_an_earlier_look_is_not_taken_for_that_of_the_last():
     net = NeuralNetwork([Layer(1, 1)], rng=0)
-    watch = _divergence.Watch(net, Data(net, LINE, 2 * LINE, None, None))
+    watch = divergence.Watch(net, Data(net, LINE, 2 * LINE, None, None))
     net.layers[0].weights[...] = 1e4
     assert watch.is_sane()
     assert np.isfinite(watch.loss)
@@ -221,8 +210,8 @@ def test_steps_beyond_the_limit_of_stability_raise_it(scale, factor):
 
 def test_the_generator_finds_a_watch_that_looks_at_the_loss_of_batches_alone(monkeypatch):
     """A planted fault: without the size of parameters and of targets, sorted targets are taken for divergence."""
-    monkeypatch.setattr(_divergence, "GROWN", 0.0)
-    monkeypatch.setattr(_divergence, "RISEN", 1.0)
+    monkeypatch.setattr(divergence, "GROWN", 0.0)
+    monkeypatch.setattr(divergence, "RISEN", 1.0)
     with pytest.raises(FloatingPointError):
         test_usual_trainings_raise_no_alarm("unit", "large rmsprop", monkeypatch)
 
@@ -254,7 +243,7 @@ def test_weights_of_1e_12_give_no_coefficients_of_1e77():
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_an_estimator_keeps_the_last_sane_parameters(early_stopping, monkeypatch):
     """Rates that leap in epoch 4 of 10; looks come every epoch."""
-    monkeypatch.setattr("nncore._epochs.LOOK_SAMPLES", 1)
+    monkeypatch.setattr("nncore.estimators.epochs.LOOK_SAMPLES", 1)
 
     def leap(estimator):
         kept.append([W.copy() for W in estimator.coefs_])

@@ -41,7 +41,7 @@ def test_readme_code(code, shown, tmp_path):
 
 def test_readme_commands_exist():
     """Every nncore command that README shows parses."""
-    from nncore.cli import _parser
+    from nncore.cli.main import _parser
 
     commands = re.findall(
         r"^(?:\S+=\S+ )?nncore ((?:train|predict|check|show|export|info)\b.*?)(?: +#.*)?$", README, re.MULTILINE

@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 
 import nncore
 from nncore import Layer, NeuralNetwork
-from nncore.layers import ACTIVATIONS
+from nncore.model.layers import ACTIVATIONS
 
 WITHIN = [*(name for name in ACTIVATIONS if name != "softmax"), "leaky_relu(0.3)", "elu(0.7)"]
 C_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
@@ -534,6 +534,6 @@ def test_every_name_becomes_one_that_c_takes(tmp_path, name):
 
 def test_an_onnx_file_has_its_limit(tmp_path, monkeypatch):
     pytest.importorskip("onnx")
-    monkeypatch.setattr(nncore.export, "ONNX_BYTES", 100)
+    monkeypatch.setattr(nncore.files.export, "ONNX_BYTES", 100)
     with pytest.raises(ValueError, match="the parameters take 480 bytes, expected at most 100 in ONNX"):
         network([5, 10], None).export_onnx(tmp_path / "m.onnx")

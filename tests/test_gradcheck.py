@@ -379,7 +379,7 @@ def test_pytest_shows_the_table(tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    from nncore import cli
+    from nncore.cli import main as cli
 
     out = tmp_path / "run"
     assert cli.main(["train", "digits", "--hidden", "8", "--iterations", "50", "--quiet", "--out", str(out)]) == 0
@@ -400,7 +400,7 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_the_command_exits_1_for_a_wrong_gradient(tmp_path, capsys, monkeypatch):
-    from nncore import cli
+    from nncore.cli import main as cli
 
     cli.main(["train", "moons", "--iterations", "50", "--quiet", "--out", str(tmp_path)])
     right = NeuralNetwork.core.fget

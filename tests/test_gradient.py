@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nncore import gradient_descent, numerical_diff, numerical_gradient, numerical_hessian, numerical_jacobian
-from nncore._differences import differences
+from nncore.differences.differences import differences
 
 
 def f(x):

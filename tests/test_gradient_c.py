@@ -12,7 +12,7 @@ from scipy import LowLevelCallable
 from scipy.optimize import approx_fprime, rosen, rosen_der, rosen_hess
 
 from nncore import numerical_gradient, numerical_hessian, numerical_jacobian
-from nncore._callbacks import ACCEPTED, c_function
+from nncore.differences.c_functions import ACCEPTED, c_function
 
 SOURCE = r"""
 #include <stddef.h>

@@ -10,7 +10,10 @@ import zlib
 import numpy as np
 import pytest
 
-from nncore import Layer, NeuralNetwork, cli, datasets, npz, persistence, sources
+from nncore import Layer, NeuralNetwork
+from nncore.cli import main as cli
+from nncore.data import datasets, npz, sources
+from nncore.files import models as persistence
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 3))

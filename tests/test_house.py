@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import nncore
-from nncore import _cpu, _threads
+from nncore.core import _cpu
+from nncore.core import threads as _threads
 
 PACKAGE = Path(nncore.__file__).parent
 CORE = Path(__file__).parents[1] / "nncore_ext"
@@ -361,7 +362,7 @@ def test_limits_of_containers(files, cpus, tmp_path):
 
 def test_waiting_threads_soon_sleep():
     """Unless the user has chosen, and without a trace in the environment that other libraries and processes see."""
-    code = "import os, nncore._dispatch; print([name for name in os.environ if name[:5] in ('GOMP_', 'OMP_W')])"
+    code = "import os, nncore.core.dispatch; print([name for name in os.environ if name[:5] in ('GOMP_', 'OMP_W')])"
     done = python(code, OMP_DISPLAY_ENV="verbose")
     assert done.stdout == "[]\n"
     if "GOMP_SPINCOUNT" in done.stderr:  # GNU's OpenMP says what it has read
@@ -432,7 +433,7 @@ print(ask(), _threads.choices(2, 10**12)[-1])
 with threadpool_limits(1):
     print(ask())
 """
-    from nncore._dispatch import network
+    from nncore.core.dispatch import network
 
     given = {"OMP_DYNAMIC": "false", **environment}
     if not any(name.startswith("OMP_NUM") for name in given) or given.get("OMP_NUM_THREADS") == "many":

@@ -8,7 +8,8 @@ import reference as ref
 from scipy.optimize import minimize
 
 import nncore
-from nncore import LBFGS, InterruptWarning, Layer, NeuralNetwork, lbfgs
+from nncore import LBFGS, InterruptWarning, Layer, NeuralNetwork
+from nncore.training import lbfgs
 
 
 @pytest.fixture

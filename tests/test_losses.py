@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import reference as ref
 
-from nncore import Layer, NeuralNetwork, check_gradient, losses
+from nncore import Layer, NeuralNetwork, check_gradient
+from nncore.functions import losses
 
 # name -> the function, its NumPy twins, its name and settings in torch
 LOSSES = {

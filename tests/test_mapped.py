@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from nncore import SGD, Layer, NeuralNetwork, _checks, _mapped, training
+from nncore import SGD, Layer, NeuralNetwork
+from nncore.core import checks, mapped
+from nncore.training import fit as training
 
 N, WIDTH = 1000, 8
 
@@ -14,19 +16,19 @@ N, WIDTH = 1000, 8
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     """128 rows of float32 a window, 32 a piece."""
-    monkeypatch.setattr(_mapped, "WINDOW_BYTES", 128 * WIDTH * 4)
-    monkeypatch.setattr(_mapped, "PIECE_BYTES", 32 * WIDTH * 4)
-    monkeypatch.setattr(_mapped, "BLOCKS", 16)
+    monkeypatch.setattr(mapped, "WINDOW_BYTES", 128 * WIDTH * 4)
+    monkeypatch.setattr(mapped, "PIECE_BYTES", 32 * WIDTH * 4)
+    monkeypatch.setattr(mapped, "BLOCKS", 16)
 
 
-def mapped(folder, array, mode="r"):
+def opened(folder, array, mode="r"):
     np.save(folder / "x.npy", array)
     return np.load(folder / "x.npy", mmap_mode=mode)
 
 
 @pytest.fixture
 def x(rng, tmp_path):
-    return mapped(tmp_path, rng.normal(size=(N, WIDTH)).astype(np.float32))
+    return opened(tmp_path, rng.normal(size=(N, WIDTH)).astype(np.float32))
 
 
 def network():
@@ -40,12 +42,12 @@ def trained(x, t, **settings):
 
 
 def test_what_is_large(x, tmp_path, rng):
-    assert _mapped.is_large(x)
-    assert _mapped.is_large(np.asarray(x)[5:])
-    assert not _mapped.is_large(x[:128])
-    assert not _mapped.is_large(np.array(x))
-    assert not _mapped.is_large(x + 1)
-    assert not _mapped.is_large(mapped(tmp_path, np.array(x), "c"))
+    assert mapped.is_large(x)
+    assert mapped.is_large(np.asarray(x)[5:])
+    assert not mapped.is_large(x[:128])
+    assert not mapped.is_large(np.array(x))
+    assert not mapped.is_large(x + 1)
+    assert not mapped.is_large(opened(tmp_path, np.array(x), "c"))
 
 
 @pytest.mark.parametrize("sampling", ["sequential", "replacement"])
@@ -63,12 +65,12 @@ def test_targets_may_be_mapped_too(x, rng, tmp_path):
     folder.mkdir()
     t = np.eye(3)[rng.integers(3, size=N)]
     settings = {"sampling": "sequential", "epochs": 2, "validation_data": (x, t)}
-    np.testing.assert_array_equal(trained(x, mapped(folder, t), **settings), trained(np.array(x), t, **settings))
+    np.testing.assert_array_equal(trained(x, opened(folder, t), **settings), trained(np.array(x), t, **settings))
 
 
 @pytest.mark.parametrize("batch_size", [1, 30, 128, 300, N])
 def test_a_shuffled_epoch_takes_every_row_once(x, batch_size, rng):
-    windows = _mapped.Windows(x, np.arange(N), None, batch_size)
+    windows = mapped.Windows(x, np.arange(N), None, batch_size)
     assert windows.size % batch_size == 0
     order = windows.shuffled(rng)
     np.testing.assert_array_equal(np.sort(order), np.arange(N))
@@ -107,12 +109,12 @@ def test_evaluation_equals_that_in_memory(x, rng):
 @pytest.mark.parametrize("shape", [(), (5,), (N, WIDTH), (WIDTH, N), (3, 50, 40), (0, 4)])
 def test_every_element_is_checked(shape, rng):
     array = rng.normal(size=shape)
-    assert _checks.finite(array, "x") is array
+    assert checks.finite(array, "x") is array
     if array.size:
         array[tuple(n - 1 for n in shape)] = np.inf
         where = ", ".join(str(n - 1) for n in shape)
         with pytest.raises(ValueError, match=rf"^x\[{where}\] is inf, expected finite numbers only$"):
-            _checks.finite(array, "x")
+            checks.finite(array, "x")
 
 
 def test_a_nan_in_the_last_row_is_found(rng, tmp_path):
@@ -121,12 +123,12 @@ def test_a_nan_in_the_last_row_is_found(rng, tmp_path):
     net = network()
     before = net.core.params.copy()
     with pytest.raises(ValueError, match=r"X\[999, 3\] is nan"):
-        net.fit(mapped(tmp_path, values), np.zeros(N, int), progress=False)
+        net.fit(opened(tmp_path, values), np.zeros(N, int), progress=False)
     np.testing.assert_array_equal(net.core.params, before)
 
 
 def test_what_was_written_to_the_map_stays(rng, tmp_path):
-    x = mapped(tmp_path, np.zeros((N, WIDTH), np.float32), "r+")
+    x = opened(tmp_path, np.zeros((N, WIDTH), np.float32), "r+")
     x[:] = rng.normal(size=x.shape)
     expected = np.array(x)
     trained(x, rng.integers(3, size=N), epochs=1)
@@ -138,7 +140,7 @@ def test_the_memory_of_a_large_map_is_bounded(tmp_path):
     code = f"""
 import os, tracemalloc, numpy as np, nncore
 from nncore import Layer, NeuralNetwork, _mapped
-_mapped.WINDOW_BYTES, _mapped.PIECE_BYTES = 8 << 20, 1 << 20
+mapped.WINDOW_BYTES, mapped.PIECE_BYTES = 8 << 20, 1 << 20
 x = np.memmap({str(tmp_path / "x")!r}, np.float32, "w+", shape=(50_000, 1000))  # a hole in the file: no disk
 t = np.zeros(50_000, int)
 net = NeuralNetwork([Layer(1000, 2)], loss="softmax_cross_entropy", dtype="float32", rng=0)

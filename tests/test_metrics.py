@@ -7,7 +7,8 @@ import pytest
 import reference as ref
 
 import nncore
-from nncore import SGD, EarlyStopping, Layer, NeuralNetwork, metrics
+from nncore import SGD, EarlyStopping, Layer, NeuralNetwork
+from nncore.training import metrics
 
 
 @pytest.fixture
@@ -241,7 +242,7 @@ def test_balanced_is_scikit_learns():
 
     labels = np.array([0, 0, 0, 2, 2, 3])
     expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels)
-    weights = nncore._data.class_weights("balanced", np.bincount(labels, minlength=5))
+    weights = nncore.data.samples.class_weights("balanced", np.bincount(labels, minlength=5))
     np.testing.assert_allclose(weights[[0, 2, 3]], expected, rtol=1e-15)
     assert weights[[1, 4]].tolist() == [0, 0]
 

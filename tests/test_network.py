@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nncore import Layer, NeuralNetwork, SimpleNet, TwoLayerNet, cross_entropy_error, numerical_gradient, softmax
-from nncore._dispatch import network as core_network
+from nncore.core.dispatch import network as core_network
 
 
 def small_net(loss="squared_error", dtype=np.float64, last=None):

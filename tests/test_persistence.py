@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from nncore import Layer, NeuralNetwork, persistence
-from nncore.layers import ACTIVATIONS
+from nncore import Layer, NeuralNetwork
+from nncore.files import models as persistence
+from nncore.model.layers import ACTIVATIONS
 from nncore.network import LOSSES
 
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
 from nncore import GradientReport, History, gradient_descent, numerical_gradient, plotting
-from nncore.report import Evidence
+from nncore.checking.report import Evidence
 
 X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.5], [0.5, 2.0]])
 Y = np.array([0, 1, 1, 0])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from cases import NETWORKS, code, make_batch, make_network
 
-from nncore import SGD, Layer, Momentum, NeuralNetwork, SimpleNet, functions, losses
-from nncore._python_engine import PythonNetwork
+from nncore import SGD, Layer, Momentum, NeuralNetwork, SimpleNet
+from nncore.functions import activations as functions
+from nncore.functions import losses
+from nncore.model.python_engine import PythonNetwork
 
 DTYPES = (np.float32, np.float64)
 # What is left of a tail is 0 from here on.

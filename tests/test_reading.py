@@ -16,7 +16,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from safetensors.numpy import save as to_bytes
 
-from nncore import Layer, NeuralNetwork, _tensors, checkpoint, persistence
+from nncore import Layer, NeuralNetwork
+from nncore.files import checkpoints as checkpoint
+from nncore.files import models as persistence
+from nncore.files import tensors as _tensors
 
 import test_resume  # isort: skip
 

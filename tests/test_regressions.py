@@ -239,7 +239,7 @@ def test_settings_are_checked_before_anything_changes(settings, message, rng):
 
 
 def test_a_digest_like_value_in_the_metadata_does_no_harm(tmp_path):
-    from nncore import persistence
+    from nncore.files import models as persistence
 
     persistence.save(classifier(), tmp_path / "m", {"dataset": "0" * 64})
     assert persistence.read_metadata(tmp_path / "m")["dataset"] == "0" * 64

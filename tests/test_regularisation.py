@@ -6,7 +6,7 @@ import reference as ref
 from cases import targets_of
 
 from nncore import SGD, Adam, Layer, NeuralNetwork, check_gradient
-from nncore._dispatch import loss as core_loss
+from nncore.core.dispatch import loss as core_loss
 
 DTYPES = (np.float32, np.float64)
 
@@ -57,7 +57,7 @@ def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, n, rng):
     before = {name: value.copy() for name, value in net.params.items()}
     data = x
     if rows == "sparse":
-        from nncore._dispatch import sparse
+        from nncore.core.dispatch import sparse
 
         data = sparse.compress(x, 0.5)
     losses = np.empty(1)
@@ -310,7 +310,7 @@ def test_accuracy_and_probabilities_of_one_logit(fused, rng):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_first_layer_on_compressed_rows(activation, threads, rng):
     """What keeps its slope beside its output, or is not 0 at 0, where rows of weights are padded."""
-    from nncore._dispatch import sparse
+    from nncore.core.dispatch import sparse
 
     nets = [network(sizes=(80, 33, 7, 3), activations=(activation, "tanh", None), dropout=0.2) for _ in range(2)]
     x, t = batch(rng, nets[0])

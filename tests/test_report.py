@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import _diagnosis, report
-from nncore.report import VERDICTS, Evidence, GradientMismatch, GradientReport, judge
+from nncore.checking import diagnosis as _diagnosis
+from nncore.checking import report
+from nncore.checking.report import VERDICTS, Evidence, GradientMismatch, GradientReport, judge
 
 U = 1e-10  # truncation and rounding of the measured gradients
 

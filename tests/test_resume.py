@@ -10,17 +10,9 @@ import re
 import numpy as np
 import pytest
 
-from nncore import (
-    SGD,
-    AdaGrad,
-    Adam,
-    EarlyStopping,
-    Layer,
-    NeuralNetwork,
-    ReduceOnPlateau,
-    _resume,
-    checkpoint,
-)
+from nncore import SGD, AdaGrad, Adam, EarlyStopping, Layer, NeuralNetwork, ReduceOnPlateau
+from nncore.files import checkpoints as checkpoint
+from nncore.training import resume as _resume
 
 N, BATCH, TOTAL, HELD = 23, 5, 40, 17  # five updates an epoch; the checkpoint is within the fourth
 

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
 import nncore
-from nncore import SGD, Layer, MLPClassifier, NeuralNetwork, TwoLayerNet, fit_many, metrics
+from nncore import SGD, Layer, MLPClassifier, NeuralNetwork, TwoLayerNet, fit_many
+from nncore.training import metrics
 
 BYTES = np.random.default_rng(0).integers(0, 256, (60, 4), dtype=np.uint8)
 LABELS = np.arange(60) % 3
@@ -159,7 +160,7 @@ def test_a_refused_fit_changes_nothing_of_it():
 def test_the_file_says_what_it_was_trained_on(tmp_path):
     import json
 
-    from nncore import persistence
+    from nncore.files import models as persistence
 
     net = trained(BYTES)
     net.save(tmp_path / "m")

@@ -20,9 +20,9 @@ from nncore import (
     Schedule,
     Step,
     WarmUp,
-    schedules,
-    training,
 )
+from nncore.training import fit as training
+from nncore.training import schedules
 
 TOTAL = 40
 

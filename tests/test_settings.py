@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import (
-    Layer,
-    NeuralNetwork,
-    _checks,
-    callbacks,
-    functions,
-    losses,
-    metrics,
-    optimizers,
-    persistence,
-    schedules,
-)
+from nncore import Layer, NeuralNetwork
+from nncore.core import checks
+from nncore.files import models as persistence
+from nncore.functions import activations as functions
+from nncore.functions import losses
+from nncore.training import callbacks, metrics, optimizers, schedules
 
 NET = NeuralNetwork([Layer(2, 2)], loss="softmax_cross_entropy", rng=0)
 X, T = np.eye(2), np.array([0, 1])
@@ -99,16 +93,16 @@ def test_what_is_no_number_is_refused_in_a_sentence(name, what):
 
 @pytest.mark.parametrize("value", [Fraction(1, 2), np.float32(0.5), np.array(0.5), 0.5])
 def test_numbers_of_other_kinds_are_taken(value):
-    assert _checks.positive_float(value, "x") == 0.5
-    assert _checks.fraction(value, "x") == 0.5
+    assert checks.positive_float(value, "x") == 0.5
+    assert checks.fraction(value, "x") == 0.5
 
 
 def test_every_check_of_a_number_refuses_a_nan():
     """Whatever is added to the checks: those whose result is a number."""
-    functions = filter(inspect.isfunction, vars(_checks).values())
-    checks = [function for function in functions if function.__annotations__.get("return") in (int, float)]
-    assert len(checks) >= 8
-    for check in checks:
+    functions = filter(inspect.isfunction, vars(checks).values())
+    of_numbers = [function for function in functions if function.__annotations__.get("return") in (int, float)]
+    assert len(of_numbers) >= 8
+    for check in of_numbers:
         parameters = list(inspect.signature(check).parameters)
         if parameters == ["value", "name"]:
             for value in NO_NUMBERS.values():

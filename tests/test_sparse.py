@@ -7,7 +7,9 @@ import pytest
 import scipy.sparse
 from cases import NETWORKS, make_network
 
-from nncore import SGD, Layer, NeuralNetwork, _data, _mapped
+from nncore import SGD, Layer, NeuralNetwork
+from nncore.core import mapped
+from nncore.data import samples
 
 
 def sparse_rows(rng, shape, dtype, density=0.2):
@@ -77,7 +79,7 @@ def test_fit_compresses_where_it_pays(rng):
     density, params = fit(x, epochs=3)
     assert density == np.count_nonzero(x) / x.size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_data, "MAX_DENSITY", 0.0)
+        patch.setattr(samples, "MAX_DENSITY", 0.0)
         none, dense = fit(x, epochs=3)
     assert none is None
     np.testing.assert_allclose(params, dense, rtol=0, atol=1e-12)
@@ -87,7 +89,7 @@ def test_fit_compresses_where_it_pays(rng):
     some = np.zeros((5000, 100))
     some[:, ::2] = 1
     some[::5] = 0  # the rows that the first look sees
-    assert _data._rows(some, 0.3) is some
+    assert samples._rows(some, 0.3) is some
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
@@ -110,7 +112,7 @@ def test_scipy_matrices_are_as_good_as_dense_ones(dtype, kind, rng):
     assert results[1][2] == np.count_nonzero(x) / x.size
     net = nets[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_mapped, "PIECE_BYTES", 4000)
+        patch.setattr(mapped, "PIECE_BYTES", 4000)
         np.testing.assert_allclose(net.predict(given), net.predict(x), rtol=1e-12)
         assert net.loss(given, t, sample_weight=weights) == pytest.approx(net.loss(x, t, sample_weight=weights))
     np.testing.assert_array_equal(net.gradient(given, t)["W1"], net.gradient(x, t)["W1"])

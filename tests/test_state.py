@@ -15,8 +15,8 @@ import pytest
 
 import nncore
 from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, NeuralNetwork, fit_many
-from nncore.callbacks import TimeLimit
-from nncore.estimators import MLPClassifier
+from nncore.estimators.multilayer import MLPClassifier
+from nncore.training.callbacks import TimeLimit
 
 
 def classifier(seed=0, hidden=8, **settings):
@@ -477,7 +477,7 @@ def test_memory_is_held_while_a_call_or_a_training_reads_it(data):
 
 
 def test_a_mapped_file_that_becomes_shorter_is_said(tmp_path, rng, monkeypatch):
-    from nncore import _mapped
+    from nncore.core import mapped
 
     path = tmp_path / "x"
     rng.normal(size=(4000, 6)).tofile(path)
@@ -494,7 +494,7 @@ def test_a_mapped_file_that_becomes_shorter_is_said(tmp_path, rng, monkeypatch):
         with pytest.raises(ValueError, match="the file of a mapped array has 4096 bytes, expected 192000"):
             call(small)
     rng.normal(size=(4000, 6)).tofile(path)
-    monkeypatch.setattr(_mapped, "WINDOW_BYTES", 50_000)
+    monkeypatch.setattr(mapped, "WINDOW_BYTES", 50_000)
     large = np.memmap(path, np.float64, "r", shape=(4000, 6))
     with pytest.raises(ValueError, match="the file of a mapped array has 4096 bytes"):
         classifier().fit(large, t, epochs=3, callbacks=[cut], progress=False)

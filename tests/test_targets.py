@@ -20,9 +20,9 @@ from nncore import (
     TwoLayerNet,
     check_gradient,
     fit_many,
-    functions,
-    losses,
 )
+from nncore.functions import activations as functions
+from nncore.functions import losses
 
 X = np.linspace(-1, 1, 24).reshape(6, 4)
 PROBABILITIES = np.array([[1.0, 0, 0], [0, 1, 0], [0.2, 0.3, 0.5], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0]])

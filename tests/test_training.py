@@ -11,7 +11,9 @@ import pytest
 import reference as ref
 
 import nncore
-from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet, _threads, training
+from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet
+from nncore.core import threads as _threads
+from nncore.training import fit as training
 
 
 def moons_net(dtype=np.float64, rng=0):

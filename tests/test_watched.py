@@ -17,10 +17,10 @@ from nncore import (
     MLPClassifier,
     MLPRegressor,
     NeuralNetwork,
-    _notices,
-    cli,
     fit_many,
 )
+from nncore.cli import main as cli
+from nncore.core import notices
 
 STILL = SGD(1e-300)  # no parameter moves
 
@@ -240,10 +240,10 @@ def test_targets_of_a_million_are_to_be_scaled():
 @pytest.fixture
 def twice(monkeypatch):
     """Presses within the time that the suite needs are two in a row."""
-    monkeypatch.setattr(_notices, "TWICE_SECONDS", 1e6)
-    _notices.forget()
+    monkeypatch.setattr(notices, "TWICE_SECONDS", 1e6)
+    notices.forget()
     yield
-    _notices.forget()
+    notices.forget()
 
 
 def press_at(epoch):
@@ -284,15 +284,15 @@ def test_a_second_ctrl_c_ends_a_search(twice):
 
 def test_presses_far_apart_end_one_fit_each(monkeypatch):
     now = iter([100.0, 101.5, 103.0, 103.9])
-    monkeypatch.setattr(_notices, "TWICE_SECONDS", 1.0)
-    monkeypatch.setattr(_notices.time, "monotonic", lambda: next(now))
-    _notices.forget()
+    monkeypatch.setattr(notices, "TWICE_SECONDS", 1.0)
+    monkeypatch.setattr(notices.time, "monotonic", lambda: next(now))
+    notices.forget()
     for _ in range(3):
         with pytest.warns(InterruptWarning):
-            _notices.interrupted("x")
+            notices.interrupted("x")
     with pytest.raises(KeyboardInterrupt):
-        _notices.interrupted("x")
-    _notices.forget()
+        notices.interrupted("x")
+    notices.forget()
 
 
 def test_the_warning_points_to_the_line_that_called_fit():
@@ -344,11 +344,11 @@ def test_a_callback_that_presses_ctrl_c_ends_all():
 # ---- optimizers by name ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*nncore.optimizers.OPTIMIZERS, "lbfgs"])
+@pytest.mark.parametrize("name", [*nncore.training.optimizers.OPTIMIZERS, "lbfgs"])
 def test_an_optimizer_by_name_is_a_new_one_with_its_defaults(name):
     x = np.random.default_rng(0).normal(size=(30, 2))
     nets = line(), line()
-    make = nncore.LBFGS if name == "lbfgs" else nncore.optimizers.OPTIMIZERS[name]
+    make = nncore.LBFGS if name == "lbfgs" else nncore.training.optimizers.OPTIMIZERS[name]
     settings = {"progress": False} if name == "lbfgs" else {"progress": False, "rng": 0}
     for _ in range(2):
         nets[0].fit(x, x[:, 0], optimizer=name, **settings)
@@ -375,8 +375,8 @@ def test_the_command_names_resume(options, way, tmp_path, capsys, monkeypatch, t
         if n:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(nncore.training.NoBar, "update", update)
-    monkeypatch.setattr(nncore.training, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.fit, "CHUNK_SECONDS", 0.0)
     for _ in range(2):
         assert cli.main(["train", "moons", "--quiet", "--out", str(tmp_path / "o"), *options]) == 1
         assert way in capsys.readouterr().err

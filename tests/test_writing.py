@@ -14,9 +14,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nncore import Layer, NeuralNetwork, _atomic, checkpoint, persistence
-from nncore.callbacks import CSVLog, PlotHistory
-from nncore.history import History
+from nncore import Layer, NeuralNetwork
+from nncore.files import atomic
+from nncore.files import checkpoints as checkpoint
+from nncore.files import models as persistence
+from nncore.training.callbacks import CSVLog, PlotHistory
+from nncore.training.history import History
 
 FORK = multiprocessing.get_context("fork") if sys.platform != "win32" else None
 
@@ -125,7 +128,7 @@ def test_names_of_every_length(tmp_path, writer, letter):
 
 
 def test_long_names_that_begin_alike_have_temporary_files_of_their_own(tmp_path):
-    one, two = (_atomic.beside(tmp_path / f"{'n' * 250}{end}", ".", ".12345678.tmp") for end in "ab")
+    one, two = (atomic.beside(tmp_path / f"{'n' * 250}{end}", ".", ".12345678.tmp") for end in "ab")
     assert one != two
     assert len(one) == len(two) == 255
 
@@ -455,7 +458,7 @@ def test_a_file_that_is_being_written_is_not_taken_for_one_that_was_left(tmp_pat
 
 def test_a_temporary_file_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
     """Between making and locking a file another process may remove it, as if it had been left."""
-    real, taken = _atomic._locked, []
+    real, taken = atomic._locked, []
 
     def late(handle):
         if not taken:
@@ -463,7 +466,7 @@ def test_a_temporary_file_taken_before_its_lock_is_made_again(tmp_path, monkeypa
             os.unlink(tmp_path / taken[0])
         return real(handle)
 
-    monkeypatch.setattr(_atomic, "_locked", late)
+    monkeypatch.setattr(atomic, "_locked", late)
     persistence.write_atomically(tmp_path / "m", b"12345")
     assert (tmp_path / "m").read_bytes() == b"12345"
     assert len(taken) == 1
@@ -554,18 +557,18 @@ def test_the_lock_ends_with_its_process_and_not_with_its_children(tmp_path):
         path = Path(sys.argv[1])
         read, write = os.pipe()
         if (parent := os.fork()) == 0:
-            lock = _atomic.Lock(path, "checkpoint")
+            lock = atomic.Lock(path, "checkpoint")
             if os.fork() == 0:
                 os.write(write, str(os.getpid()).encode())  # it has forgotten the lock by now
                 signal.pause()
             signal.pause()
         child = int(os.read(read, 20))
         try:
-            _atomic.Lock(path, "checkpoint")
+            atomic.Lock(path, "checkpoint")
         except BlockingIOError as error:
             print(f"process {parent}" in str(error))
         os.kill(parent, signal.SIGKILL); os.waitpid(parent, 0)
-        again = _atomic.Lock(path, "checkpoint")
+        again = atomic.Lock(path, "checkpoint")
         os.kill(child, signal.SIGKILL)
         print(os.listdir(path.parent)); again.release(); print(os.listdir(path.parent))
     """, tmp_path / "c")  # fmt: skip
@@ -576,7 +579,7 @@ def test_where_files_cannot_be_locked_all_works_without(tmp_path, monkeypatch):
     def cannot(handle, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(_atomic.fcntl, "flock", cannot)
+    monkeypatch.setattr(atomic.fcntl, "flock", cannot)
     (tmp_path / ".c.abcdefgh.tmp").write_bytes(b"x")
     train(tmp_path / "c")
     assert sorted(os.listdir(tmp_path)) == [".c.abcdefgh.tmp", "c", "c.previous"]  # it may be another's

@@ -10,7 +10,7 @@ import numpy as np
 import nncore
 from benchmarks.peers import Entry, MissingError, Outcome, Run, predicted
 from benchmarks.problem import SEED, Array, H, Problem
-from nncore import _threads
+from nncore.core import threads as _threads
 
 
 def version() -> str:

@@ -2,6 +2,6 @@
 
 import sys
 
-from nncore.cli import main
+from nncore.cli.main import main
 
 sys.exit(main())

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nncore.gradcheck import check_gradient
-from nncore.report import GradientReport
+from nncore.checking.check import check_gradient
+from nncore.checking.report import GradientReport
 
 
 def assert_gradient(f: Any, x: Any, *args: Any, **settings: Any) -> GradientReport:

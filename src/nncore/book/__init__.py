@@ -1,0 +1,1 @@
+"""The classes of the book's chapters."""

@@ -1,0 +1,1 @@
+"""Gradients compared with differences, element by element, and what is wrong with them."""

@@ -1,0 +1,1 @@
+"""Data sets, tables and samples as the engine takes them."""

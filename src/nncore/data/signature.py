@@ -1,0 +1,44 @@
+"""What data have to know of the network that takes them."""
+
+from typing import Any, Protocol
+
+
+class Signature(Protocol):
+    """What data have to know of a network: its inputs and outputs, its loss, and what it was trained on."""
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+
+    @property
+    def loss_kind(self) -> str:
+        """The loss without its parameter."""
+
+    @property
+    def loss_name(self) -> str:
+        """The loss as the user named it."""
+
+    @property
+    def loss_function(self) -> Any:
+        """The loss if it is a function of the user's, else None."""
+
+    @property
+    def label_smoothing(self) -> float:
+        """What targets of softmax_cross_entropy are smoothed by."""
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether the first layer takes compressed rows."""
+
+    @property
+    def first_layer_bytes(self) -> int:
+        """Size of the weights that samples are multiplied by."""
+
+    input_scale: float
+    input_kind: str | None
+    byte_scale: float
+    takes_plain: bool

@@ -1,0 +1,1 @@
+"""Derivatives by differences: steps, noise, kinks."""

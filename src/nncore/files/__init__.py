@@ -1,0 +1,1 @@
+"""Models, checkpoints and exports, written whole or not at all."""

@@ -1,0 +1,1 @@
+"""Activations, losses and information, each for arrays."""
