@@ -20,7 +20,9 @@ MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sp
 @pytest.fixture(scope="session", params=_cpu.supported_levels())
 def core(request):
     """The compiled modules of every level this machine runs."""
-    return SimpleNamespace(**{name: importlib.import_module(f"nncore._{request.param}.{name}") for name in MODULES})
+    return SimpleNamespace(
+        **{name: importlib.import_module(f"nncore.core._{request.param}.{name}") for name in MODULES}
+    )
 
 
 @pytest.fixture(autouse=True)

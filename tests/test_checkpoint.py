@@ -50,7 +50,7 @@ def outcome(net, history):
     """All that two runs must share, to the bit."""
     rates = [] if history.lr is None else history.lr
     columns = itertools.chain(*history.epoch_columns().values())
-    state = net._optimizer[1]
+    state = net.trained_with[1]
     return np.concatenate(
         [
             net.core.params,
@@ -490,7 +490,7 @@ def test_a_full_disk_leaves_a_checkpoint(data, tmp_path, monkeypatch):
             resumed(data, tmp_path / "c")
     net = classifier()
     resumed(data, tmp_path / "c", net)
-    assert net._optimizer[1].n_steps == 8
+    assert net.trained_with[1].n_steps == 8
 
 
 def test_a_file_system_without_links(data, tmp_path, monkeypatch):

@@ -475,7 +475,7 @@ def test_ctrl_c_leaves_what_the_last_update_left(where, monkeypatch):
     history = nets[0].fit(x, t, epochs=2, **settings)
     done = 3 if where == "after the update" else 2
     assert history.interrupted
-    assert history.iterations == nets[0]._optimizer[1].n_steps == done
+    assert history.iterations == nets[0].trained_with[1].n_steps == done
     nets[1].fit(x, t, iterations=done, **{**settings, "optimizer": Adam()})
     np.testing.assert_allclose(nets[0].core.params, nets[1].core.params, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(nets[0].layers[0].running_var, nets[1].layers[0].running_var, rtol=1e-12)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nncore import check_gradient
 from nncore.checking import trace as _trace
-from nncore.checking.diagnosis import Case, diagnose, ratio_in_words
+from nncore.checking.cases import Case, ratio_in_words
+from nncore.checking.diagnosis import diagnose
 from nncore.checking.report import Evidence, GradientReport
 from nncore.checking.tape import INPUT, PART, Tape
 from nncore.checking.trace import trace_hints

@@ -119,7 +119,7 @@ def test_updates_one_by_one():
         lambda net, x: net.partial_fit([x], [2 * x]),
     ):
         net, _ = line()
-        net._optimizer = SGD(0.001), None
+        net.trained_with = SGD(0.001), None
         with pytest.raises(FloatingPointError, match=r"1e\+10 times what they were, .* scale X and y"):
             list(map(update, itertools.repeat(net), itertools.cycle(LINE[:, 0])))
         assert np.abs(net.core.params).max() < 1e20

@@ -8,18 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from arrows import modules
 
 import nncore
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CHANGING = r"[\d.]+ ms|\d+ evaluations|.*e-\d\d +ok$"
 SOURCES = Path(nncore.__file__).parent
-MODULES = sorted(p.stem for p in SOURCES.glob("*.py") if re.search(r"^ +>>> (?!.*\+SKIP)", p.read_text("utf-8"), re.M))
+EXAMPLE = re.compile(r"^ +>>> (?!.*\+SKIP)", re.MULTILINE)
+MODULES = sorted(name for name, path in modules(SOURCES).items() if EXAMPLE.search(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
-    module = importlib.import_module(f"nncore.{name}")
+    module = importlib.import_module(f"nncore.{name}".removesuffix(".__init__"))
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted > 0
     assert result.failed == 0

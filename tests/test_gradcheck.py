@@ -10,6 +10,7 @@ import pytest
 from cases import NETWORKS
 
 from nncore import GradientMismatch, Layer, NeuralNetwork, SimpleNet, TwoLayerNet, check_gradient
+from nncore.model.stack import Stack
 from nncore.testing import assert_gradient
 
 
@@ -403,7 +404,7 @@ def test_the_command_exits_1_for_a_wrong_gradient(tmp_path, capsys, monkeypatch)
     from nncore.cli import main as cli
 
     cli.main(["train", "moons", "--iterations", "50", "--quiet", "--out", str(tmp_path)])
-    right = NeuralNetwork.core.fget
+    right = Stack.core.fget
 
     class Wrong:
         def __init__(self, core):
@@ -417,6 +418,6 @@ def test_the_command_exits_1_for_a_wrong_gradient(tmp_path, capsys, monkeypatch)
             grads *= 2
             return loss
 
-    monkeypatch.setattr(NeuralNetwork, "core", property(lambda net: Wrong(right(net))))
+    monkeypatch.setattr(Stack, "core", property(lambda net: Wrong(right(net))))
     assert cli.main(["check", str(tmp_path / "model.safetensors"), "moons"]) == 1
     assert "2 times too large" in capsys.readouterr().out

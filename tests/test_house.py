@@ -1,6 +1,5 @@
 """The house keeps its order: who imports whom, what importing costs, what the levels are."""
 
-import ast
 import multiprocessing
 import os
 import re
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import arrows
 import pytest
 
 import nncore
@@ -17,214 +17,6 @@ from nncore.core import threads as _threads
 PACKAGE = Path(nncore.__file__).parent
 CORE = Path(__file__).parents[1] / "nncore_ext"
 
-# Downwards only: what each module may import, on first use too.
-PYTHON = {
-    "__init__": {"*"},
-    "__main__": {"cli"},
-    "_mapped": set(),
-    "_frames": set(),
-    "_domains": {"_dispatch", "_mapped"},
-    "_sparse_rows": {"_dispatch"},
-    "_memory": set(),
-    "_watch": set(),
-    "_checks": {"_frames", "_mapped", "_memory"},
-    "_settings": set(),
-    "_notices": set(),
-    "_inputs": {"_checks", "_mapped", "_notices", "network"},  # network only for its type
-    "_divergence": {"_checks", "_data", "_mapped", "network"},  # these two only for their types
-    "_dispatch": {"_cpu", "_checks", "_threads", "_baseline"},
-    "_threads": {"_checks", "_dispatch"},
-    "functions": {"_checks", "_dispatch", "_domains"},
-    "_callbacks": {"_dispatch"},
-    "_evaluation": {"_callbacks", "_checks", "_dispatch", "_threads", "_watch"},
-    "_schemes": {"_checks"},
-    "_differences": {"_checks", "_dispatch", "_evaluation", "_schemes"},
-    "_noise": {"_evaluation"},
-    "_slopes": {"_evaluation", "_noise"},
-    "_evidence": {"_slopes"},
-    "_directions": {"_evaluation", "_evidence", "_noise", "_slopes"},
-    "_second": {"_checks", "_directions", "_evaluation", "_noise"},
-    "_detailed": {"_checks", "_differences", "_directions", "_evaluation", "_noise", "_slopes"},
-    "gradient": {"_checks", "_detailed", "_differences", "_evaluation", "_second"},
-    "optimizers": {"_checks", "_settings", "_dispatch"},
-    "layers": {"_checks", "_settings", "_dispatch", "network"},  # network only for its type
-    "history": {"plotting"},  # on first use
-    "schedules": {"_checks", "_settings"},
-    # network only for its type
-    "_data": {"_checks", "_dispatch", "_domains", "_inputs", "_mapped", "_sparse_rows", "network"},
-    "_scoring": {"_data", "metrics", "network"},  # network only for its type
-    "metrics": {"_checks", "_settings", "_data", "functions", "schedules", "network"},
-    "_epoch_end": {"history", "metrics", "schedules", "network"},
-    "training": {
-        "_checks",
-        "_data",
-        "_dispatch",
-        "_divergence",
-        "_epoch_end",
-        "_inputs",
-        "_mapped",
-        "_notices",
-        "_threads",
-        "history",
-        "metrics",
-        "optimizers",
-        "schedules",
-        "network",  # its type
-        "checkpoint",  # these two on first use
-        "lbfgs",
-    },
-    "lbfgs": {
-        "_checks",
-        "_data",
-        "_divergence",
-        "_epoch_end",
-        "_inputs",
-        "_mapped",
-        "_threads",
-        "history",
-        "metrics",
-        "network",
-        "optimizers",
-        "training",
-    },
-    "_atomic": {"_checks"},
-    "_formats": set(),
-    "_tensors": {"_checks", "_formats"},
-    "_resume": {"_checks", "_dispatch", "layers", "optimizers", "training"},  # training only for its type
-    # training only for its type
-    "checkpoint": {
-        "_atomic",
-        "_checks",
-        "_mapped",
-        "_resume",
-        "_sparse_rows",
-        "_tensors",
-        "optimizers",
-        "persistence",
-        "training",
-    },
-    "callbacks": {"_atomic", "_checks", "_settings", "history"},
-    "losses": {"_checks", "_dispatch", "_domains"},
-    "_python_engine": {"_checks", "_differences", "_dispatch", "losses"},
-    "network": {
-        "_checks",
-        "_settings",
-        "_dispatch",
-        "_divergence",
-        "_domains",
-        "_inputs",
-        "_mapped",
-        "_python_engine",
-        "_scoring",
-        "_sparse_rows",
-        "_threads",
-        "functions",
-        "history",
-        "layers",
-        "metrics",
-        "optimizers",
-        "schedules",
-        "training",
-        "persistence",
-        "export",
-    },
-    "population": {
-        "_checks",
-        "_data",
-        "_notices",
-        "_threads",
-        "history",
-        "metrics",
-        "network",
-        "optimizers",
-        "schedules",
-        "training",
-    },
-    "_epochs": {
-        "_checks",
-        "_data",
-        "_divergence",
-        "_notices",
-        "_perceptron",
-        "_threads",
-        "network",
-        "optimizers",
-    },  # _perceptron only for its type
-    "_perceptron": {
-        "_checks",
-        "_data",
-        "_divergence",
-        "_epochs",
-        "_notices",
-        "_sparse_rows",
-        "_threads",
-        "layers",
-        "lbfgs",
-        "network",
-    },
-    "estimators": {"_checks", "_data", "_domains", "_perceptron", "network"},
-    "persistence": {"_atomic", "_checks", "_formats", "_inputs", "_tensors", "layers", "network"},
-    "_c_header": {"_checks", "layers", "network"},  # for their types
-    "export": {"_c_header", "_checks", "_formats", "_tensors", "layers", "network", "persistence"},
-    "book": {"_checks", "history", "layers", "network"},
-    "idx": set(),
-    "datasets": {"idx"},
-    "_arrangements": {"_diagnosis"},  # only for its type
-    "_diagnosis": {"_arrangements"},
-    "_tape": {"_evaluation"},
-    "_variants": {"_tape"},
-    "_experiment": {"_diagnosis", "_evaluation", "_tape"},
-    "_batch_parts": {"_experiment", "_tape", "_variants"},
-    "_trace": {"_batch_parts", "_diagnosis", "_experiment", "_tape", "_variants"},
-    "report": {"_checks", "_diagnosis", "_evidence", "_slopes", "plotting"},  # plotting on first use
-    "_check_function": {
-        "_callbacks",
-        "_checks",
-        "_directions",
-        "_evaluation",
-        "_evidence",
-        "_noise",
-        "_slopes",
-        "_trace",
-        "_watch",
-        "report",
-    },
-    "_check_network": {
-        "_check_function",
-        "_checks",
-        "_directions",
-        "_evaluation",
-        "_evidence",
-        "_python_engine",
-        "_slopes",
-        "layers",
-        "network",
-        "report",
-    },
-    "plotting": {"_checks", "gradient", "history", "report"},
-    "gradcheck": {
-        "_check_function",
-        "_check_network",
-        "_checks",
-        "_evaluation",
-        "_evidence",
-        "book",
-        "network",
-        "report",
-    },
-    "testing": {"gradcheck", "report"},
-    "npz": set(),
-    "tables": set(),
-    "_targets": {"_checks", "tables"},
-    "_advice": {"sources", "tables"},  # sources only for its type
-    "sources": {"_advice", "_checks", "_targets", "datasets", "npz", "tables"},
-    "_terminal": set(),
-    "_pictures": set(),
-    "_train_options": set(),
-    "_predict_command": {"*"},
-    "_train_command": {"*"},
-    "cli": {"*"},
-}
 # Kernels include kernels, faces the kernels they show.
 PXD = {
     "watch": set(),
@@ -262,25 +54,25 @@ PXD = {
 }
 
 
-def imported(path):
-    """The modules of nncore that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        modules = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "nncore":
-            modules = [f"nncore.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [node.module or ""]
-        names |= {name.split(".")[1] for name in modules if name.startswith("nncore.")}
-    return names
+def test_no_import_runs_upward():
+    """Of any kind: for a type, and on first use, as well."""
+    found = arrows.arrows(PACKAGE)
+    assert arrows.upward(found) == []
+    assert arrows.circles(found) == []
+    assert {name.partition(".")[0] for name in found} == set(arrows.ORDER)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
-def test_python_modules_import_downwards(path):
-    allowed = PYTHON[path.stem]
-    assert "*" in allowed or imported(path) <= allowed
+def test_an_upward_import_and_a_circle_are_seen(tmp_path):
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "a.py").write_text("def f():\n    from nncore.core import b\n")
+    (tmp_path / "core" / "b.py").write_text("if TYPE_CHECKING:\n    from nncore.core.a import f\n")
+    (tmp_path / "core" / "c.py").write_text("import nncore.cli\nfrom nncore import metrics\n")
+    (tmp_path / "metrics.py").write_text("")
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "__init__.py").write_text("")
+    found = arrows.arrows(tmp_path)
+    assert arrows.upward(found) == [("core.c", "cli"), ("core.c", "metrics")]
+    assert arrows.circles(found) == [["core.a", "core.b"]]
 
 
 @pytest.mark.parametrize("name", PXD)
@@ -336,7 +128,7 @@ print(" ".join(map(repr, net.core.params.tolist())))
 
 
 def test_number_of_threads_from_the_environment():
-    code = "from nncore import _threads; print(_threads.choices('auto', 10**9), _threads.choices('auto', 10))"
+    code = "from nncore.core.threads import choices; print(choices('auto', 10**9), choices('auto', 10))"
     assert python(code, NNCORE_NUM_THREADS="3").stdout in ("(1, 3) (1,)\n", "(1,) (1,)\n")
     assert python(code, NNCORE_NUM_THREADS="1").stdout == "(1,) (1,)\n"
     assert "NNCORE_NUM_THREADS is 'x', expected a whole number" in python(code, NNCORE_NUM_THREADS="x").stderr
@@ -425,7 +217,7 @@ if __name__ == "__main__":
 def test_limits_that_others_set_are_heard(environment, expected):
     code = """
 from threadpoolctl import threadpool_limits
-from nncore import _threads
+from nncore.core import threads as _threads
 if "NNCORE_NUM_THREADS" not in __import__("os").environ:
     _threads.cpus = lambda: 3
 def ask(): return _threads.choices("auto", 10**12)[-1]
@@ -449,7 +241,7 @@ def test_the_limit_of_lokys_workers_is_heard():
     code = """
 from joblib import Parallel, delayed, parallel_config
 def ask():
-    from nncore import _threads
+    from nncore.core import threads as _threads
     return _threads.choices("auto", 10**12)
 with parallel_config("loky", inner_max_num_threads=1):
     print(Parallel(2)(delayed(ask)() for _ in range(2)))
@@ -463,7 +255,7 @@ def test_blas_threads_are_restored():
 from threading import Thread
 from threadpoolctl import threadpool_info
 import nncore
-from nncore import _threads
+from nncore.core import threads as _threads
 def blas(): return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 def hold():
     with _threads.single_threaded_blas(1 << 30), _threads.single_threaded_blas(1 << 30):

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 import nncore
 from nncore import LBFGS, InterruptWarning, Layer, NeuralNetwork
+from nncore.data import batches
 from nncore.training import lbfgs
 
 
@@ -89,7 +90,7 @@ def test_it_ends_at_a_minimum(data):
     history = fit(net, data, optimizer=LBFGS(tol=1e-7, ftol=0))
     assert history.iterations < 200
     gradients = np.empty(net.n_params)
-    net.core.gradient(*net._batch(*data)[:2], None, gradients)
+    net.core.gradient(*batches.batch(net, *data)[:2], None, gradients)
     assert np.abs(gradients).max() < 1e-6
     assert np.all(np.diff(history.loss) <= 0)
 

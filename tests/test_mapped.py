@@ -139,7 +139,8 @@ def test_the_memory_of_a_large_map_is_bounded(tmp_path):
     """200 MB in a file, of which no more than a window, its copy and some pieces are ever in memory."""
     code = f"""
 import os, tracemalloc, numpy as np, nncore
-from nncore import Layer, NeuralNetwork, _mapped
+from nncore import Layer, NeuralNetwork
+from nncore.core import mapped
 mapped.WINDOW_BYTES, mapped.PIECE_BYTES = 8 << 20, 1 << 20
 x = np.memmap({str(tmp_path / "x")!r}, np.float32, "w+", shape=(50_000, 1000))  # a hole in the file: no disk
 t = np.zeros(50_000, int)

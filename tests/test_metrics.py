@@ -8,7 +8,7 @@ import reference as ref
 
 import nncore
 from nncore import SGD, EarlyStopping, Layer, NeuralNetwork
-from nncore.training import metrics
+from nncore.training import evaluation
 
 
 @pytest.fixture
@@ -341,4 +341,4 @@ def test_early_stopping_refuses():
         with pytest.raises(ValueError, match=re.escape(message)):
             EarlyStopping(**settings)
     assert repr(EarlyStopping("loss", 3)).startswith("EarlyStopping(metric='loss', patience=3, min_delta=0.0")
-    assert metrics.parsed("test_loss") == metrics.parsed("loss")
+    assert evaluation.parsed("test_loss") == evaluation.parsed("loss")

@@ -161,8 +161,8 @@ def test_a_bias_that_is_not_trainable_stays(name, rng):
     fit(net, samples(rng), optimizer)
     np.testing.assert_array_equal(net.params["b1"], bias)
     assert all(np.all(net.params[key] != before[key]) for key in ("W1", "W2", "b2"))
-    for vector in net._optimizer[1].vectors:
-        state = net._named(vector)
+    for vector in net.trained_with[1].vectors:
+        state = net.named(vector)
         assert not state["b1"].any()
         assert all(state[key].all() for key in ("W1", "W2", "b2"))
 
@@ -206,7 +206,7 @@ def test_a_copy_of_network_and_optimizer_continues(copied, rng):
     fit(net, data, optimizer)
     fit(twin, data, twin_optimizer)
     np.testing.assert_array_equal(twin.core.params, net.core.params)
-    assert net._optimizer[1].n_steps == 40
+    assert net.trained_with[1].n_steps == 40
 
 
 def test_one_optimizer_serves_two_networks(rng):
@@ -236,10 +236,10 @@ def test_a_new_layer_or_momentum_begins_anew(rng):
     fit(net, data, optimizer)
     optimizer.momentum = 0.9
     fit(net, data, optimizer)
-    assert net._optimizer[1].n_steps == 20
+    assert net.trained_with[1].n_steps == 20
     net.add_layer(Layer(3, 3))
     fit(net, data, optimizer)
-    assert net._optimizer[1].n_steps == 20
+    assert net.trained_with[1].n_steps == 20
 
 
 def test_the_learning_rate_may_change_between_epochs(rng):

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from nncore import Layer, NeuralNetwork
 from nncore.files import models as persistence
+from nncore.functions.kinds import LOSSES
 from nncore.model.layers import ACTIVATIONS
-from nncore.network import LOSSES
 
 
 def small_net(**settings):

@@ -12,6 +12,7 @@ import pytest
 import reference as ref
 
 from nncore import Layer, NeuralNetwork, binary_cross_entropy, load_moons, one_hot
+from nncore.training import scoring
 
 
 def classifier(n_in=8, n_out=3, **settings):
@@ -106,7 +107,7 @@ def test_ctrl_c_during_the_evaluation_keeps_the_columns_of_one_length(rng, monke
             raise KeyboardInterrupt
         return 0.5
 
-    monkeypatch.setattr(net, "_accuracy", accuracy)
+    monkeypatch.setattr(scoring, "mean_accuracy", accuracy)
     history = net.fit(x, y, epochs=5, validation_data=(x, y), progress=False)
     assert history.interrupted
     assert len(history.epoch_ends) == len(history.train_accuracy) == len(history.test_accuracy) == 1

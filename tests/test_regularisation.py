@@ -7,6 +7,8 @@ from cases import targets_of
 
 from nncore import SGD, Adam, Layer, NeuralNetwork, check_gradient
 from nncore.core.dispatch import loss as core_loss
+from nncore.data import batches
+from nncore.training import scoring
 
 DTYPES = (np.float32, np.float64)
 
@@ -226,7 +228,7 @@ def test_clipped_steps(limits, rng):
     if norm and total > norm:
         grads = {name: g * norm / (total + 1e-6) for name, g in grads.items()}
     net.core.train(x, t, None, np.arange(20), 0, 20, 20, 0.1, np.empty(1), clip_norm=norm, clip_value=value)
-    for name, start in net._named(before).items():
+    for name, start in net.named(before).items():
         scale = {"1": 0, "2": 0.05, "3": 0.1}[name[1]]
         np.testing.assert_allclose(net.params[name], start - scale * grads[name], rtol=0, atol=1e-14)
 
@@ -303,7 +305,7 @@ def test_accuracy_and_probabilities_of_one_logit(fused, rng):
     np.testing.assert_allclose(net.predict_proba(x), ref.FORWARD["sigmoid"](logits), rtol=1e-12)
     np.testing.assert_allclose(net.predict(x), net.predict_proba(x) if fused else logits, rtol=1e-12)
     assert history.loss[-1] < 0.2
-    assert net._accuracy(*net._batch(x, t)[:2]) > 0.97
+    assert scoring.mean_accuracy(net, *batches.batch(net, x, t)[:2]) > 0.97
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "softplus"])

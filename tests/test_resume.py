@@ -78,7 +78,7 @@ class Trial:
         core = self.net.core
         layers = [layer.settings() for layer in self.net.layers]
         return repr(
-            (core.params.tobytes(), core.moments.tobytes(), vars(self.optimizer), layers, self.net._optimizer)
+            (core.params.tobytes(), core.moments.tobytes(), vars(self.optimizer), layers, self.net.trained_with)
         ) + repr(self.rng.bit_generator.state)
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 import nncore
 from nncore import SGD, Layer, MLPClassifier, NeuralNetwork, TwoLayerNet, fit_many
 from nncore.training import metrics
+from nncore.training.evaluation import Evaluation
 
 BYTES = np.random.default_rng(0).integers(0, 256, (60, 4), dtype=np.uint8)
 LABELS = np.arange(60) % 3
@@ -154,7 +155,7 @@ def test_a_refused_fit_changes_nothing_of_it():
     fresh = network()
     with pytest.raises(ValueError, match="y has shape"):
         fresh.partial_fit(BYTES, LABELS[:5])
-    assert (net._input, fresh._input, net.input_scale) == ("bytes", None, 1 / 255)
+    assert (net.input_kind, fresh.input_kind, net.input_scale) == ("bytes", None, 1 / 255)
 
 
 def test_the_file_says_what_it_was_trained_on(tmp_path):
@@ -363,7 +364,7 @@ def test_outputs_that_are_no_numbers_are_never_right():
         assert np.isnan(net.predict(x)).any()
         assert np.isnan(net.score(x, t))
         assert np.isnan(net.accuracy(x, t))
-        values = metrics.Evaluation(net, (x, np.asarray(t)), None, ["train_top_1", "train_accuracy"])()
+        values = Evaluation(net, (x, np.asarray(t)), None, ["train_top_1", "train_accuracy"])()
     assert np.isnan(list(values.values())).all()
 
 
@@ -382,7 +383,7 @@ def test_an_update_that_fails_does_not_say_what_the_network_is_trained_on():
         settings = {"learning_rate": 0.1} if update == "backpropagation" else {"optimizer": first}
         with pytest.raises(FloatingPointError, match="nothing was updated"):
             getattr(net, update)(np.full((1, 3), 1000), [[1e200, 1e200]], **settings)
-        assert (net._input, net.input_scale, net.optimizer) == (None, 1 / 255, None)
+        assert (net.input_kind, net.input_scale, net.optimizer) == (None, 1 / 255, None)
         getattr(net, update)(np.full((1, 3), 1000), [[1.0, 1.0]], **settings)
         assert net.input_scale == 1
 

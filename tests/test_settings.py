@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import Layer, NeuralNetwork
+from nncore import EarlyStopping, Layer, NeuralNetwork
 from nncore.core import checks
 from nncore.files import models as persistence
 from nncore.functions import activations as functions
 from nncore.functions import losses
-from nncore.training import callbacks, metrics, optimizers, schedules
+from nncore.training import callbacks, optimizers, schedules
 
 NET = NeuralNetwork([Layer(2, 2)], loss="softmax_cross_entropy", rng=0)
 X, T = np.eye(2), np.array([0, 1])
@@ -53,8 +53,8 @@ SETTINGS = {
     "clip_norm": (lambda v: NET.fit(X, T, clip_norm=v, epochs=1, progress=False), False),
     "clip_value": (lambda v: NET.fit(X, T, clip_value=v, epochs=1, progress=False), False),
     "class_weight[0]": (lambda v: NET.fit(X, T, class_weight={0: v}, epochs=1, progress=False), False),
-    "min_delta": (lambda v: metrics.EarlyStopping(min_delta=v), False),
-    "patience": (lambda v: metrics.EarlyStopping(patience=v), True),
+    "min_delta": (lambda v: EarlyStopping(min_delta=v), False),
+    "patience": (lambda v: EarlyStopping(patience=v), True),
     "seconds": (callbacks.TimeLimit, False),
     "factor": (schedules.Exponential, False),
     "every": (schedules.Step, True),

@@ -441,7 +441,7 @@ def test_ctrl_c_is_seen_within_one_step_of_a_wide_network(what, rng):
     states = []
 
     def state():
-        kept = net._optimizer[1]
+        kept = net.trained_with[1]
         return [net.core.params.copy(), net.core.moments.copy(), kept.vectors.copy(), np.array(kept.n_steps)]
 
     def call():
@@ -689,7 +689,7 @@ def test_what_is_refused_changes_nothing(name):
     net.partial_fit(X, T, optimizer=optimizer)
 
     def state():
-        kept = net._optimizer[1]
+        kept = net.trained_with[1]
         return pickle.dumps(
             [net.core.params, net.core.moments, net.rng.bit_generator.state, kept.vectors, kept.n_steps, net._masks]
         )

@@ -239,7 +239,7 @@ def test_targets_in_a_large_file_are_looked_at_too(tmp_path):
     t[:, 0] = 1
     t[n - 2] = [0.5, 0.2, 0.1]
     with pytest.raises(ValueError, match=rf"t\[{n - 2}\] sums to 0.8, expected"):
-        losses._domains.targets_for("softmax_cross_entropy", t, "t")
+        losses.domains.targets_for("softmax_cross_entropy", t, "t")
 
 
 # Data frames.

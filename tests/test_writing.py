@@ -155,7 +155,7 @@ def test_files_of_other_threads_get_no_more_permissions(tmp_path):
     """The case as it was found: files made beside a loop of saves."""
     assert run("""
         import os, sys, threading
-        from nncore import persistence
+        from nncore.files import models as persistence
         os.fsync = os.fstat
         os.umask(0o077); sys.setswitchinterval(1e-6)
         stop, seen = threading.Event(), 0
@@ -345,7 +345,8 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_file(tmp_path):
     said = run("""
         import os, sys
         import numpy as np
-        from nncore import _tensors, persistence
+        from nncore.files import tensors as _tensors
+        from nncore.files import models as persistence
         os.fsync = os.fstat  # the machine stays on
         path = sys.argv[1] + "/m"
         old, new = (_tensors.Encoded({"a": np.ones(n)}, {}, signed=True) for n in (30, 20))
@@ -386,7 +387,7 @@ def test_a_checkpoint_killed_at_any_call_leaves_one_that_is_whole(tmp_path):
         import os, sys
         from types import SimpleNamespace
         import numpy as np
-        from nncore import checkpoint
+        from nncore.files import checkpoints as checkpoint
         os.fsync = os.fstat
         files = [checkpoint._encoded({"a": np.full(50, float(k))}, {"k": k}) for k in range(4)]
         checkpoint.captured = lambda run: [run.history.iterations]
@@ -553,7 +554,7 @@ def test_the_lock_ends_with_its_process_and_not_with_its_children(tmp_path):
     said = run("""
         import os, signal, sys, time
         from pathlib import Path
-        from nncore import _atomic
+        from nncore.files import atomic
         path = Path(sys.argv[1])
         read, write = os.pipe()
         if (parent := os.fork()) == 0:

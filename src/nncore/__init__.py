@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+from nncore.core.version import VERSION as __version__
 
 # one list of the public names, which type checkers read as well
 _STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")

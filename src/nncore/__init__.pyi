@@ -5,7 +5,7 @@ from nncore.book.networks import TwoLayerNet as TwoLayerNet
 from nncore.checking.check import check_gradient as check_gradient
 from nncore.checking.report import GradientMismatch as GradientMismatch
 from nncore.checking.report import GradientReport as GradientReport
-from nncore.core.dispatch import show_config as show_config
+from nncore.core.config import show_config as show_config
 from nncore.core.notices import InterruptWarning as InterruptWarning
 from nncore.data.datasets import load_digits as load_digits
 from nncore.data.datasets import load_fashion_mnist as load_fashion_mnist

@@ -70,6 +70,7 @@ class NeuralNetwork(Model):
     Examples
     --------
     >>> import numpy as np
+    >>> from nncore import SGD, Layer, NeuralNetwork
     >>> net = NeuralNetwork([Layer(2, 8, "tanh"), Layer(8, 1)], rng=0)
     >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> history = net.fit(X, [0.0, 1.0, 1.0, 0.0], optimizer=SGD(0.1), batch_size=4, epochs=3000)
@@ -104,6 +105,7 @@ class NeuralNetwork(Model):
 
         Examples
         --------
+        >>> from nncore import Layer, NeuralNetwork
         >>> net = NeuralNetwork([Layer(1, 1, weights=[[2.0]], bias=[0.0])])
         >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 7.0])
         {'loss': 0.16666666666666666, 'r2': 0.9210526315789473, 'rmse': 0.5773502691896257}
@@ -184,6 +186,7 @@ class NeuralNetwork(Model):
 
         Examples
         --------
+        >>> from nncore import SGD, Layer, NeuralNetwork
         >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
         >>> for x in np.random.default_rng(0).uniform(-1, 1, 1000):
         ...     loss = net.partial_fit([x], [2 * x + 1], optimizer=optimizer)
@@ -433,7 +436,7 @@ class NeuralNetwork(Model):
 
         Examples
         --------
-        >>> from nncore import load_digits
+        >>> from nncore import SGD, Layer, NeuralNetwork, load_digits
         >>> (x, t), test = load_digits()
         >>> net = NeuralNetwork([Layer(64, 32, "relu", init="he"), Layer(32, 10)], loss="softmax_cross_entropy", rng=0)
         >>> history = net.fit(x, t, optimizer=SGD(0.2), epochs=30, validation_data=test, rng=0)

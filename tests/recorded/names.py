@@ -26,7 +26,11 @@ def signature(value):
         given = inspect.signature(value)
     except ValueError:
         return "builtin"
-    bare = [one.replace(annotation=inspect.Parameter.empty) for one in given.parameters.values()]
+    bare = [
+        one.replace(annotation=inspect.Parameter.empty)
+        for name, one in given.parameters.items()
+        if name not in ("self", "cls")
+    ]
     return re.sub(" at 0x[0-9a-f]+", "", str(inspect.Signature(bare)))
 
 

@@ -1,20 +1,19 @@
 """The right numbers in the wrong places: transposed, reversed, rolled, swapped, or those of another parameter."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from nncore.checking.diagnosis import Case
+from nncore.checking.cases import Case
 
 Array = NDArray[Any]
 
 LISTED = 5
 
 
-def rearranged(case: "Case", cases: "Sequence[Case]") -> str:
+def rearranged(case: Case, cases: Sequence[Case]) -> str:
     """The arrangement that puts every number where it belongs; the simplest first."""
     if np.count_nonzero(case.wrong) < 2:
         return ""
@@ -24,7 +23,7 @@ def rearranged(case: "Case", cases: "Sequence[Case]") -> str:
     return next(filter(None, (look(case) for look in looks)), "")
 
 
-def _transposed(case: "Case") -> str:
+def _transposed(case: Case) -> str:
     a = case.analytic
     if a.ndim == 2 and case.agrees(a.reshape(a.shape[::-1]).T):
         square = a.shape[0] == a.shape[1]
@@ -32,7 +31,7 @@ def _transposed(case: "Case") -> str:
     return ""
 
 
-def _rolled(case: "Case") -> str:
+def _rolled(case: Case) -> str:
     """By one, where what came over the edge may have been dropped, or by more."""
     a = case.analytic
     for step in (-1, 1):
@@ -56,7 +55,7 @@ def _line(ndim: int, axis: int) -> str:
     return "element" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else f"place along axis {axis}"
 
 
-def _steps(case: "Case", axis: int) -> Iterator[int]:
+def _steps(case: Case, axis: int) -> Iterator[int]:
     """By how much the largest value may have been moved along an axis."""
     sizes = np.where(case.sure & case.wrong, np.abs(case.numerical), 0.0)
     place = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
@@ -66,14 +65,14 @@ def _steps(case: "Case", axis: int) -> Iterator[int]:
         yield int((place[axis] - at) % case.analytic.shape[axis])
 
 
-def _reversed(case: "Case") -> str:
+def _reversed(case: Case) -> str:
     for axis in range(case.analytic.ndim):
         if case.agrees(np.flip(case.analytic, axis)):
             return "{} is in reverse order" + (f" along axis {axis}" if case.analytic.ndim > 1 else "")
     return ""
 
 
-def _swapped_lines(case: "Case") -> str:
+def _swapped_lines(case: Case) -> str:
     """Two rows or columns in each other's place."""
     a = case.analytic
     for axis in range(a.ndim) if a.ndim > 1 else ():
@@ -87,7 +86,7 @@ def _swapped_lines(case: "Case") -> str:
     return ""
 
 
-def _moved(case: "Case") -> str:
+def _moved(case: Case) -> str:
     """The wrong elements have each other's values: a swapped pair, a rolled segment, any other order."""
     places = np.flatnonzero(case.wrong)
     values, meant = case.analytic.flat[places], case.numerical.flat[places]
@@ -117,7 +116,7 @@ def _with(array: Array, places: NDArray[np.intp], values: Array) -> Array:
     return changed
 
 
-def _of_another(case: "Case", cases: "Sequence[Case]") -> str:
+def _of_another(case: Case, cases: Sequence[Case]) -> str:
     a = case.analytic
     for other in cases:
         for b, how in ((a, ""), (a.T, ", transposed")):

@@ -5,7 +5,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.book.networks import SimpleNet, TwoLayerNet
 from nncore.checking.evidence import RTOL
 from nncore.checking.functions import check_function
 from nncore.checking.networks import check_network
@@ -115,7 +114,7 @@ def check_gradient(
     >>> report.passed, report.worst(1)[0].index
     (False, (2,))
     """
-    if isinstance(f, (TwoLayerNet, SimpleNet)):
+    if isinstance(getattr(f, "network", None), Model):  # the book's classes
         f = f.network
     if sample is not None and directions is not None:
         raise ValueError(f"sample is {sample} and directions is {directions}, expected only one of them")

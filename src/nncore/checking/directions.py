@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nncore.checking.evidence import Evidence
 from nncore.differences import noise as _noise
-from nncore.differences.evaluation import Array, Evaluator
+from nncore.differences.evaluation import Array, Evaluator, median_size
 from nncore.differences.slopes import slopes
 
 
@@ -33,12 +33,6 @@ class AlongDirections(Evaluator):
         for r, element in enumerate(elements):
             for j, t in enumerate(points[r]):
                 values[r, j] = self.move(t * self.directions[element])
-
-
-def median_size(x: Array) -> float:
-    """The median size of the elements of an array that are not 0; 1 where all are."""
-    sizes = np.abs(x[x != 0])
-    return float(np.median(sizes)) if sizes.size else 1.0
 
 
 def sizes_of(x: Array) -> Array:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.diagnosis import Case, in_single
+from nncore.checking.cases import Case
+from nncore.checking.diagnosis import in_single
 from nncore.checking.tape import Operation, Rule, Tape
 from nncore.differences.evaluation import rebuilt
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.directions import along_directions, median_size, sizes_of
+from nncore.checking.directions import along_directions, sizes_of
 from nncore.checking.evidence import Evidence
 from nncore.checking.report import GradientReport
 from nncore.checking.trace import trace_hints
 from nncore.core import checks
 from nncore.differences import noise as _noise
 from nncore.differences.c_functions import c_function
-from nncore.differences.evaluation import Evaluator, evaluator, number
+from nncore.differences.evaluation import Evaluator, evaluator, median_size, number
 from nncore.differences.slopes import Slopes, slopes
 from nncore.differences.watch import Watched, told_apart
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.diagnosis import Case, Element, diagnose, where
+from nncore.checking.cases import Case, Element, where
+from nncore.checking.diagnosis import diagnose
 from nncore.checking.evidence import (
     BY_GRAVITY,
     JUMP,

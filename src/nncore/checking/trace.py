@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.checking.batch_parts import other_count, part_of_batch
-from nncore.checking.diagnosis import Case, explained
+from nncore.checking.cases import Case
+from nncore.checking.diagnosis import explained
 from nncore.checking.experiment import Experiment
 from nncore.checking.tape import UNTRACED
 from nncore.checking.variants import ROWS, broadcast, in_formulas, is_of_exp, is_outer, variants

@@ -2,11 +2,7 @@
 
 import importlib
 import os
-import platform
-import sys
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nncore.core import _cpu
 
@@ -53,54 +49,3 @@ else:
     sparse = importlib.import_module(f"nncore.core._{level}.sparse")
     if not chosen:
         del os.environ["GOMP_SPINCOUNT"]
-
-
-def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Show what was built and what runs: level, compiler, flags, products, threads, versions.
-
-    Parameters
-    ----------
-    mode : {"stdout", "dicts"}
-        Print a table, or return it as a dict.
-
-    Returns
-    -------
-    dict or None
-        With ``mode="dicts"`` the values by name.
-
-    Raises
-    ------
-    ValueError
-        For another mode.
-
-    Examples
-    --------
-    >>> import nncore
-    >>> nncore.show_config("dicts")["nncore"]
-    '0.1.0'
-    """
-    import scipy
-
-    import nncore
-    from nncore.core import checks
-    from nncore.core import threads as _threads
-
-    checks.choice(mode, "mode", ("stdout", "dicts"))
-    config = {
-        "nncore": nncore.__version__,
-        "level": f"{level} (of {', '.join(_cpu.supported_levels())})",
-        "compiler": _cpu.compiler(),
-        "flags": network.build_flags(),
-        "OpenMP": "yes" if network.has_openmp() else "no: one thread",
-        "threads": _threads.available(),
-        "products": _threads.products(),
-        "Python": platform.python_version(),
-        "NumPy": np.__version__,
-        "SciPy": scipy.__version__,
-        "platform": f"{sys.platform} {platform.machine()}",
-    }
-    if mode == "dicts":
-        return config
-    for name, value in config.items():
-        print(f"{name:<9} {value}")
-    return None

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.directions import median_size
 from nncore.core import checks
 from nncore.differences import noise as _noise
 from nncore.differences.differences import differences
-from nncore.differences.evaluation import Array, evaluator
+from nncore.differences.evaluation import Array, evaluator, median_size
 from nncore.differences.slopes import SAFETY, array_slopes, slopes
 
 GOAL = 1e-6  # relative error at which a slope is known well enough

@@ -308,3 +308,9 @@ def inward(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
     high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
     largest = np.finfo(x.dtype).max
     return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
+
+
+def median_size(x: Array) -> float:
+    """The median size of the elements of an array that are not 0; 1 where all are."""
+    sizes = np.abs(x[x != 0])
+    return float(np.median(sizes)) if sizes.size else 1.0

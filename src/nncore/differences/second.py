@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.directions import median_size
 from nncore.core import checks
 from nncore.differences import noise as _noise
-from nncore.differences.evaluation import Array, Evaluator, evaluator
+from nncore.differences.evaluation import Array, Evaluator, evaluator, median_size
 
 SHORTEST = 2.0**-28  # of an element
 RATIO = 8.0

@@ -242,6 +242,7 @@ def export_c(
     --------
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from nncore import NeuralNetwork
     >>> net = NeuralNetwork([Layer(2, 1, weights=[[0.5], [0.25]], bias=[1.0])], dtype="float32")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     error = export_c(net, Path(folder) / "line.h")
@@ -337,6 +338,7 @@ def export_torch(net: Model, path: str | os.PathLike[str]) -> str:
     --------
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from nncore import NeuralNetwork
     >>> net = NeuralNetwork([Layer(2, 3, "relu"), Layer(3, 1, use_bias=False)], dtype="float32")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(export_torch(net, Path(folder) / "torch.safetensors"))

@@ -179,7 +179,7 @@ class Model(Stack):
 
         Examples
         --------
-        >>> from nncore import losses
+        >>> from nncore import SGD, Layer, NeuralNetwork, losses
         >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
         >>> x = np.linspace(-1, 1, 20)[:, None]
         >>> for _ in range(500):

@@ -147,7 +147,7 @@ class Stack:
         """The layers hold the values; a copy lays them out in a vector of its own."""
         if self._core is not None:
             self._core.expect_still(pause=True)
-        return {**self.__dict__, "_core": None, "_params": None, "_last_prediction": None}
+        return {**self.__dict__, "_core": None, "_params": None, "last_prediction": None}
 
     def expect_still(self) -> None:
         """That no other thread trains this network: what is read, or set, would fall between two of its updates.
@@ -277,6 +277,7 @@ class Stack:
 
         Examples
         --------
+        >>> from nncore import Layer, NeuralNetwork
         >>> layers = [Layer(784, 50, "relu", dropout=0.2), Layer(50, 10)]
         >>> print(NeuralNetwork(layers, dtype="float32").summary())
         784-50-10 (relu, identity), squared_error, float32
@@ -286,7 +287,7 @@ class Stack:
         2      50 x 10   identity           510    2,040
         total                            39,760  159,040
         """
-        return summary.table(self)
+        return summary.table(self.description, self._layers, self.n_params, self.dtype.itemsize)
 
     @property
     def n_in(self) -> int:

@@ -1,11 +1,8 @@
 """A network in one line, and as a table."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from nncore.model.layers import Layer
-
-if TYPE_CHECKING:
-    from nncore.model.stack import Stack
 
 
 def _unusual(layer: Layer) -> str:
@@ -15,15 +12,14 @@ def _unusual(layer: Layer) -> str:
     return ", ".join(f"{name}={value}" for name, value in given.items() if value != usual[name])
 
 
-def table(model: "Stack") -> str:
-    """The table of the layers that summary returns."""
-    title, size = model.description, model.dtype.itemsize
+def table(title: str, layers: Sequence[Layer], n_params: int, size: int) -> str:
+    """Return a table of layers whose parameters take so many bytes each, under a title."""
     rows = [("layer", "weights", "activation", "parameters", "bytes", "settings")]
-    for k, layer in enumerate(model.layers, 1):
+    for k, layer in enumerate(layers, 1):
         n = layer.n_neurons * (layer.n_input + layer.use_bias + layer.batch_norm)
         shape, name = f"{layer.n_input} x {layer.n_neurons}", layer.activation_label
         rows.append((str(k), shape, name, f"{n:,}", f"{n * size:,}", _unusual(layer)))
-    rows.append(("total", "", "", f"{model.n_params:,}", f"{model.n_params * size:,}", ""))
+    rows.append(("total", "", "", f"{n_params:,}", f"{n_params * size:,}", ""))
     if not any(row[-1] for row in rows[1:]):
         rows = [(*row[:-1], "") for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -14,7 +14,7 @@ from nncore.model.model import Model
 from nncore.training import metrics
 
 Array = NDArray[Any]
-WAYS = "net.score(X, y) for inputs, nncore.training.metrics.accuracy(y_pred, y_true) for predictions"
+WAYS = "net.score(X, y) for inputs, nncore.metrics.accuracy(y_pred, y_true) for predictions"
 # Last layers whose outputs lie between bounds.
 BOUNDS = {"softmax": (0, 1), "sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1)}
 

@@ -1,0 +1,3 @@
+"""The version, once; pyproject.toml says it to installers."""
+
+VERSION = "0.1.0"
