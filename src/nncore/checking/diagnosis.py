@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.checking.arrangements import rearranged
-from nncore.checking.cases import Case, where
+from nncore.checking.cases import NEAR, Case, where
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
