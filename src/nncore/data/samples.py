@@ -53,7 +53,7 @@ class Data:
         self.true, self._fits = self.t, {net.loss_kind}
         if class_weight is not None:
             self._weigh(net, class_weight)
-        batches.expect_unweighted(net, self.weights)
+        net.expect_unweighted(self.weights)
         self._compressed: dict[float, Any] = {}
 
     def _held(self, array: Any) -> Any:

@@ -38,6 +38,9 @@ class Signature(Protocol):
     def first_layer_bytes(self) -> int:
         """Size of the weights that samples are multiplied by."""
 
+    def expect_unweighted(self, weights: Any) -> None:
+        """Refuse weights if the loss cannot be weighted."""
+
     input_scale: float
     input_kind: str | None
     byte_scale: float

@@ -314,6 +314,17 @@ class Stack:
         """Whether the outputs are probabilities or logits of classes."""
         return self.loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
 
+    def expect_unweighted(self, weights: ArrayLike | None) -> None:
+        """Refuse weights for a loss that is a function and reduces a batch itself.
+
+        Raises
+        ------
+        ValueError
+            If it gets some.
+        """
+        if weights is not None and self.loss_function:
+            raise ValueError(f"samples have weights, expected none with the loss {self.loss_name}: it can weigh itself")
+
     def expect_names(self, what: str, *, loss: bool = True) -> None:
         """That no activation, and no loss unless it does not matter, is a function: what (a file) cannot hold one.
 

@@ -15,7 +15,6 @@ from nncore.core import checks, mapped, notices
 from nncore.core import threads as _threads
 from nncore.core.dispatch import optimizer as core_optimizer
 from nncore.core.dispatch import sparse
-from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
@@ -91,7 +90,7 @@ def prepare(
     """Check the settings; nothing changes before the run trains."""
     n = len(data.x)
     net.expect_finite()
-    batches.expect_unweighted(net, data.weights)  # again: others of a population share the data
+    net.expect_unweighted(data.weights)  # again: others of a population share the data
     batch_size = min(32, n) if batch_size is None else checks.positive_int(batch_size, "batch_size")
     if batch_size > n:
         raise ValueError(f"batch_size is {batch_size}, expected at most {n}, the number of samples")
