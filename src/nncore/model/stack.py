@@ -8,7 +8,7 @@ from typing import Any, Self
 from weakref import ref
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore.core import checks
 from nncore.core import threads as _threads
