@@ -65,7 +65,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows in a panel."""
+    """The size that grows in a panel."""
 
     label: str
     unit: str

@@ -67,7 +67,7 @@ def outcome(net, history):
 
 
 class Killed(BaseException):
-    """What no part of the library catches, as if the process were gone."""
+    """An error that no part of the library catches, as if the process were gone."""
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def weights_of(kind, rng):
 
 
 def shares(weights, shape):
-    """What a term is multiplied by, written anew."""
+    """The factor of a term, written anew."""
     if weights is None:
         return np.full(shape, 1 / shape[0])
     return weights / shape[0] if weights.ndim == 2 else np.outer(weights / weights.sum(), np.ones(shape[1]))

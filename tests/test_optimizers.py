@@ -284,7 +284,7 @@ def test_update_takes_any_layout(name, rng):
 
 
 def test_a_parameter_may_be_its_own_gradient():
-    """That of 0.5 * sum(x**2)."""
+    """The gradient of 0.5 * sum(x**2) is x."""
     x = np.linspace(-1, 1, 50)
     expected = 0.9 * x
     SGD(0.1).update({"x": x}, {"x": x})
@@ -453,7 +453,7 @@ def test_gradients_that_are_accumulated_make_the_step_of_the_whole_batch(name, r
 
 @rules
 def test_frozen_layers_and_learning_rates_by_layer_in_own_loops(name, rng):
-    """What is left out of params stays as it is, each optimizer has its rate: as lr_scale has it in fit."""
+    """Parameters that are left out stay as they are, each optimizer has its rate: as lr_scale has it in fit."""
     x, t = samples(rng, n=24)
     layers = [Layer(6, 5, "tanh", lr_scale=0), Layer(5, 4, "tanh", lr_scale=0.5), Layer(4, 3, trainable_bias=False)]
     fitted = NeuralNetwork(layers, loss="softmax_cross_entropy", rng=0)

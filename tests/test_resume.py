@@ -127,7 +127,7 @@ def places(value, at=()):
 
 
 def variants(value, pick):
-    """What else could stand in the place of a value: anything, and what is nearly the same."""
+    """Other values that could stand in the place of one: anything, and what is nearly the same."""
     yield from pick.sample(ODD, 2)
     if type(value) is int:
         yield from pick.sample((value + 1, value - 1, -value, float(value), value * 1000), 3)
@@ -360,5 +360,5 @@ def test_what_a_callback_may_set_can_be_read_again(tmp_path):
 
 
 def test_every_part_of_a_state_is_checked():
-    """What captured notes is what the checks know: a new part needs a check."""
+    """The checks know all that captured notes: a new part needs a check."""
     assert set(_resume.Resumed._fields) == {"tensors", *_resume.STATE} - {"run"}

@@ -28,7 +28,7 @@ TOTAL = 40
 
 
 def by_torch(make, steps=TOTAL):
-    """What a scheduler of torch makes of lr 1, one step an iteration."""
+    """The factors that a scheduler of torch makes of lr 1, one step an iteration."""
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = make(torch.optim.lr_scheduler, optimizer)

@@ -30,7 +30,7 @@ def data(rng):
 
 
 def in_thread(call):
-    """What a call raises, or returns, in another thread."""
+    """The error or the result of a call in another thread."""
     found = []
 
     def run():

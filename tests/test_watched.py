@@ -1,4 +1,4 @@
-"""What early stopping and schedules watch, what Ctrl-C ends, and what the history says of both."""
+"""The metric that early stopping and schedules watch, what Ctrl-C ends, and what the history says of both."""
 
 import warnings
 

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
-    """What the last layer yields for these rows."""
+    """Return the outputs of the last layer for these rows."""
     if out is None:
         out = np.empty((len(rows), model.n_out), model.dtype)
     macs = len(rows) * model.n_params
@@ -33,7 +33,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
 
 
 def mean(rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
-    """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
+    """Return the mean over samples of a function that gives means over parts; rows in memory are one part."""
     means, sums = [], []
     for part, at in mapped.parts(rows):
         means.append(of(part, at))
@@ -42,7 +42,7 @@ def mean(rows: Any, of: Callable[[Array, slice], float], weights: Array | None =
 
 
 def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = None, *, n_threads: int = 1) -> float:
-    """The mean loss of these samples."""
+    """Return the mean loss of these samples."""
 
     def of(part: Array, at: slice) -> float:
         some = None if weights is None else weights[at]
@@ -53,7 +53,7 @@ def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = No
 
 
 def probabilities(model: "Stack", outputs: Array) -> Array:
-    """Class probabilities from outputs."""
+    """Return class probabilities from outputs."""
     if model.layers[-1].activation_name != "identity":
         return outputs
     of_logits: Array = (softmax if model.loss_kind == "softmax_cross_entropy" else sigmoid)(outputs)
@@ -75,7 +75,7 @@ def differences(
     max_memory: int = 64 << 20,
     one_sided: bool = False,
 ) -> NDArray[np.uint8]:
-    """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
+    """Fill in the slope of the mean loss by every parameter, and its truncation error; return where kinks are."""
     kink = np.empty(model.n_params, np.uint8)
     weights = np.ones(len(rows)) if weights is None else weights
     with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):

@@ -100,7 +100,7 @@ class Stack:
 
     @property
     def input_scale(self) -> float:
-        """What uint8 data are multiplied by."""
+        """The factor of uint8 data."""
         return self._input_scale
 
     @input_scale.setter
@@ -150,7 +150,7 @@ class Stack:
         return {**self.__dict__, "_core": None, "_params": None, "last_prediction": None}
 
     def expect_still(self) -> None:
-        """That no other thread trains this network: what is read, or set, would fall between two of its updates.
+        """Refuse where another thread trains this network: what is read, or set, would fall between two of its updates.
 
         Raises
         ------
@@ -326,7 +326,7 @@ class Stack:
             raise ValueError(f"samples have weights, expected none with the loss {self.loss_name}: it can weigh itself")
 
     def expect_names(self, what: str, *, loss: bool = True) -> None:
-        """That no activation, and no loss unless it does not matter, is a function: what (a file) cannot hold one.
+        """Refuse functions as activations, and as the loss unless it does not matter: what (a file) cannot hold one.
 
         Raises
         ------
@@ -340,7 +340,7 @@ class Stack:
             raise ValueError(f"the loss is the function {self.loss_name}, expected a name: {what} holds no functions")
 
     def expect_finite(self) -> None:
-        """That no parameter and no running moment is NaN or infinite.
+        """Refuse parameters and running moments that are NaN or infinite.
 
         Raises
         ------
@@ -354,7 +354,7 @@ class Stack:
             checks.finite(core.moments, "the running moments")
 
     def last_of(self, layer: Layer, what: str) -> Array | None:
-        """What Layer.last_activation ("z"), error ("dz") and delta ("da") show."""
+        """Return the values behind Layer.last_activation ("z"), error ("dz") and delta ("da")."""
         if self._core is None:
             return None
         index = self._layers.index(layer)
