@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from nncore import Layer, NeuralNetwork, check_gradient
-from nncore.functions import losses
+from nncore import Layer, NeuralNetwork, check_gradient, losses
 
 # name -> the function, its NumPy twins, its name and settings in torch
 LOSSES = {
