@@ -56,19 +56,7 @@ ONNX_FLOAT64: dict[str, Callable[["_Graph", str, float], str]] = {
 }  # fmt: skip
 
 # The module of torch.nn that follows the Linear of a layer.
-TORCH = {
-    "relu": "ReLU()",
-    "leaky_relu": "LeakyReLU({p})",
-    "elu": "ELU({p})",
-    "selu": "SELU()",
-    "gelu": "GELU()",
-    "silu": "SiLU()",
-    "softplus": "Softplus()",
-    "tanh": "Tanh()",
-    "sigmoid": "Sigmoid()",
-    "hard_sigmoid": "Hardsigmoid()",
-    "softmax": "Softmax(dim=-1)",
-}
+TORCH = {name: row.torch for name, row in kinds.ACTIVATIONS.items() if row.torch}
 
 
 M = TypeVar("M", bound=Model)

@@ -1,6 +1,7 @@
 """The kinds of activations and losses: one row for each, which everything else reads.
 
-What a kind computes is in the core; what is said of it anywhere in Python stands here, once.
+The arithmetic is the core's; every fact that Python needs of a kind stands here, once. tests/test_complete.py compares
+the two.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ class Activation:
     elementwise: bool = True  # else for a last layer of two outputs or more
     init: str = "xavier"  # of the weights of such a layer, where nothing else is asked for
     other_names: tuple[str, ...] = ()  # what scikit-learn calls it
+    torch: str | None = None  # the module of torch.nn, {p} being the parameter; None: no module is needed
 
     @property
     def number(self) -> int:
@@ -64,8 +66,7 @@ class Targets:
     fit: Callable[[Array], NDArray[np.bool_]]
 
 
-def _from_0_to_1(t: Array) -> NDArray[np.bool_]:
-    return (t >= 0) & (t <= 1)
+_FROM_0_TO_1 = Targets("numbers from 0 to 1", lambda t: (t >= 0) & (t <= 1))
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,22 @@ ACTIVATIONS = {
     row.name: row
     for row in (
         Activation("identity"),
-        Activation("relu", kinks=(0.0,), init="he"),
-        Activation("tanh", bounds=(-1, 1)),
-        Activation("sigmoid", bounds=(0, 1), other_names=("logistic",)),
+        Activation("relu", kinks=(0.0,), init="he", torch="ReLU()"),
+        Activation("tanh", bounds=(-1, 1), torch="Tanh()"),
+        Activation("sigmoid", bounds=(0, 1), other_names=("logistic",), torch="Sigmoid()"),
         Activation(
-            "leaky_relu", Parameter("slope", 0.01, checks.non_negative_float), kinks=(0.0,), init="he"
+            "leaky_relu", Parameter("slope", 0.01, checks.non_negative_float), kinks=(0.0,), init="he",
+            torch="LeakyReLU({p})",
         ),
-        Activation("elu", Parameter("alpha", 1.0, checks.positive_float), kinks=(0.0,), smooth_with=1.0),
-        Activation("selu", kinks=(0.0,)),
-        Activation("gelu", keeps_slope=True),
-        Activation("silu", keeps_slope=True),
-        Activation("softplus"),
-        Activation("hard_sigmoid", kinks=(-3.0, 3.0), bounds=(0, 1)),
-        Activation("softmax", bounds=(0, 1), elementwise=False),
+        Activation(
+            "elu", Parameter("alpha", 1.0, checks.positive_float), kinks=(0.0,), smooth_with=1.0, torch="ELU({p})",
+        ),
+        Activation("selu", kinks=(0.0,), torch="SELU()"),
+        Activation("gelu", keeps_slope=True, torch="GELU()"),
+        Activation("silu", keeps_slope=True, torch="SiLU()"),
+        Activation("softplus", torch="Softplus()"),
+        Activation("hard_sigmoid", kinks=(-3.0, 3.0), bounds=(0, 1), torch="Hardsigmoid()"),
+        Activation("softmax", bounds=(0, 1), elementwise=False, torch="Softmax(dim=-1)"),
     )
 }  # fmt: skip
 
@@ -142,7 +146,7 @@ LOSSES = {
         Loss("poisson", targets=Targets("numbers of 0 or more", lambda t: t >= 0), link="exp"),
         Loss(
             "softmax_cross_entropy",
-            targets=Targets("numbers from 0 to 1 that sum to 1", _from_0_to_1),
+            targets=Targets("numbers from 0 to 1 that sum to 1", _FROM_0_TO_1.fit),
             classes=True,
             exclusive=True,
             link="softmax",
@@ -153,14 +157,14 @@ LOSSES = {
         ),
         Loss(
             "sigmoid_cross_entropy",
-            targets=Targets("numbers from 0 to 1", _from_0_to_1),
+            targets=_FROM_0_TO_1,
             classes=True,
             link="sigmoid",
             other_names=("bce", "binary_crossentropy", "bce_with_logits"),
         ),
         Loss(
             "binary_cross_entropy",
-            targets=Targets("numbers from 0 to 1", _from_0_to_1),
+            targets=_FROM_0_TO_1,
             classes=True,
             outputs=ZERO_ONE,
         ),
