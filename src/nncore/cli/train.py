@@ -211,19 +211,18 @@ def _whole(text: str) -> int | str:
 def _network(args: argparse.Namespace, source: "Source") -> "NeuralNetwork":
     """The network the options describe, for this data."""
     from nncore.core import checks
-    from nncore.functions.kinds import ACTIVATION_PARAMS, ACTIVATIONS
+    from nncore.functions import kinds
     from nncore.model.layers import Layer
     from nncore.network import NeuralNetwork
 
     hidden = [checks.positive_int(n, "--hidden") for n in args.hidden if n != 0]
-    known = [name for name in ACTIVATIONS if name != "softmax"]
-    name, _ = checks.named(args.activation, "--activation", known, ACTIVATION_PARAMS)
+    name, _ = checks.named(args.activation, "--activation", kinds.HIDDEN, kinds.ACTIVATION_PARAMS)
     loss = args.loss = args.loss or ("softmax_cross_entropy" if source.classes else "squared_error")
-    if loss == "softmax_cross_entropy" and not source.classes:
+    if kinds.loss(loss).exclusive and not source.classes:
         raise ValueError(f"--loss is {loss!r}, but the labels of {source.name} are not classes: use squared_error")
     output = "sigmoid" if loss == "squared_error" and source.classes else None
     sizes = [source.n_in, *hidden, source.n_out]
-    init = "he" if "relu" in name else "xavier"
+    init = kinds.activation(name).init
     layers = [
         Layer(m, n, args.activation, init=init, dropout=args.dropout, l2=args.l2) for m, n in pairwise(sizes[:-1])
     ]

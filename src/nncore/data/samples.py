@@ -11,7 +11,7 @@ from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.data.signature import Signature
 from nncore.data.sparse_rows import SparseRows
-from nncore.functions import domains
+from nncore.functions import domains, kinds
 
 Array = NDArray[Any]
 # Rows with fewer non-zeros are compressed; measured with 784-50: as fast as dense ones at 0.4, half the time at 0.2.
@@ -77,7 +77,7 @@ class Data:
         labels, spread = _labels(targets), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
         if self.weights is not None and self.weights.ndim == 2:
             raise ValueError(f"sample_weight has shape {self.weights.shape}, expected one a sample with class_weight")
-        if labels is None and net.loss_kind != "softmax_cross_entropy":
+        if labels is None and not kinds.loss(net.loss_kind).exclusive:
             raise ValueError("class_weight is given, expected None unless y has labels or one-hot rows")
         if labels is None:
             by_class = class_weights(class_weight, self.t.sum(axis=0, dtype=np.float64))
@@ -136,8 +136,9 @@ def _labels(targets: Array) -> NDArray[np.intp] | None:
 
 
 def zero_one(targets: Array, loss: str) -> Array:
-    """Targets as labels or shares of classes: those of hinge are -1 and 1."""
-    return (targets + 1) / 2 if loss == "hinge" and targets.ndim == 2 else targets
+    """Targets as labels or shares of classes, whatever numbers the loss codes them by."""
+    off, on = kinds.loss(loss).coding
+    return (targets - off) / (on - off) if kinds.loss(loss).margin and targets.ndim == 2 else targets
 
 
 def is_one_hot(targets: Array, *, single: bool = False) -> bool:

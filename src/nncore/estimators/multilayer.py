@@ -19,8 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from nncore.core import checks
 from nncore.data.samples import Data
 from nncore.estimators.perceptron import Perceptron
-from nncore.functions import domains
-from nncore.functions.kinds import LOSS_PARAMS
+from nncore.functions import domains, kinds
 from nncore.network import NeuralNetwork
 
 try:
@@ -42,7 +41,6 @@ CLASSIFIER_LOSSES = {
 }
 # Targets so many times as large as what predictions reach are not a matter of more epochs; looked at for so many rows.
 FAR, LOOK_ROWS = 10, 1000
-REGRESSOR_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 
 
 @dataclass(eq=False, repr=False)
@@ -197,16 +195,22 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n = len(known) if len(known) > 2 else 1
         return (labels if n > 1 else self._signs(labels.reshape(-1, 1) > 0)), self._described(known, n)
 
+    @property
+    def _kind(self) -> kinds.Loss:
+        """The engine's loss of yes and no."""
+        return kinds.LOSSES[CLASSIFIER_LOSSES[self.loss][0][0]]
+
     def _signs(self, positive: Array) -> Array:
         """Targets of outputs that say yes or no."""
-        return np.where(positive, 1.0, -1.0 if self.loss == "hinge" else 0.0)
+        off, on = self._kind.coding
+        return np.where(positive, on, off)
 
     def _described(self, classes: Array, n_outputs: int, multilabel: bool = False) -> dict[str, Any]:
         activation = "softmax" if n_outputs > 1 and not multilabel else "logistic"
         return {
             "classes_": classes,
             "n_outputs_": n_outputs,
-            "out_activation_": "identity" if self.loss == "hinge" else activation,
+            "out_activation_": "identity" if self._kind.margin else activation,
             "_multilabel": multilabel,
         }
 
@@ -235,7 +239,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _predicted(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1 and not self._multilabel:
             return self.classes_[outputs.argmax(axis=1)]
-        positive = outputs > (0 if self.loss == "hinge" else 0.5)
+        positive = outputs > (0 if self._kind.margin else 0.5)
         if self.n_outputs_ > 1:
             return positive.astype(int)
         return self.classes_[np.minimum(positive[:, 0], len(self.classes_) - 1)]
@@ -343,8 +347,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             return np.log(self.predict_proba(X))
 
     def _has_probabilities(self) -> bool:
-        if self.loss == "hinge":
-            raise AttributeError("loss is 'hinge', whose outputs are no probabilities, expected 'log_loss'")
+        if self.loss in CLASSIFIER_LOSSES and self._kind.margin:
+            raise AttributeError(f"loss is {self.loss!r}, whose outputs are no probabilities, expected 'log_loss'")
         return True
 
 
@@ -384,7 +388,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        checks.named(self.loss, "loss", REGRESSOR_LOSSES, LOSS_PARAMS)
+        checks.named(self.loss, "loss", kinds.REGRESSION, kinds.LOSS_PARAMS)
 
     def _output(self) -> tuple[str, str]:
         return self.loss, "identity"
@@ -393,7 +397,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         t = domains.targets_for(self.loss, checks.floats(y.reshape(len(y), -1), "y"), "y")
         if keep and self.n_outputs_ != t.shape[1]:
             raise ValueError(f"y has {t.shape[1]} outputs, expected {self.n_outputs_} as in the fit before")
-        return t, {"n_outputs_": t.shape[1], "out_activation_": "exp" if self.loss == "poisson" else "identity"}
+        return t, {"n_outputs_": t.shape[1], "out_activation_": kinds.loss(self.loss).link or "identity"}
 
     def _reported(self, loss: float) -> float:
         return (loss - self._least) / self._divisor()
@@ -414,7 +418,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def _far_from_targets(self, net: NeuralNetwork, data: Data, rows: NDArray[np.intp]) -> str:
-        if self.loss == "poisson":
+        if kinds.loss(self.loss).link:
             return ""
         some = rows[:: -(-len(rows) // LOOK_ROWS)]
         t = data.t[some].astype(np.float64)

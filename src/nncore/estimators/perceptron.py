@@ -23,7 +23,7 @@ from nncore.core import threads as _threads
 from nncore.data.samples import Data
 from nncore.data.sparse_rows import is_sparse
 from nncore.estimators.epochs import Epochs, Tasks, Validation
-from nncore.functions.kinds import ACTIVATION_PARAMS, ACTIVATIONS
+from nncore.functions.kinds import ACTIVATION_PARAMS, HIDDEN, OTHER_ACTIVATIONS
 from nncore.model.layers import Layer
 from nncore.network import NeuralNetwork
 from nncore.training.divergence import Watch
@@ -51,8 +51,7 @@ Array = NDArray[Any]
 SOLVERS = ("lbfgs", "sgd", "adam")
 SCHEDULES = ("constant", "invscaling", "adaptive")
 # scikit-learn's names beside the engine's
-ALIASES = {"logistic": "sigmoid"}
-HIDDEN_ACTIVATIONS = [*ALIASES, *(name for name in ACTIVATIONS if name != "softmax")]
+HIDDEN_ACTIVATIONS = [*OTHER_ACTIVATIONS, *HIDDEN]
 
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "alpha": checks.non_negative_float,
@@ -176,7 +175,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         for name in names:
             checks.named(name, "activation", HIDDEN_ACTIVATIONS, ACTIVATION_PARAMS)
         rates = [checks.fraction(rate, "dropout") for rate in rates]
-        return list(zip(sizes, [ALIASES.get(name, name) for name in names], rates, strict=True))
+        return list(zip(sizes, [OTHER_ACTIVATIONS.get(name, name) for name in names], rates, strict=True))
 
     def _follows_dtype(self) -> bool:
         """Whether the float type is that of X."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core import threads as _threads
-from nncore.functions.activations import sigmoid, softmax
+from nncore.functions import activations, kinds
 
 if TYPE_CHECKING:
     from nncore.model.stack import Stack
@@ -54,9 +54,10 @@ def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = No
 
 def probabilities(model: "Stack", outputs: Array) -> Array:
     """Return class probabilities from outputs."""
-    if model.layers[-1].activation_name != "identity":
+    link = kinds.loss(model.loss_kind).probabilities
+    if model.layers[-1].activation_name != "identity" or link is None:
         return outputs
-    of_logits: Array = (softmax if model.loss_kind == "softmax_cross_entropy" else sigmoid)(outputs)
+    of_logits: Array = getattr(activations, link)(outputs)
     return of_logits
 
 

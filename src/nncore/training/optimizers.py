@@ -37,6 +37,7 @@ class Optimizer(ABC):
 
     lr = Checked(checks.positive_float)
     weight_decay = Checked(checks.non_negative_float)
+    _squares: ClassVar[int | None] = None  # the vector of the state that sums or averages squares
 
     def __init__(self, lr: float, weight_decay: float) -> None:
         self.lr, self.weight_decay = lr, weight_decay
@@ -215,6 +216,7 @@ class AdaGrad(Optimizer):
     array([0.8293, 0.8293])
     """
 
+    _squares = 0
     eps = Checked(checks.positive_float)
 
     def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
@@ -256,6 +258,7 @@ class RMSprop(Optimizer):
     array([0.9, 0.9])
     """
 
+    _squares = 0
     alpha = Checked(checks.fraction)
     eps = Checked(checks.positive_float)
 
@@ -309,6 +312,7 @@ class Adam(Optimizer):
     """
 
     _kind: ClassVar[str] = "adam"
+    _squares = 1
     betas = Checked(_betas)
     eps = Checked(checks.positive_float)
 

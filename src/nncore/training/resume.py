@@ -31,8 +31,6 @@ STATE = ("run", "epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "
 COLUMNS = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
 # What a run's History holds besides the losses and rates.
 RECORDED = ("epoch_ends", "epoch_loss", *COLUMNS, "metrics", "best_epoch", "seconds", "train_seconds")
-# The vectors of an optimizer's state that are sums or means of squares, by the core's kind.
-SQUARES = {core_optimizer.KINDS[name]: row for name, row in (("adagrad", 0), ("rmsprop", 0), ("adam", 1), ("adamw", 1))}
 MOST = (1 << 63) - 1
 
 
@@ -143,7 +141,7 @@ def _arrays(tensors: Mapping[str, Array], state: Numbers, run: "_Run") -> None:
 def _check_numbers(name: str, array: Array, run: "_Run") -> None:
     """That an array is finite, and 0 or more where it must be."""
     if name == "optimizer":  # squares can grow beyond the type: their parameter then stands still
-        row = SQUARES.get(run.optimizer._rule()[0])
+        row = run.optimizer._squares
         for i, vector in enumerate(array):
             if i != row:
                 checks.finite(vector, f"{name}[{i}]")

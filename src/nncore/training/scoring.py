@@ -9,14 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore.data import batches
 from nncore.data.samples import is_one_hot, zero_one
+from nncore.functions import kinds
 from nncore.model import passes
 from nncore.model.model import Model
 from nncore.training import metrics
 
 Array = NDArray[Any]
 WAYS = "net.score(X, y) for inputs, nncore.metrics.accuracy(y_pred, y_true) for predictions"
-# Last layers whose outputs lie between bounds.
-BOUNDS = {"softmax": (0, 1), "sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1)}
 
 
 class Accuracy:
@@ -87,7 +86,7 @@ def is_predictions(net: Model, x: Any, t: Array) -> bool:
         return True
     elif (shape[1] != n_out and not whole) or not could_be_outputs(net, x):
         return False
-    elif net.layers[-1].activation_name == "softmax" and len(x) > 1:  # rows that sum to 1
+    elif not kinds.activation(net.layers[-1].activation_name).elementwise and len(x) > 1:  # rows that sum to 1
         return True
     raise ValueError(
         f"x has shape {shape} and may be inputs or predictions of this network, expected one of the two: use {WAYS}"
@@ -98,11 +97,11 @@ def could_be_outputs(net: Model, x: Array) -> bool:
     """Whether the values may be labels or what the last layer yields."""
     if x.dtype.kind in "iub" and not (x.min() >= 0 and x.max() < max(net.n_out, 2)):
         return False
-    name = net.layers[-1].activation_name
-    low, high = BOUNDS.get(name, (-np.inf, np.inf))
+    last = kinds.activation(net.layers[-1].activation_name)
+    low, high = last.bounds
     if not (x.min() >= low and x.max() <= high):
         return False
-    return name != "softmax" or bool(np.allclose(x.sum(axis=1), 1, atol=1e-3))
+    return last.elementwise or bool(np.allclose(x.sum(axis=1), 1, atol=1e-3))
 
 
 def of_predictions(net: Model, y_pred: Array, y_true: ArrayLike) -> float:
@@ -111,7 +110,7 @@ def of_predictions(net: Model, y_pred: Array, y_true: ArrayLike) -> float:
     column = y_pred.dtype.kind == "f" and y_pred.ndim == 2 and y_pred.shape[1] == 1
     if not (column and logits and net.n_out == 1):
         return metrics.accuracy(y_pred, y_true)
-    may_be_either = y_pred.size > 0 and net.loss_kind == "sigmoid_cross_entropy"
+    may_be_either = y_pred.size > 0 and kinds.loss(net.loss_kind).link == "sigmoid"
     if may_be_either and y_pred.min() >= 0 and y_pred.max() <= 1 and ((y_pred > 0) != (y_pred > 0.5)).any():
         raise ValueError(
             f"y_pred has values from {y_pred.min():.3g} to {y_pred.max():.3g}, which may be probabilities, while this "
@@ -138,9 +137,10 @@ def mean_accuracy(net: Model, rows: Array, targets: Array, *, n_threads: int = 1
 
 def scores(net: Model, outputs: Array) -> Array:
     """Outputs such that a single one means class 1 above 0.5."""
-    if net.loss_kind == "hinge":
+    loss = kinds.loss(net.loss_kind)
+    if loss.margin:
         return outputs + 0.5
-    return passes.probabilities(net, outputs) if net.loss_kind == "sigmoid_cross_entropy" else outputs
+    return passes.probabilities(net, outputs) if loss.link == "sigmoid" else outputs
 
 
 def evaluate(net: Model, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> dict[str, float]:
@@ -157,7 +157,7 @@ def evaluate(net: Model, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | 
         right = metrics.classes(scores(net, outputs)) == true if known else true
         if weights is not None and weights.ndim == 2:
             weights = np.take_along_axis(weights, true[:, np.newaxis], axis=1)[:, 0]
-    elif net.is_classifier or net.loss_kind == "hinge":  # several labels a sample
+    elif net.is_classifier or kinds.loss(net.loss_kind).margin:  # several labels a sample
         right = (scores(net, outputs) > 0.5) == (classes > 0.5)
     else:
         return {"loss": loss, **_of_numbers(net, outputs, targets, weights)}
@@ -166,18 +166,18 @@ def evaluate(net: Model, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | 
 
 def _one_class_a_sample(net: Model, classes: Array, weights: Array | None) -> bool:
     """Whether a sample has one class, and not several labels, or numbers, each with a weight of its own."""
-    if classes.ndim == 1 or net.loss_kind == "softmax_cross_entropy":
+    if classes.ndim == 1 or kinds.loss(net.loss_kind).exclusive:
         return True
     if weights is not None and weights.ndim == 2:
         return False
-    return is_one_hot(classes, single=net.is_classifier or net.loss_kind == "hinge")
+    return is_one_hot(classes, single=net.is_classifier or kinds.loss(net.loss_kind).margin)
 
 
 def _of_numbers(net: Model, outputs: Array, targets: Array, weights: Array | None) -> dict[str, float]:
     """R², the mean over columns, and RMSE; Poisson's outputs are logarithms of means."""
     from sklearn.metrics import r2_score
 
-    means = (np.exp(outputs) if net.loss_kind == "poisson" else outputs).astype(np.float64)
+    means = (np.exp(outputs) if kinds.loss(net.loss_kind).link == "exp" else outputs).astype(np.float64)
     rmse = math.sqrt(_average((targets - means) ** 2, weights))
     if len(targets) == 1 or not np.isfinite(means).all():
         return {"r2": math.nan, "rmse": rmse}
