@@ -13,7 +13,8 @@ import reference as ref
 import nncore
 from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet
 from nncore.core import threads as _threads
-from nncore.training import fit as training
+from nncore.training import run as training
+from nncore.training.plan import Plan
 
 
 def moons_net(dtype=np.float64, rng=0):
@@ -55,7 +56,7 @@ def run_book_job(x, t, n_in, iterations, batch_size=100):
     index = np.random.default_rng(3).integers(len(x), size=(iterations, batch_size), dtype=np.intp)
     fused, stepped = TwoLayerNet(n_in, 50, 10, rng=1), TwoLayerNet(n_in, 50, 10, rng=1)
     plain = params_of(fused)
-    plan = training._Plan(len(x), batch_size, "replacement", np.random.default_rng(3))
+    plan = Plan(len(x), batch_size, "replacement", np.random.default_rng(3))
     np.testing.assert_array_equal(
         np.concatenate([plan.epoch() for _ in range(-(-iterations // plan.steps))])[: index.size], index.ravel()
     )

@@ -8,17 +8,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
-from nncore.core import threads as _threads
-from nncore.data import batches
-from nncore.data import inputs as _inputs
+from nncore.core import checks, threads
+from nncore.data import batches, inputs
+from nncore.data.samples import Data
 from nncore.model.model import Model
 from nncore.training import divergence, scoring
 from nncore.training import fit as training
 from nncore.training.early_stopping import EarlyStopping
 from nncore.training.history import History
-from nncore.training.optimizers import LBFGS, SGD, Optimizer
+from nncore.training.optimizers import LBFGS, SGD
 from nncore.training.schedules import Schedule
+from nncore.training.settings import FitSettings
+from nncore.training.update_rule import Optimizer, rule_and_state
 
 Array = NDArray[Any]
 
@@ -151,7 +152,7 @@ class NeuralNetwork(Model):
             As partial_fit.
         """
         lr = checks.positive_float(learning_rate, "learning_rate")
-        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or _inputs.NUMBERS)
+        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or inputs.NUMBERS)
         with self.core.training("backpropagation"):
             loss = self._update(rows, targets, lr)
             self._single_sample = single
@@ -195,10 +196,10 @@ class NeuralNetwork(Model):
         """
         if optimizer is None:
             optimizer = self.optimizer or SGD()
-        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or _inputs.NUMBERS)
+        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or inputs.NUMBERS)
         with self.core.training("partial_fit"):
             before = self.trained_with
-            rule, state = training.rule_and_state(self, optimizer)
+            rule, state = rule_and_state(self, optimizer)
             loss = self._update(rows, targets, optimizer.lr, rule, state)
             self._single_sample = single
             if not loss <= self.loss_limit:
@@ -211,7 +212,7 @@ class NeuralNetwork(Model):
 
     def _trained_on_first(self, X: ArrayLike, rows: Array) -> None:
         """The first sample or batch says what kind of numbers the network is trained on."""
-        _inputs.trained_on(self, _inputs.kind_of(X, rows, _inputs.scale_with(self, _inputs.BYTES)))
+        inputs.trained_on(self, inputs.kind_of(X, rows, inputs.scale_with(self, inputs.BYTES)))
 
     def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
         """One update with the samples; returns the loss before it."""
@@ -220,7 +221,7 @@ class NeuralNetwork(Model):
             return self._masked_update(rows, targets, lr, *rule)
         if n == 1:  # without products
             return core.step(rows, targets, lr, *rule)
-        with _threads.single_threaded_blas(n * self.n_params):
+        with threads.single_threaded_blas(n * self.n_params):
             return core.step(rows, targets, lr, *rule)
 
     def _masked_update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
@@ -228,7 +229,7 @@ class NeuralNetwork(Model):
         if self._seed is None:
             self._seed = int(self.rng.integers(1 << 63))
         loss, n = np.empty(1), len(rows)
-        with _threads.single_threaded_blas(n * self.n_params):
+        with threads.single_threaded_blas(n * self.n_params):
             self.core.train(
                 rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks
             )
@@ -444,13 +445,14 @@ class NeuralNetwork(Model):
         True
         """
         with self.core.training("fit"):
+            data = Data(self, X, y, validation_data, sample_weight, class_weight)
             return training.fit(
-                self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
-                iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm,
-                clip_value=clip_value, validation_data=validation_data, sample_weight=sample_weight,
-                class_weight=class_weight, metrics=metrics, early_stopping=early_stopping, callbacks=callbacks,
-                checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
-                n_threads=n_threads, rng=rng,
+                self, data, FitSettings(
+                    optimizer=optimizer, batch_size=batch_size, epochs=epochs, iterations=iterations,
+                    sampling=sampling, schedule=schedule, clip_norm=clip_norm, clip_value=clip_value, metrics=metrics,
+                    early_stopping=early_stopping, callbacks=callbacks, checkpoint=checkpoint,
+                    checkpoint_every=checkpoint_every, resume=resume, progress=progress, n_threads=n_threads, rng=rng,
+                )
             )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -11,18 +11,16 @@ falls. Looks come after fixed numbers of updates, so that chance of timing decid
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core.checks import largest
+from nncore.data.samples import Data
 from nncore.model import passes
 from nncore.model.model import Model
-
-if TYPE_CHECKING:
-    from nncore.data.samples import Data
 
 Array = NDArray[Any]
 GROWN, RISEN = 1e2, 1e10
@@ -49,7 +47,7 @@ class Watch:
         Updates, or epochs of the estimators, that the kept parameters have had.
     """
 
-    def __init__(self, net: Model, data: "Data", done: int = 0) -> None:
+    def __init__(self, net: Model, data: Data, done: int = 0) -> None:
         self.net, self.data = net, data
         self.params, self.moments = net.core.params.copy(), net.core.moments.copy()
         self.first = self.kept_at = done

@@ -10,7 +10,7 @@ from nncore.model.model import Model
 from nncore.training.early_stopping import EarlyStopping
 from nncore.training.evaluation import Evaluation
 from nncore.training.history import History
-from nncore.training.schedules import Schedule
+from nncore.training.schedules import Schedule, follower_of
 
 
 class EpochEnd:
@@ -40,7 +40,7 @@ class EpochEnd:
         callbacks: Sequence[Callable[[History], Any]],
     ) -> None:
         self.net, self.history, self.evaluation, self.callbacks = net, history, evaluation, callbacks
-        self.follower, self.stopping = schedule._follower() if schedule else None, stopping
+        self.follower, self.stopping = follower_of(schedule), stopping
         # the columns they follow, and the signs that turn them so that less is better
         self.followed = evaluation.watched(self.follower.metric, self.follower.mode) if self.follower else None
         self.watched = evaluation.watched(stopping.metric, stopping.mode) if stopping else None

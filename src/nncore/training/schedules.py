@@ -59,10 +59,6 @@ class Schedule(ABC):
             Finite numbers of 0 or more.
         """
 
-    def _follower(self) -> "ReduceOnPlateau | None":
-        """The part that follows a metric, if there is one."""
-        return None
-
 
 class Constant(Schedule):
     """The optimizer's lr throughout: 1.
@@ -312,9 +308,6 @@ class ReduceOnPlateau(Schedule):
         """What the epochs so far have left of 1."""
         return np.full(last - first, self._factor)
 
-    def _follower(self) -> "ReduceOnPlateau | None":
-        return self
-
     def observe(self, value: float, sign: float = 1.0) -> None:
         """Take note of an epoch's metric, turned so that less is better: it is sign * value, sign 1 or -1."""
         limit = self._best
@@ -376,8 +369,12 @@ class WarmUp(Schedule):
         rest = self.then.factors(edge - self.steps, last - self.steps, max(total - self.steps, 1))
         return np.append(rising, rest) if edge > first else rest
 
-    def _follower(self) -> ReduceOnPlateau | None:
-        return self.then._follower()
+
+def follower_of(given: Schedule | None) -> ReduceOnPlateau | None:
+    """Return the part of a schedule that follows a metric, if there is one."""
+    while isinstance(given, WarmUp):
+        given = given.then
+    return given if isinstance(given, ReduceOnPlateau) else None
 
 
 # Those that need no setting, by name.
