@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 def interval(every: Any) -> tuple[float, int]:
-    """Seconds and iterations between two checkpoints, one of them 0."""
+    """Return the seconds and iterations between two checkpoints, one of them 0."""
     expected = "expected a time such as '30s', '500ms', '10min' or '1h', or a number of iterations of 1 or more"
     if isinstance(every, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|min|h)", every)
@@ -75,11 +75,11 @@ class Checkpoint:
             self.lock.release()
 
     def steps_left(self, done: int) -> int:
-        """Iterations until one is due by their number."""
+        """Return the iterations until one is due by their number."""
         return self.next_iteration - done if self.iterations else sys.maxsize
 
     def due(self, done: int) -> bool:
-        """Whether it is time for one."""
+        """Return whether it is time for one."""
         return done >= self.next_iteration if self.iterations else time.monotonic() >= self.next_time
 
     def start(self, done: int) -> None:
@@ -145,7 +145,7 @@ def _to_bytes(tensors: Mapping[str, Array], state: Mapping[str, Any]) -> bytes:
 
 
 def _from_bytes(path: Path, data: bytes | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What _encoded was given, if every byte of the file, or of its data, is as it was."""
+    """Return the arguments of _encoded, if every byte of the file, or of its data, is as it was."""
     tensors, metadata, intact = safetensors.read(path, data)
     if "nncore_checkpoint" not in metadata or intact is None:
         raise ValueError(f"{path} is not a checkpoint, expected a file that fit wrote")

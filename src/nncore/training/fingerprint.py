@@ -21,7 +21,7 @@ BLOCK_BYTES = 1 << 20
 
 def fingerprint(run: Run) -> dict[str, Any]:
     """Return all that must be the same, by the names that messages use, in JSON's types."""
-    net, data, settings, after = run.net, run.data, run.settings, run.after
+    net, data, settings, epoch_end = run.net, run.data, run.settings, run.epoch_end
     result = {
         **_layers(run),
         "loss": net.loss_name,
@@ -42,15 +42,15 @@ def fingerprint(run: Run) -> dict[str, Any]:
         "schedule": _description(settings.schedule),
         "clip_norm": settings.clip_norm,
         "clip_value": settings.clip_value,
-        "metrics": list(after.evaluation.metrics),
-        "early_stopping": _description(after.stopping),
+        "metrics": list(epoch_end.evaluation.metrics),
+        "early_stopping": _description(epoch_end.stopping),
     }
     fixed: dict[str, Any] = json.loads(json.dumps(result))
     return fixed
 
 
 def _layers(run: Run) -> dict[str, Any]:
-    """The settings of all layers, of functions their names."""
+    """Return the settings of all layers, of functions their names."""
     return {
         f"layer {i}'s {name}": value
         for i, layer in enumerate(run.net.layers, start=1)
@@ -63,7 +63,7 @@ def _layers(run: Run) -> dict[str, Any]:
 
 
 def _description(settings: Any) -> str:
-    """Its repr, without the addresses of functions, which are others in the next process."""
+    """Return the repr, without the addresses of functions, which are others in the next process."""
     return re.sub(" at 0x[0-9a-fA-F]+", "", repr(settings))
 
 

@@ -36,8 +36,8 @@ def prepare(net: Model, data: Data, given: FitSettings) -> Run:
     settings = checked(given, net, len(data.x))
     evaluation = Evaluation(net, (data.x, data.true), data.test, given.metrics)
     stopping = early_stopping(given.early_stopping)
-    after = EpochEnd(net, History(), evaluation, settings.schedule, stopping, settings.callbacks)
-    return Run(net, data, settings, after)
+    epoch_end = EpochEnd(net, History(), evaluation, settings.schedule, stopping, settings.callbacks)
+    return Run(net, data, settings, epoch_end)
 
 
 def _descend(run: Run, given: FitSettings) -> History:

@@ -40,10 +40,10 @@ def fit(net: Model, data: Data, optimizer: LBFGS, given: FitSettings) -> History
     net.expect_finite()
     evaluation = Evaluation(net, (data.x, data.true), data.test, given.metrics)
     stopping, callbacks = early_stopping(given.early_stopping), checks.callables(given.callbacks, "callbacks")
-    after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
+    epoch_end = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
     objective = Objective(net, data, given.n_threads)
     with bar_of(given.progress, optimizer.max_iter) as bar:
-        return _Minimization(objective, after, bar).run(optimizer)
+        return _Minimization(objective, epoch_end, bar).run(optimizer)
 
 
 def _expect_usual(net: Model, given: FitSettings) -> None:
@@ -71,7 +71,7 @@ class Objective:
         self.grads = np.empty(net.n_params, net.dtype)
 
     def __call__(self, x: Array) -> tuple[float, Array]:
-        """The loss and the gradient at x; the network has these parameters then."""
+        """Return the loss and the gradient at x; the network has these parameters then."""
         net, before = self.net, time.perf_counter()
         net.core.params[self.free] = x
         loss, gradient = 0.0, np.zeros(len(x))
@@ -84,7 +84,7 @@ class Objective:
         return loss, gradient
 
     def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
-        """Rows, targets and weights of some samples after the other, and their share in the mean."""
+        """Yield rows, targets and weights of some samples after the other, and their share in the mean."""
         for part, at in mapped.parts(self.data.x):
             for first in range(0, len(part), ROWS):
                 rows = part[first : first + ROWS]
@@ -96,11 +96,11 @@ class Objective:
 
 
 class _Minimization:
-    """One run: what scipy calls, and the network that follows it."""
+    """One run: the functions that SciPy calls, and the network that follows it."""
 
-    def __init__(self, objective: Objective, after: EpochEnd, bar: Any) -> None:
+    def __init__(self, objective: Objective, epoch_end: EpochEnd, bar: Any) -> None:
         self.objective, self.net, self.free = objective, objective.net, objective.free
-        self.after, self.history, self.bar = after, after.history, bar
+        self.epoch_end, self.history, self.bar = epoch_end, epoch_end.history, bar
         self.started = time.perf_counter()
         self.watch = Watch(self.net, objective.data)
 
@@ -136,11 +136,11 @@ class _Minimization:
                 # a line search may have ended elsewhere
                 params[self.free] = reached
                 history.seconds = time.perf_counter() - self.started
-        self.after.restore_best()
+        self.epoch_end.restore_best()
         return history
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
-        """What scipy calls."""
+        """Return the loss and the gradient at x, for SciPy."""
         before = time.perf_counter()
         loss, gradient = self.objective(x)
         self.history.train_seconds += time.perf_counter() - before
@@ -153,24 +153,24 @@ class _Minimization:
 
     def iterated(self, x: Array, loss: float) -> None:
         """Note an iteration that has reached x."""
-        history, after = self.history, self.after
+        history, epoch_end = self.history, self.epoch_end
         self.net.core.params[self.free] = x
         history.loss = np.append(history.loss, loss)
         history.epochs = history.iterations
-        after.record()
+        epoch_end.record()
         history.seconds = time.perf_counter() - self.started
         self.bar.update(1)
         self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        if after.call_back():
+        if epoch_end.call_back():
             history.ended = "a callback"
             raise Ended
-        if after.stops:
-            history.ended = after.why_stopped()
+        if epoch_end.stops:
+            history.ended = epoch_end.why_stopped()
             raise Ended
 
 
 def _trainable(net: Model) -> NDArray[np.bool_]:
-    """Which parameters training may change."""
+    """Return which parameters training may change."""
     mask = np.ones(net.n_params, net.dtype)
     views = net.named(mask)
     for k, layer in enumerate(net.layers, start=1):

@@ -170,7 +170,7 @@ class RMSprop(Optimizer):
 
 
 def _betas(value: Any, name: str) -> tuple[float, float]:
-    """A pair of numbers from 0 to below 1."""
+    """Check a pair of numbers from 0 to below 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} is {value!r}, expected a pair of numbers from 0 to below 1")
     return checks.fraction(value[0], f"{name}[0]"), checks.fraction(value[1], f"{name}[1]")
@@ -299,6 +299,7 @@ class LBFGS:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from nncore import Layer, NeuralNetwork
     >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> net = NeuralNetwork([Layer(2, 8, "tanh"), Layer(8, 1)], rng=0)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from nncore.core import mapped
 
 SAMPLINGS = ("shuffle", "replacement", "sequential")
-EPOCHS_TOGETHER = 1 << 16  # samples
+# Samples that are drawn at once, if it takes more than one epoch for them.
+DRAWN_AT_ONCE = 1 << 16
 
 
 def steps_of(n: int, batch_size: int, sampling: str) -> int:
@@ -24,7 +25,7 @@ class Plan:
     ----------
     steps, size : int
         Updates and samples of one epoch.
-    together : int
+    epochs_at_once : int
         Epochs that may be drawn at once.
     seed : int or None
         That rng was made of, if a number was given: a run that is resumed must have the same.
@@ -43,7 +44,7 @@ class Plan:
         self.seed = seed
         self.steps = steps_of(n, batch_size, sampling)
         self.size = self.steps * batch_size if sampling == "replacement" else n
-        self.together = 1 if windows else max(1, EPOCHS_TOGETHER // self.size)
+        self.epochs_at_once = 1 if windows else max(1, DRAWN_AT_ONCE // self.size)
 
     @cached_property
     def sizes(self) -> NDArray[np.float64]:

@@ -139,7 +139,7 @@ def fit_many(
 
 
 def _population(networks: Iterable[Model], *, shared_rng: bool) -> list[Model]:
-    """The networks as a list, if they can be trained side by side on the same data."""
+    """Return the networks as a list, if they can be trained side by side on the same data."""
     if not isinstance(networks, Iterable):
         raise TypeError(f"networks is a {type(networks).__name__}, expected a list of NeuralNetwork")
     nets = list(networks)
@@ -167,7 +167,7 @@ def _population(networks: Iterable[Model], *, shared_rng: bool) -> list[Model]:
 
 
 def _prepared(nets: list[Model], data: Data, given: list[FitSettings]) -> list[Run]:
-    """The runs of all networks; an error says which network it is about."""
+    """Return the runs of all networks; an error says which network it is about."""
     runs = []
     for i, (net, settings) in enumerate(zip(nets, given, strict=True)):
         try:
@@ -180,7 +180,7 @@ def _prepared(nets: list[Model], data: Data, given: list[FitSettings]) -> list[R
 
 
 def _n_jobs(n_jobs: int | None) -> int:
-    """A number of threads of Python's: these need no OpenMP, and may be started after a fork."""
+    """Return a number of threads of Python's: these need no OpenMP, and may be started after a fork."""
     if n_jobs is None:
         return threads.limited()
     jobs = checks.jobs(n_jobs)
@@ -188,7 +188,7 @@ def _n_jobs(n_jobs: int | None) -> int:
 
 
 def _each(value: Any, name: str, nets: list[Model]) -> list[Any]:
-    """One value a network, out of a list of them or one for all."""
+    """Return one value a network, out of a list of them or one for all."""
     if not isinstance(value, (list, tuple)):
         return [value] * len(nets)
     if len(value) != len(nets):
@@ -197,7 +197,7 @@ def _each(value: Any, name: str, nets: list[Model]) -> list[Any]:
 
 
 class _Stop(NoBar):
-    """What a run has for a progress bar: ends it as Ctrl-C would, once that is pressed."""
+    """Stands in for a run's progress bar, and ends the run as Ctrl-C would once that is pressed."""
 
     def __init__(self) -> None:
         self.pressed = threading.Event()

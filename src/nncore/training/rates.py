@@ -8,7 +8,7 @@ from nncore.training.update_rule import Optimizer
 
 # Factors are computed in aligned blocks of this many, so that a resumed run gets the same bits: the last bits of a
 # vectorised function may depend on an element's place in the array.
-RATES_TOGETHER = 1 << 10
+BLOCK = 1 << 10
 
 
 class Rates:
@@ -28,8 +28,8 @@ class Rates:
         """Return the rates of the iterations first to last, which is not included; one number without a schedule."""
         if self.schedule is None or self.values is None:
             return self.optimizer.lr
-        begin = first // RATES_TOGETHER * RATES_TOGETHER
-        end = min(-(-last // RATES_TOGETHER) * RATES_TOGETHER, self.total)
+        begin = first // BLOCK * BLOCK
+        end = min(-(-last // BLOCK) * BLOCK, self.total)
         factors = np.asarray(self.schedule.factors(begin, end, self.total), np.float64)
         if factors.shape != (end - begin,) or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(

@@ -89,14 +89,14 @@ def _position(run: Run) -> tuple[int, int]:
 
 def captured(run: Run, own: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the numbers of a run as it is now; own is its fingerprint."""
-    history, after, core = run.history, run.after, run.net.core
+    history, epoch_end, core = run.history, run.epoch_end, run.net.core
     tensors = {
         "params": core.params, "moments": core.moments, "optimizer": run.state.vectors, "loss": history.loss,
     }  # fmt: skip
     if history.lr is not None:
         tensors["lr"] = history.lr
-    if after.best_network is not None:
-        tensors["best_params"], tensors["best_moments"] = after.best_network
+    if epoch_end.best_network is not None:
+        tensors["best_params"], tensors["best_moments"] = epoch_end.best_network
     state = {
         "run": own,
         "epoch": run.epoch,
@@ -104,8 +104,8 @@ def captured(run: Run, own: Mapping[str, Any]) -> tuple[dict[str, Array], dict[s
         "n_steps": run.state.n_steps,
         "optimizer": settings_of(run.settings.optimizer),
         "layers": [layer.settings() for layer in run.net.layers],
-        "schedule": after.follower and after.follower.state,
-        "early_stopping": [after.best, after.waited],
+        "schedule": epoch_end.follower and epoch_end.follower.state,
+        "early_stopping": [epoch_end.best, epoch_end.waited],
         "history": {name: getattr(history, name) for name in RECORDED},
     }
     return tensors, state
@@ -115,17 +115,17 @@ def restore(run: Run, saved: Resumed) -> None:
     """Make a run what it was when the checkpoint was written; all that is in it has been checked."""
     _restore_network(run, saved)
     _restore_history(run, saved)
-    after, tensors = run.after, saved.tensors
-    if after.follower:
-        after.follower.state = saved.schedule
-    after.best, after.waited = saved.early_stopping
+    epoch_end, tensors = run.epoch_end, saved.tensors
+    if epoch_end.follower:
+        epoch_end.follower.state = saved.schedule
+    epoch_end.best, epoch_end.waited = saved.early_stopping
     if "best_params" in tensors:
-        after.best_network = tensors["best_params"], tensors["best_moments"]
+        epoch_end.best_network = tensors["best_params"], tensors["best_moments"]
     run.epoch, run.seed = saved.epoch, saved.seed
 
 
 def _restore_network(run: Run, saved: Resumed) -> None:
-    """The parameters, the optimizer with its state, and the settings of the layers."""
+    """Restore the parameters, the optimizer with its state, and the settings of the layers."""
     core, tensors, optimizer = run.net.core, saved.tensors, run.settings.optimizer
     core.params[:], core.moments[:] = tensors["params"], tensors["moments"]
     run.state = State(tensors["optimizer"].copy(), saved.n_steps)

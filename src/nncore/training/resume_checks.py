@@ -24,10 +24,10 @@ from nncore.training.update_rule import new_state, settings_of
 
 Array = NDArray[Any]
 Numbers = dict[str, Any]
-# What a checkpoint notes beside the arrays.
+# The notes of a checkpoint beside the arrays.
 STATE = ("run", "epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")
 COLUMNS = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
-# What a run's History holds besides the losses and rates.
+# The fields of a run's History besides the losses and rates.
 RECORDED = ("epoch_ends", "epoch_loss", *COLUMNS, "metrics", "best_epoch", "seconds", "train_seconds")
 MOST = (1 << 63) - 1
 
@@ -94,7 +94,7 @@ def _real(value: Any, name: str, fits: Callable[[float], bool], expected: str) -
 
 
 def _same_kind(value: Any, model: Any, name: str) -> Any:
-    """A switch where it is one, else no text and no switch: what number it may be is checked elsewhere."""
+    """Return a switch where it is one, else no text and no switch: what number it may be is checked elsewhere."""
     for one in value if isinstance(value, list) else [value]:
         too_large = type(one) is int and abs(one) > 1e308
         if isinstance(one, str) or too_large or isinstance(one, bool) != isinstance(model, bool):
@@ -103,14 +103,14 @@ def _same_kind(value: Any, model: Any, name: str) -> Any:
 
 
 def _names(value: Any, name: str, expected: Any) -> Numbers:
-    """A dict with exactly these names."""
+    """Return a dict that has exactly these names."""
     if not isinstance(value, dict) or value.keys() != set(expected):
         raise _fail(name, value, f"{', '.join(expected)} by name")
     return value
 
 
 def _arrays(tensors: Mapping[str, Array], state: Numbers, run: Run) -> None:
-    """That all arrays are there, of their shapes and types, with possible numbers."""
+    """Expect all arrays to be there, of their shapes and types, with possible numbers."""
     core, dtype = run.net.core, run.net.dtype
     vectors = new_state(run.settings.optimizer, core.params.size, dtype).vectors
     loss = tensors.get("loss", np.empty(0))
@@ -137,7 +137,7 @@ def _arrays(tensors: Mapping[str, Array], state: Numbers, run: Run) -> None:
 
 
 def _check_numbers(name: str, array: Array, run: Run) -> None:
-    """That an array is finite, and 0 or more where it must be."""
+    """Expect an array to be finite, and 0 or more where it must be."""
     if name == "optimizer":  # squares can grow beyond the type: their parameter then stands still
         for i, (vector, what) in enumerate(zip(array, state_names(run.settings.optimizer), strict=True)):
             if what != "squares":
@@ -156,7 +156,7 @@ def _check_numbers(name: str, array: Array, run: Run) -> None:
 
 
 def _variances(run: Run, k: int) -> slice:
-    """Where the running variances of a layer lie in the vector of all moments."""
+    """Return where the running variances of a layer lie in the vector of all moments."""
     core = run.net.core
     start, view = core.moments.__array_interface__["data"][0], core.norm_views(k)[2]
     first = (view.__array_interface__["data"][0] - start) // view.itemsize
@@ -164,13 +164,13 @@ def _variances(run: Run, k: int) -> slice:
 
 
 def _recorded(state: Numbers, done: int, run: Run) -> list[int]:
-    """Where the epochs ended that were recorded: all, unless only callbacks, which may be others, asked for it."""
+    """Return where recorded epochs ended: all epochs, unless only callbacks, which may be others, asked for it."""
     history = _names(state["history"], "history", RECORDED)
-    ends, steps, after = history["epoch_ends"], run.plan.steps, run.after
+    ends, steps, epoch_end = history["epoch_ends"], run.plan.steps, run.epoch_end
     if not isinstance(ends, list) or any(type(end) is not int or not 0 < end <= done for end in ends):
         raise _fail("epoch_ends", ends, f"a list of iterations up to {done}")
     all_of_them = [min((i + 1) * steps, run.settings.total) for i in range(len(ends))]
-    if after.evaluation.metrics or after.follower or after.stopping:
+    if epoch_end.evaluation.metrics or epoch_end.follower or epoch_end.stopping:
         fits = ends == all_of_them
     else:
         fits = ends == sorted(set(ends)) and all(end % steps == 0 or end == run.settings.total for end in ends)
@@ -180,20 +180,20 @@ def _recorded(state: Numbers, done: int, run: Run) -> list[int]:
 
 
 def _epoch(value: Any, done: int, ends: list[int], run: Run) -> Numbers:
-    """Where the epochs at hand began, and how the generator stood there."""
+    """Return where the epochs at hand began, and how the generator stood there."""
     epoch, plan = _names(value, "epoch", ("begin", "rng")), run.plan
     begin = _whole(epoch["begin"], "epoch's begin", 0, min(done, run.settings.total - 1))
-    if begin % plan.steps or done > begin + plan.together * plan.steps:
+    if begin % plan.steps or done > begin + plan.epochs_at_once * plan.steps:
         raise ValueError(f"epochs from iteration {begin} to {done}, expected a begin at a multiple of {plan.steps}")
     last = ends[-1] if ends else 0
-    complete = run.after.evaluation.metrics or run.after.follower or run.after.stopping
+    complete = run.epoch_end.evaluation.metrics or run.epoch_end.follower or run.epoch_end.stopping
     if last != done and (last > begin or (complete and last < begin)):
         raise _fail("epoch_ends", ends, f"the ends of epochs to iteration {begin}")
     return {"begin": begin, "rng": _generator(epoch["rng"], plan.rng.bit_generator)}
 
 
 def _generator(value: Any, generator: Any) -> Numbers:
-    """A state that a generator of this kind can have: tried on a copy of it."""
+    """Return a state that a generator of this kind can have: tried on a copy of it."""
     now = _plain(generator.state)
     if not _alike(value, now):
         raise _fail("the generator's state", value, f"one of {now['bit_generator']}")
@@ -209,7 +209,7 @@ def _generator(value: Any, generator: Any) -> Numbers:
 
 
 def _possible(state: Numbers) -> bool:
-    """Whether NumPy's generators stay within their memory, and give more than one number, which they do not look at."""
+    """Return whether NumPy's generators stay within their memory and give more than one number: they do not look."""
     name, inner = state["bit_generator"], state["state"]
     if state.get("has_uint32", 0) > 1:
         return False
@@ -225,7 +225,7 @@ def _plain(state: Any) -> Any:
 
 
 def _alike(value: Any, model: Any) -> bool:
-    """Whether both have the same names, lengths and types; whole numbers are 0 or more."""
+    """Return whether both have the same names, lengths and types; whole numbers are 0 or more."""
     if type(value) is not type(model):
         return False
     if isinstance(model, dict):
@@ -236,7 +236,7 @@ def _alike(value: Any, model: Any) -> bool:
 
 
 def _optimizer(value: Any, run: Run) -> Numbers:
-    """Settings that its class takes; a callback may have set lr to 0."""
+    """Return settings that its class takes; a callback may have set lr to 0."""
     optimizer = run.settings.optimizer
     now = settings_of(optimizer)
     given = {
@@ -254,7 +254,7 @@ def _optimizer(value: Any, run: Run) -> Numbers:
 
 
 def _layers(value: Any, run: Run) -> list[Numbers]:
-    """The settings that training looks at, each as its layer takes it."""
+    """Return the settings that training looks at, each as its layer takes it."""
     layers = run.net.layers
     if not isinstance(value, list) or len(value) != len(layers):
         raise _fail("layers", value, f"the settings of {len(layers)}")
@@ -276,8 +276,8 @@ def _layers(value: Any, run: Run) -> list[Numbers]:
 
 
 def _schedule(value: Any, run: Run) -> Any:
-    """What a plateau has left of the learning rate, its best and the epochs since then."""
-    follower = run.after.follower
+    """Return a plateau's factor of the learning rate, its best and the epochs since then."""
+    follower = run.epoch_end.follower
     if follower is None:
         if value is not None:
             raise _fail("schedule", value, "None")
@@ -290,8 +290,8 @@ def _schedule(value: Any, run: Run) -> Any:
 
 
 def _early_stopping(state: Numbers, tensors: Mapping[str, Array], run: Run) -> tuple[float, int]:
-    """The best metric so far and the epochs since then, which fit the best epoch and the parameters kept of it."""
-    value, stopping, history = state["early_stopping"], run.after.stopping, state["history"]
+    """Return the best metric so far and the epochs since then, which fit best_epoch and the parameters kept."""
+    value, stopping, history = state["early_stopping"], run.epoch_end.stopping, state["history"]
     if not isinstance(value, list) or len(value) != 2:
         raise _fail("early_stopping", value, "the best metric and the epochs since then")
     best = _real(value[0], "the best metric", lambda v: not isnan(v), "a number")
@@ -308,8 +308,8 @@ def _early_stopping(state: Numbers, tensors: Mapping[str, Array], run: Run) -> t
 
 
 def _history(history: Numbers, run: Run) -> Numbers:
-    """Columns as long as there are records, and times."""
-    count, columns = len(history["epoch_ends"]), set(run.after.evaluation.metrics)
+    """Return columns as long as there are records, and times."""
+    count, columns = len(history["epoch_ends"]), set(run.epoch_end.evaluation.metrics)
     metrics = history["metrics"]
     if not isinstance(metrics, dict) or metrics.keys() != (
         columns - set(COLUMNS) if count else metrics.keys() & columns

@@ -58,9 +58,9 @@ class Run:
         The key of the dropout masks.
     """
 
-    def __init__(self, net: Model, data: Data, settings: RunSettings, after: EpochEnd) -> None:
+    def __init__(self, net: Model, data: Data, settings: RunSettings, epoch_end: EpochEnd) -> None:
         self.net, self.data, self.settings = net, data, settings
-        self.after, self.history = after, after.history
+        self.epoch_end, self.history = epoch_end, epoch_end.history
         self.plan = _plan(data, settings)
         rows = data.rows(net, settings.total * settings.batch_size)
         if isinstance(rows, sparse.CompressedRows):
@@ -68,7 +68,7 @@ class Run:
         self.samples = rows, data.t, data.weights
         self.look_every = max(1, looks_apart(net.n_params) // settings.batch_size)
         # nothing to do between epochs: small ones go to the core several at a time
-        self.together = 1 if after.needed else self.plan.together
+        self.epochs_at_once = 1 if epoch_end.needed else self.plan.epochs_at_once
         self.losses = one_each(settings.total)
         self.rates = Rates(settings.optimizer, settings.schedule, settings.total)
         self.epoch: dict[str, Any] | None = None
@@ -95,9 +95,9 @@ class Run:
                 history.interrupted, history.ended = True, "Ctrl-C"
             finally:
                 history.seconds = self._elapsed()
-            if self.keeper and self.epoch and self.after.settled:
+            if self.keeper and self.epoch and self.epoch_end.settled:
                 self.keeper.finish(self)
-        self.after.restore_best()
+        self.epoch_end.restore_best()
         return history
 
     def _start(self) -> int:
@@ -120,27 +120,27 @@ class Run:
             return 0
         begin, steps = self.epoch["begin"], self.plan.steps
         self.plan.rng.bit_generator.state = self.epoch["rng"]
-        whole = -(-(done - begin) // steps) if self.after.recorded else (done - begin - 1) // steps
+        whole = -(-(done - begin) // steps) if self.epoch_end.recorded else (done - begin - 1) // steps
         for _ in range(whole):
             self.plan.epoch()
-        return done if self.after.recorded else begin + max(whole, 0) * steps
+        return done if self.epoch_end.recorded else begin + max(whole, 0) * steps
 
     def _all_epochs(self, begin: int, bar: Any) -> None:
         """Run the epochs from the one that began at this iteration, until something ends the run."""
         history = self.history
-        while begin < self.settings.total and not self.after.stops:
+        while begin < self.settings.total and not self.epoch_end.stops:
             self._record(self._epochs(begin, bar))
             begin, history.seconds = history.iterations, self._elapsed()
-            if self.after.call_back():
+            if self.epoch_end.call_back():
                 history.ended = "a callback"
                 break
-        if self.after.stops:
-            history.ended = self.after.why_stopped()
+        if self.epoch_end.stops:
+            history.ended = self.epoch_end.why_stopped()
 
     def _record(self, shares: NDArray[Any]) -> None:
         """Measure after an epoch; where a parameter is not finite any more, training has diverged."""
         try:
-            self.after.record(shares)
+            self.epoch_end.record(shares)
         except ValueError:
             if not math.isfinite(checks.largest(self.net.core.params)):
                 self._fail()
@@ -154,11 +154,11 @@ class Run:
         plan, total = self.plan, self.settings.total
         if self.keeper:
             self.epoch = {"begin": begin, "rng": plan.rng.bit_generator.state}
-        count = min(self.together, -(-(total - begin) // plan.steps))
+        count = min(self.epochs_at_once, -(-(total - begin) // plan.steps))
         index = np.concatenate([plan.epoch() for _ in range(count)])
         done, steps = self.history.iterations - begin, min(count * plan.steps, total - begin)
         # before the windows replace the index by places in their buffer
-        shares = plan.loss_weights(index, steps, self.data.weights) if self.after.needed else np.empty(0)
+        shares = plan.loss_weights(index, steps, self.data.weights) if self.epoch_end.needed else np.empty(0)
         if plan.windows is None:
             self._steps(index, done, steps, bar)
             return shares
@@ -248,10 +248,10 @@ class Run:
         rate = self.rates.at(iterations if loss is not None else max(iterations - 1, 0))
         what, grown, advice = self._what_diverged(loss), watch.layer(), watch.advice()
         kept = f"the parameters are again those after iteration {watch.kept_at}"
-        if self.after.best_network is not None:
+        if self.epoch_end.best_network is not None:
             kept = f"the parameters are again those of epoch {self.history.best_epoch}, the best"
         watch.go_back()
-        self.after.restore_best()
+        self.epoch_end.restore_best()
         self.net.trained_with = self.settings.optimizer, None  # its moments have grown as well
         raise FloatingPointError(
             f"{what} with learning rate {rate}, expected a finite loss that falls: {advice}; {grown}; {kept}"
@@ -270,7 +270,7 @@ class Run:
 
 
 def _plan(data: Data, settings: RunSettings) -> Plan:
-    """The plan of a run, with windows where the samples are many and in a file."""
+    """Return the plan of a run, with windows where the samples are many and in a file."""
     windows = None
     if mapped.is_large(data.x):
         windows = mapped.Windows(data.x, data.t, data.weights, settings.batch_size)

@@ -25,7 +25,7 @@ Metric = str | Callable[[NDArray[Any], NDArray[Any]], float]
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """What fit was asked for besides its data; NeuralNetwork.fit says what each means. Nothing is checked yet."""
+    """The settings of fit as they were given, not yet checked; NeuralNetwork.fit says what each means."""
 
     optimizer: str | Optimizer | LBFGS | None = None
     batch_size: int | None = None
@@ -48,7 +48,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the updates of one run take, checked.
+    """The settings of one run, checked.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def _batch_size(given: int | None, n: int) -> int:
 
 
 def _total(given: FitSettings, steps: int) -> int:
-    """The updates of all epochs of so many steps, or the iterations."""
+    """Return the updates of all epochs of so many steps, or the iterations."""
     if given.iterations is None:
         return steps * checks.positive_int(10 if given.epochs is None else given.epochs, "epochs")
     return checks.positive_int(given.iterations, "iterations")

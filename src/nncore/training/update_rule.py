@@ -1,4 +1,4 @@
-"""What all update rules share: settings that are checked, the state of a vector, the book's update.
+"""The base of all update rules: settings that are checked, the state of a vector, the book's update.
 
 A rule is settings here and arithmetic in the core, which reads them as a tuple.
 """
@@ -23,14 +23,14 @@ Rule = tuple[int, float, float, float, float]
 
 @dataclass(eq=False)
 class State:
-    """What a rule remembers of one parameter vector: (n_vectors, n) numbers and the updates done."""
+    """The memory of a rule for one parameter vector: (n_vectors, n) numbers and the updates done."""
 
     vectors: Array
     n_steps: int = 0
 
 
 class Optimizer(ABC):
-    """What the rules share: settings, and the book's update.
+    """The base of all rules: settings, and the book's update.
 
     Attributes are the settings; they may be changed between updates. Copies and pickles keep the state of update.
     """
@@ -48,13 +48,13 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _rule(self) -> Rule:
-        """The settings as the core reads them."""
+        """Return the settings as the core reads them."""
 
     def _numbers(self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0) -> Rule:
         return core.KINDS[kind], self.weight_decay, beta1, beta2, eps
 
     def _state(self, size: int, dtype: "np.dtype[Any]", before: State | None = None) -> State:
-        """The state before if it fits this rule and vector, else a new one."""
+        """Return the state before if it fits this rule and vector, else a new one."""
         shape = core.STATE_VECTORS[self._rule()[0]], size
         if before is not None and before.vectors.shape == shape and before.vectors.dtype == dtype:
             return before
