@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nncore.data.sources import Source
     from nncore.network import NeuralNetwork
     from nncore.training.history import History
-    from nncore.training.optimizers import Optimizer
+    from nncore.training.update_rule import Optimizer
 
 ITERATIONS, MOST_EPOCHS = 10_000, 1_000  # by default: the book's job, and no more epochs than this on few rows
 PICTURES = ("weights.png", "mistakes.png")  # of images only

@@ -16,7 +16,7 @@ from nncore.core.checks import largest
 from nncore.data.samples import Data
 from nncore.network import NeuralNetwork
 from nncore.training.divergence import Watch, scale_of_inputs, scale_of_targets
-from nncore.training.optimizers import Optimizer, Rule
+from nncore.training.update_rule import Optimizer, Rule
 
 if TYPE_CHECKING:
     from nncore.estimators.perceptron import Perceptron

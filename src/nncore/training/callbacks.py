@@ -16,7 +16,7 @@ from nncore.training.history import History
 
 
 def _row(history: History, i: int) -> dict[str, float]:
-    """What is known of the epoch that ended i-th: its loss, the last learning rate, metrics."""
+    """Return the loss, the last learning rate and the metrics of the epoch that ended i-th."""
     end = history.epoch_ends[i]
     row = {"loss": history.epoch_loss[i]}
     if history.lr is not None:
@@ -177,5 +177,5 @@ class TimeLimit:
         self.seconds = seconds
 
     def __call__(self, history: History) -> bool:
-        """Whether the time is up."""
+        """Return whether the time is up."""
         return history.seconds >= self.seconds

@@ -64,7 +64,7 @@ class Accuracy:
 
 
 def is_predictions(net: Model, x: Any, t: Array) -> bool:
-    """Whether x is what this network predicts, and not what it is given.
+    """Return whether x is a prediction of this network, and not its input.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def is_predictions(net: Model, x: Any, t: Array) -> bool:
 
 
 def could_be_outputs(net: Model, x: Array) -> bool:
-    """Whether the values may be labels or what the last layer yields."""
+    """Return whether the values may be labels or what the last layer yields."""
     if x.dtype.kind in "iub" and not (x.min() >= 0 and x.max() < max(net.n_out, 2)):
         return False
     last = kinds.activation(net.layers[-1].activation_name)
@@ -105,7 +105,7 @@ def could_be_outputs(net: Model, x: Array) -> bool:
 
 
 def of_predictions(net: Model, y_pred: Array, y_true: ArrayLike) -> float:
-    """The accuracy of labels or outputs; of one output a sample the cut is that of the network's loss."""
+    """Return the accuracy of labels or outputs; of one output a sample the cut is that of the network's loss."""
     logits = scores(net, np.zeros(1))[0] == 0.5  # what a network without an opinion yields is 0, not 0.5
     column = y_pred.dtype.kind == "f" and y_pred.ndim == 2 and y_pred.shape[1] == 1
     if not (column and logits and net.n_out == 1):
@@ -120,14 +120,14 @@ def of_predictions(net: Model, y_pred: Array, y_true: ArrayLike) -> float:
 
 
 def of_outputs(net: Model, outputs: Array, targets: Array) -> float:
-    """The accuracy of outputs, with targets as the engine takes them; NaN of outputs that are no numbers."""
+    """Return the accuracy of outputs, with targets as the engine takes them; NaN of outputs that are no numbers."""
     if np.isnan(outputs).any():
         return math.nan
     return metrics.accuracy(scores(net, outputs), zero_one(targets, net.loss_kind))
 
 
 def mean_accuracy(net: Model, rows: Array, targets: Array, *, n_threads: int = 1) -> float:
-    """The accuracy for samples that are checked."""
+    """Return the accuracy for samples that are checked."""
 
     def accuracy(part: Array, at: slice) -> float:
         return of_outputs(net, passes.outputs(net, part, None, n_threads), targets[at])
@@ -136,7 +136,7 @@ def mean_accuracy(net: Model, rows: Array, targets: Array, *, n_threads: int = 1
 
 
 def scores(net: Model, outputs: Array) -> Array:
-    """Outputs such that a single one means class 1 above 0.5."""
+    """Return outputs such that a single one means class 1 above 0.5."""
     loss = kinds.loss(net.loss_kind)
     if loss.margin:
         return outputs + 0.5
@@ -165,7 +165,7 @@ def evaluate(net: Model, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | 
 
 
 def _one_class_a_sample(net: Model, classes: Array, weights: Array | None) -> bool:
-    """Whether a sample has one class, and not several labels, or numbers, each with a weight of its own."""
+    """Return whether a sample has one class, and not several labels, or numbers, each with a weight of its own."""
     if classes.ndim == 1 or kinds.loss(net.loss_kind).exclusive:
         return True
     if weights is not None and weights.ndim == 2:
@@ -174,7 +174,7 @@ def _one_class_a_sample(net: Model, classes: Array, weights: Array | None) -> bo
 
 
 def _of_numbers(net: Model, outputs: Array, targets: Array, weights: Array | None) -> dict[str, float]:
-    """R², the mean over columns, and RMSE; Poisson's outputs are logarithms of means."""
+    """Return R², the mean over columns, and RMSE; Poisson's outputs are logarithms of means."""
     from sklearn.metrics import r2_score
 
     means = (np.exp(outputs) if kinds.loss(net.loss_kind).link == "exp" else outputs).astype(np.float64)
@@ -189,7 +189,63 @@ def _of_numbers(net: Model, outputs: Array, targets: Array, weights: Array | Non
 
 
 def _average(values: Array, weights: Array | None) -> float:
-    """The mean over samples and columns, weighted by sample or by element; NaN where nothing counts."""
+    """Return the mean over samples and columns, weighted by sample or by element; NaN where nothing counts."""
     if weights is not None and weights.ndim < values.ndim:
         weights = np.broadcast_to(weights[:, np.newaxis], values.shape)
     return float(np.average(values, weights=weights)) if weights is None or weights.any() else math.nan
+
+
+class ScoredModel(Model):
+    """A model that says how good its predictions are."""
+
+    accuracy = Accuracy()
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+        """Return the loss, and how good the predictions are, by name.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As X and t in loss.
+
+        Returns
+        -------
+        dict of float
+            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample
+            the fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means,
+            exp(output). All by the weights, if there is one a sample.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As loss.
+
+        Examples
+        --------
+        >>> from nncore import Layer, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(1, 1, weights=[[2.0]], bias=[0.0])])
+        >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 7.0])
+        {'loss': 0.16666666666666666, 'r2': 0.9210526315789473, 'rmse': 0.5773502691896257}
+        """
+        return evaluate(self, X, y, sample_weight)
+
+    def score(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy where the targets stand for classes, else R².
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As X and t in loss.
+
+        Returns
+        -------
+        float
+            1 at best.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As loss.
+        """
+        values = self.evaluate(X, y, sample_weight=sample_weight)
+        return next(values[name] for name in ("accuracy", "r2") if name in values)
