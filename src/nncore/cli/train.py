@@ -15,18 +15,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nncore.cli import options as _train_options
+from nncore.cli import options
+from nncore.cli.options import BATCH_SIZE, CHECKPOINT_EVERY, ITERATIONS, MOST_EPOCHS, SGD_LR
 from nncore.cli.pictures import png, use_agg
 from nncore.cli.terminal import fail, note, printable, say
 from nncore.cli.use import regression_scores
 
 if TYPE_CHECKING:
-    from nncore.data.sources import Source
+    from nncore.cli.source import Source
     from nncore.network import NeuralNetwork
     from nncore.training.history import History
     from nncore.training.optimizers import Optimizer
 
-ITERATIONS, MOST_EPOCHS = 10_000, 1_000  # by default: the book's job, and no more epochs than this on few rows
 PICTURES = ("weights.png", "mistakes.png")  # of images only
 # Endings that a person means a file by.
 FILES = (".safetensors", ".h5", ".pt", ".pth", ".pkl", ".onnx", ".npz", ".csv", ".json", ".toml", ".ckpt", ".png", ".h")
@@ -67,23 +67,24 @@ def _signals_interrupt() -> Iterator[list[signal.Signals]]:
 
 
 def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
+    from nncore.cli import advice, sources
+    from nncore.cli.files import expect_range
     from nncore.core import checks, notices
-    from nncore.data import advice, sources
     from nncore.files import models as persistence
 
     started = time.perf_counter()
-    args = _train_options.complete(args)
+    args = options.complete(args)
     checks.non_negative_int(args.seed, "--seed")
     optimizer = _optimizer(args)
     source = sources.load(args.dataset, test_size=args.test_size, label=args.label, task=args.task, seed=args.seed)
     train, validation = _validation_split(args, source)
-    args.batch_size = min(100, len(train[0])) if args.batch_size is None else args.batch_size
+    args.batch_size = min(BATCH_SIZE, len(train[0])) if args.batch_size is None else args.batch_size
     defaults = _default_length(args, len(train[0]))
     args.lr, args.out = optimizer.lr, args.out or f"nncore-{Path(args.dataset).stem}"
     net, out = _network(args, source), Path(args.out)
     settings = _fit_settings(args, out)
     for x in (source.x_train, source.x_test):
-        sources.expect_range(x, net.dtype, source.name)
+        expect_range(x, net.dtype, source.name)
     _make_writable(out)
     for text in (*source.notes, *advice.on_scales(source), *_earlier(out, args.dataset)):
         note(text)
@@ -92,7 +93,7 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
 
     def write_config(history: "History | None" = None) -> None:
         if history is None or history.epochs == 1:  # once a killed run could need it
-            persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
+            persistence.write_atomically(out / "config.toml", options.to_toml(args).encode())
 
     notices.forget()
     with warnings.catch_warnings():
@@ -154,12 +155,12 @@ def _earlier(out: Path, dataset: str) -> list[str]:
 
 
 def _optimizer(args: argparse.Namespace) -> "Optimizer":
-    """The optimizer the options describe; plain descent takes larger steps than the others."""
+    """The optimizer the options describe."""
     from nncore.core import checks
     from nncore.training.optimizers import OPTIMIZERS
 
     name = checks.choice(args.optimizer, "--optimizer", OPTIMIZERS)
-    lr = 0.1 if args.lr is None and name == "sgd" else args.lr
+    lr = SGD_LR if args.lr is None and name == "sgd" else args.lr
     return OPTIMIZERS[name]() if lr is None else OPTIMIZERS[name](lr)
 
 
@@ -181,7 +182,7 @@ def _validation_split(args: argparse.Namespace, source: "Source") -> tuple[tuple
 
 
 def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """What the options say to fit."""
+    """The arguments of fit that the options give."""
     from nncore.core import checks
     from nncore.training import schedules
 
@@ -192,7 +193,7 @@ def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         schedule = schedules.WarmUp(checks.positive_int(args.warm_up, "--warm-up"), schedule or "constant")
     if args.class_weight is not None:
         checks.choice(args.class_weight, "--class-weight", ["balanced"])
-    every = args.checkpoint_every or "30s"
+    every = args.checkpoint_every or CHECKPOINT_EVERY
     return {
         "batch_size": args.batch_size, "iterations": args.iterations, "epochs": args.epochs,
         "sampling": args.sampling, "schedule": schedule, "clip_norm": args.clip_norm,
@@ -271,7 +272,7 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
 
 
 def _data(source: "Source", history: "History", n_validation: int) -> str:
-    """What it was trained on, in a line."""
+    """The data of the training, in a line."""
     kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} number{'s' * (source.n_out > 1)}"
     sparse = "" if history.density is None else f" ({history.density:.0%} not zero, compressed)"
     held = f" {n_validation:,} validation," if n_validation else ""
@@ -303,7 +304,7 @@ def _results(
     train: tuple[Any, Any],
     validation: tuple[Any, Any] | None,
 ) -> dict[str, str]:
-    """What was reached; with --val the rows that decided are those of the validation, and the test is made now."""
+    """The results by name; with --val the rows that decided are those of the validation, and the test is made now."""
     rows, columns = {}, history.epoch_columns()
     best = len(history.epoch_ends) if history.best_epoch is None else history.best_epoch
     for kind, form in (("accuracy", ".4f"), ("loss", ".6g")):

@@ -23,10 +23,10 @@ def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
         kind = core.LOSSES["sigmoid_cross_entropy"] if loss == "softmax_cross_entropy" else kind
         if np.shape(weights) == t.shape:
             seen = np.where(np.asarray(weights) == 0, t.dtype.type(1), t)  # 1 is a target of every loss
-    for first, part in mapped.pieces(seen) if mapped.is_large(seen) else ((0, seen),):
+    for place, part in mapped.pieces(seen, uncut=True):
         row = core.first_misfit(kind, part)
         if row >= 0:
-            raise ValueError(_message(loss, part[row], f"{name}[{first + row}", core.TARGETS[loss]))
+            raise ValueError(_message(loss, part[row], f"{name}[{place.start + row}", core.TARGETS[loss]))
     return t
 
 

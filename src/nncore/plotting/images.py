@@ -108,14 +108,9 @@ def plot_mistakes(
     ['1 → 2']
     """
     pictures = _images(checks.finite(checks.numbers(images, "images"), "images"), "images", None)
-    true, predicted = (
-        arguments.classes(t_true, len(pictures), "t_true"),
-        arguments.classes(t_pred, len(pictures), "t_pred"),
-    )
-    n_classes = int(max(true.max(), predicted.max())) + 1
-    names = [str(k) for k in range(n_classes)] if class_names is None else [str(name) for name in class_names]
-    if len(names) < n_classes:
-        raise ValueError(f"class_names has {len(names)} names, expected {n_classes}, one a class")
+    true = arguments.classes(t_true, len(pictures), "t_true")
+    predicted = arguments.classes(t_pred, len(pictures), "t_pred")
+    names = _names(class_names, int(max(true.max(), predicted.max())) + 1)
     wrong = np.flatnonzero(true != predicted)
     confidence = _confidence(probabilities, predicted)
     if confidence is not None:
@@ -166,6 +161,14 @@ def _images(pixels: Array, name: str, shape: tuple[int, int] | None) -> Array:
         expected = "a square number of pixels" if shape is None else f"{height} x {width}, the shape"
         raise ValueError(f"{name} has images of {n_pixels} pixels, expected {expected}")
     return pixels.reshape(-1, height, width)
+
+
+def _names(given: Sequence[str] | None, n_classes: int) -> list[str]:
+    """The names of the classes, by default their numbers."""
+    names = [str(k) for k in range(n_classes)] if given is None else [str(name) for name in given]
+    if len(names) < n_classes:
+        raise ValueError(f"class_names has {len(names)} names, expected {n_classes}, one a class")
+    return names
 
 
 def _confidence(probabilities: ArrayLike | None, predicted: NDArray[np.intp]) -> Array | None:
