@@ -15,7 +15,7 @@ import pytest
 
 import nncore
 from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, NeuralNetwork, fit_many
-from nncore.estimators.multilayer import MLPClassifier
+from nncore.estimators.classifier import MLPClassifier
 from nncore.training.callbacks import TimeLimit
 
 

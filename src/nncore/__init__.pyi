@@ -17,8 +17,8 @@ from nncore.differences.gradient import numerical_diff as numerical_diff
 from nncore.differences.gradient import numerical_gradient as numerical_gradient
 from nncore.differences.gradient import numerical_hessian as numerical_hessian
 from nncore.differences.gradient import numerical_jacobian as numerical_jacobian
-from nncore.estimators.multilayer import MLPClassifier as MLPClassifier
-from nncore.estimators.multilayer import MLPRegressor as MLPRegressor
+from nncore.estimators.classifier import MLPClassifier as MLPClassifier
+from nncore.estimators.regressor import MLPRegressor as MLPRegressor
 from nncore.functions.activations import binary_cross_entropy as binary_cross_entropy
 from nncore.functions.activations import cross_entropy as cross_entropy
 from nncore.functions.activations import cross_entropy_error as cross_entropy_error
