@@ -39,7 +39,7 @@ def _file_map(array: Any) -> mmap.mmap | None:
 
 
 def expect_whole(array: Any) -> None:
-    """That the file of a mapped array is as long as it was: reading beyond its end would end the process."""
+    """Refuse a mapped array whose file is shorter than it was: reading beyond its end would end the process."""
     whole = _memmap(array)
     if whole is not None:
         expected = whole.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY + len(whole._mmap)

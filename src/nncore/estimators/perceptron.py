@@ -144,34 +144,10 @@ class Perceptron(Progress):
             raise ValueError("partial_fit does not support early_stopping=True: it makes one pass, expected False")
         if validation_data is not None and self.solver == "lbfgs":
             raise ValueError("validation_data is given, expected None with solver='lbfgs', which ends by its gradient")
-        anew = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        epochs = None
         with _unchanged_if_refused(self):
-            rows, y_rows = self._samples(X, y, reset=anew)
-            t, fitted = self._encode(y_rows, classes, keep=not anew)
-            given, weights = checks.sample_weights(sample_weight, len(y_rows), 1), self._weights(y_rows, sample_weight)
-            rng = check_random_state(self.random_state)
-            sizes = [*(n for n, *_ in self._hidden()), fitted["n_outputs_"]]
-            if not anew and [len(b) for b in self.intercepts_] != sizes:
-                raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
-            self.__dict__.update(fitted)
-            self.diverged_ = False
-            if anew:
-                self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
-            net = self._network()
-            net.expect_finite()
-            data = Data(net, rows, t, None, weights)
-            self._regularise(net, data)
-            tasks = None if incremental else Tasks(self, X, y, sample_weight)
-            if self.solver != "lbfgs":
-                train, validation = self._split(rows, y_rows, t, given, validation_data, rng)
-                validated = None if validation is None else partial(self._validated, validation)
-                epochs = Epochs(self, net, data, train, validated, rng, tasks)
+            net, tasks, train = self._prepared(X, y, sample_weight, validation_data, classes, incremental)
         with net.core.training("fit"):
-            if epochs is None:
-                minimise(self, net, data, tasks)
-            else:
-                epochs.train()
+            train()
         if not np.isfinite(net.core.params).all():
             raise ValueError(
                 "a parameter is not finite after training, expected finite ones: scale X, or lower the rate"
@@ -179,6 +155,33 @@ class Perceptron(Progress):
         if tasks is not None:
             tasks.close()
         return self
+
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, classes: Any, incremental: bool
+    ) -> tuple[NeuralNetwork, Tasks | None, Callable[[], None]]:
+        """The engine with data and settings, the callbacks, and the training itself, to be called."""
+        anew = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        rows, y_rows = self._samples(X, y, reset=anew)
+        t, fitted = self._encode(y_rows, classes, keep=not anew)
+        given, weights = checks.sample_weights(sample_weight, len(y_rows), 1), self._weights(y_rows, sample_weight)
+        rng = check_random_state(self.random_state)
+        sizes = [*(n for n, *_ in self._hidden()), fitted["n_outputs_"]]
+        if not anew and [len(b) for b in self.intercepts_] != sizes:
+            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, expected that of the fit before")
+        self.__dict__.update(fitted)
+        self.diverged_ = False
+        if anew:
+            self._start(rng, rows.dtype if self._follows_dtype() else np.dtype(self.dtype))
+        net = self._network()
+        net.expect_finite()
+        data = Data(net, rows, t, None, weights)
+        self._regularise(net, data)
+        tasks = None if incremental else Tasks(self, X, y, sample_weight)
+        if self.solver == "lbfgs":
+            return net, tasks, partial(minimise, self, net, data, tasks)
+        train, validation = self._split(rows, y_rows, t, given, validation_data, rng)
+        validated = None if validation is None else partial(self._validated, validation)
+        return net, tasks, Epochs(self, net, data, train, validated, rng, tasks).train
 
     def _split(
         self, rows: Any, y: Array, t: Array, weights: Array | None, given: Any, rng: np.random.RandomState

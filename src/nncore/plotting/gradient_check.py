@@ -33,7 +33,7 @@ class Checked(Protocol):
 
     @property
     def numerical(self) -> Mapping[str, Array]:
-        """What they were compared with."""
+        """The values that they were compared with."""
 
     @property
     def error(self) -> Mapping[str, Array]:
