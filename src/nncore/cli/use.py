@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nncore.cli.results import regression_scores
 from nncore.cli.terminal import note, say
 
 if TYPE_CHECKING:
@@ -167,14 +168,3 @@ def _say_how_good(data: str, rows: Sequence[Sequence[str]], y: Labels, classes: 
             return
         r2, rmse = regression_scores(outputs[known], t[:, np.newaxis])
         print(f"R² {r2:.4g}, RMSE {rmse:.6g} on {of}", file=sys.stderr)
-
-
-def regression_scores(y: Any, t: Any) -> tuple[float, float]:
-    """Return R², the mean over outputs as scikit-learn's r2_score, and the root of the mean squared error."""
-    import numpy as np
-
-    y, t = y.astype(np.float64), t.astype(np.float64)
-    errors, spread = ((y - t) ** 2).sum(axis=0), ((t - t.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(spread > 0, 1 - errors / spread, np.where(errors > 0, 0.0, 1.0))
-    return float(r2.mean()), float(np.sqrt(errors.sum() / t.size))

@@ -54,6 +54,11 @@ def minimise(progress: Progress, net: NeuralNetwork, data: Data, tasks: Tasks | 
         notices.interrupted(f"Ctrl-C ended training after iteration {progress.n_iter_}")
         return
     net.core.params[:] = result.x
+    _conclude(progress, net, data, result)
+
+
+def _conclude(progress: Progress, net: NeuralNetwork, data: Data, result: Any) -> None:
+    """Report the loss reached, and warn of what makes the result doubtful."""
     progress.loss_ = progress._reported(float(result.fun))
     message = progress._far_from_targets(net, data, np.arange(len(data.t)))
     if not message and result.status in (1, 2):
