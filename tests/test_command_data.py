@@ -15,7 +15,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 import nncore
 from nncore import Layer, NeuralNetwork
 from nncore.cli import main as cli
-from nncore.cli import train as _train_command
+from nncore.cli import train
 from nncore.cli.terminal import printable
 from nncore.files import models as persistence
 
@@ -37,7 +37,7 @@ def no_pictures(monkeypatch):
         plt.close(figure)
         return b""
 
-    monkeypatch.setattr(_train_command, "png", png)
+    monkeypatch.setattr(train, "png", png)
 
 
 def kinds(n=60):

@@ -16,7 +16,7 @@ import pytest
 import nncore
 import nncore.losses
 from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, NeuralNetwork, fit_many
-from nncore.estimators.multilayer import MLPClassifier
+from nncore.estimators.classifier import MLPClassifier
 from nncore.training.callbacks import TimeLimit
 
 

@@ -17,8 +17,8 @@ from nncore.differences.gradient import numerical_diff as numerical_diff
 from nncore.differences.gradient import numerical_gradient as numerical_gradient
 from nncore.differences.gradient import numerical_hessian as numerical_hessian
 from nncore.differences.gradient import numerical_jacobian as numerical_jacobian
-from nncore.estimators.multilayer import MLPClassifier as MLPClassifier
-from nncore.estimators.multilayer import MLPRegressor as MLPRegressor
+from nncore.estimators.classifier import MLPClassifier as MLPClassifier
+from nncore.estimators.regressor import MLPRegressor as MLPRegressor
 from nncore.functions.activations import elu as elu
 from nncore.functions.activations import gelu as gelu
 from nncore.functions.activations import hard_sigmoid as hard_sigmoid

@@ -27,10 +27,10 @@ def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
         number = kinds.LOSSES[_WITHOUT_SUM].number if row.exclusive else number
         if np.shape(weights) == t.shape:
             seen = np.where(np.asarray(weights) == 0, t.dtype.type(1), t)  # 1 is a target of every loss
-    for first, part in mapped.pieces(seen) if mapped.is_large(seen) else ((0, seen),):
+    for place, part in mapped.pieces(seen, uncut=True):
         k = core.first_misfit(number, part)
         if k >= 0:
-            raise ValueError(_message(row, row.targets, part[k], f"{name}[{first + k}"))
+            raise ValueError(_message(row, row.targets, part[k], f"{name}[{place.start + k}"))
     return t
 
 

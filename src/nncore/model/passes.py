@@ -25,7 +25,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
         if type(rows) is np.ndarray and rows.nbytes <= mapped.WINDOW_BYTES:
             model.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
         else:
-            for part, at in mapped.parts(rows):
+            for at, part in mapped.pieces(rows, uncut=True):
                 model.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
     if np.isnan(out.min()):
         model.expect_finite()
@@ -35,7 +35,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
 def mean(rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
     """Return the mean over samples of a function that gives means over parts; rows in memory are one part."""
     means, sums = [], []
-    for part, at in mapped.parts(rows):
+    for at, part in mapped.pieces(rows, uncut=True):
         means.append(of(part, at))
         sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
     return means[0] if len(means) == 1 else float(np.average(means, weights=sums))

@@ -12,6 +12,7 @@ from typing import Any
 from nncore.core import checks
 from nncore.core.settings import Checked
 from nncore.files import atomic
+from nncore.plotting import canvas
 from nncore.training.history import History
 
 
@@ -139,14 +140,8 @@ class PlotHistory:
 
     def __call__(self, history: History) -> None:
         """Replace the picture."""
-        import matplotlib.pyplot as plt
-
-        buffer, figure = io.BytesIO(), history.plot()
-        try:
-            figure.savefig(buffer, format=self.path.suffix[1:] or "png")
-        finally:
-            plt.close(figure)
-        atomic.write_atomically(self.path, buffer.getvalue())
+        content = canvas.encoded(history.plot(), self.path.suffix[1:] or "png")
+        atomic.write_atomically(self.path, content)
 
 
 class TimeLimit:

@@ -85,7 +85,7 @@ class Objective:
 
     def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
         """Yield rows, targets and weights of some samples after the other, and their share in the mean."""
-        for part, at in mapped.parts(self.data.x):
+        for at, part in mapped.pieces(self.data.x, uncut=True):
             for first in range(0, len(part), ROWS):
                 rows = part[first : first + ROWS]
                 here = slice(at.start + first, at.start + first + len(rows))
