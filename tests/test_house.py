@@ -281,6 +281,11 @@ def test_every_public_name_is_there_and_documented():
     assert set(dir(nncore)) == set(nncore.__all__)
 
 
+@pytest.mark.parametrize("name", ["datasets", "losses", "metrics", "plotting", "testing"])
+def test_public_modules_are_there_without_an_import(name):
+    assert python(f"import nncore; print(nncore.{name}.__name__)").stdout == f"nncore.{name}\n"
+
+
 def test_version_is_the_distributions():
     from importlib.metadata import PackageNotFoundError, version
 

@@ -14,10 +14,14 @@ from nncore.core.version import VERSION as __version__
 _STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
 _MODULE_OF = {name: module for module, name in re.findall(r"^from ([\w.]+) import (\w+) as", _STUB, re.MULTILINE)}
 
+_PUBLIC_MODULES = ("datasets", "losses", "metrics", "plotting", "testing")
+
 __all__ = ["__version__", *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f"nncore.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nncore' has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULE_OF[name]), name)

@@ -1,5 +1,6 @@
 """The public names, and where each is: __init__.py loads them from here on first use."""
 
+from nncore import datasets, losses, metrics, plotting, testing  # noqa: F401
 from nncore.book.networks import SimpleNet as SimpleNet
 from nncore.book.networks import TwoLayerNet as TwoLayerNet
 from nncore.checking.check import check_gradient as check_gradient
