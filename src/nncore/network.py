@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks
-from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.model.model import Model
@@ -220,7 +220,7 @@ class NeuralNetwork(Model):
             return self._masked_update(rows, targets, lr, *rule)
         if n == 1:  # without products
             return core.step(rows, targets, lr, *rule)
-        with _threads.single_threaded_blas(n * self.n_params):
+        with single_threaded_blas(n * self.n_params):
             return core.step(rows, targets, lr, *rule)
 
     def _masked_update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
@@ -228,7 +228,7 @@ class NeuralNetwork(Model):
         if self._seed is None:
             self._seed = int(self.rng.integers(1 << 63))
         loss, n = np.empty(1), len(rows)
-        with _threads.single_threaded_blas(n * self.n_params):
+        with single_threaded_blas(n * self.n_params):
             self.core.train(
                 rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks
             )

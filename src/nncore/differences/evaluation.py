@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks
-from nncore.core import threads as _threads
 from nncore.core.dispatch import numdiff
+from nncore.core.threads import choices
 from nncore.differences import c_functions
 from nncore.differences.watch import Watched
 
@@ -227,7 +227,7 @@ def evaluator(
 ) -> Evaluator:
     """The right one of the four for f; argument is an array, or a container whose item key is the array."""
     max_memory = checks.positive_int(max_memory, "max_memory")
-    n_threads = _threads.choices(checks.positive_int(n_threads, "n_threads"), 0)[-1]
+    n_threads = choices(checks.positive_int(n_threads, "n_threads"), 0)[-1]
     function = c_functions.c_function(f)
     if function is None and not callable(f):
         raise TypeError(f"f is a {type(f).__name__}, expected a function of x")

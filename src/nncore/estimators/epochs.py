@@ -12,7 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from nncore.core import notices
 from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.core.checks import largest
+from nncore.core.pace import Pace
 from nncore.data.samples import Data
 from nncore.network import NeuralNetwork
 from nncore.training.divergence import Watch, scale_of_inputs, scale_of_targets
@@ -129,7 +131,7 @@ class Epochs:
         self.sizes = np.diff(self.starts, append=len(train))
         self.losses = np.empty(len(self.starts))
         macs = self.batch_size * net.n_params
-        self.pace = _threads.Pace(_threads.choices(estimator.n_threads, macs, _threads.STEP_MACS_PER_THREAD))
+        self.pace = Pace(_threads.choices(estimator.n_threads, macs, _threads.STEP_MACS_PER_THREAD))
         self.best = net.core.params.copy()
         self.watch, self.look_every = Watch(net, data), -(-LOOK_SAMPLES // len(train))
         self.seed = int(rng.randint(2**31)) if net.core.has_dropout else 0
@@ -139,7 +141,7 @@ class Epochs:
         estimator, ended, pressed = self.estimator, False, False
         estimator.n_iter_ = 0
         try:
-            with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+            with single_threaded_blas():
                 while not ended and estimator.n_iter_ < self.max_iter:
                     ended = self.epoch()
             if not (estimator.diverged_ or self.watch.is_sane()):

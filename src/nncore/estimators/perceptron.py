@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from nncore.core import checks, notices
-from nncore.core import threads as _threads
+from nncore.core.blas import held_blas
 from nncore.data.samples import Data
 from nncore.data.sparse_rows import is_sparse
 from nncore.estimators.epochs import Epochs, Tasks, Validation
@@ -335,7 +335,7 @@ class Perceptron(CallbackSupportMixin, BaseEstimator):
         objective = Objective(net, data, self.n_threads)
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
         try:
-            with _threads.held_blas():
+            with held_blas():
                 result = minimize(
                     evaluate, reached.copy(), method="L-BFGS-B", jac=True, callback=iteration, options=options
                 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks
-from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.model import passes
@@ -134,7 +134,7 @@ class Model(Stack):
         rows, targets, single = batches.batch(self, X, t, weights=sample_weight)
         weights = batches.weights_for(self, sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
-        with _threads.single_threaded_blas(len(rows) * self.n_params):
+        with single_threaded_blas(len(rows) * self.n_params):
             self.core.gradient(rows, targets, weights, grads)
         self._single_sample = single
         return self.named(grads)
@@ -191,7 +191,7 @@ class Model(Stack):
         """
         rows, single = batches.rows(self, X)
         out = np.empty((len(rows), self.n_out), self.dtype)
-        with _threads.single_threaded_blas(len(rows) * self.n_params):
+        with single_threaded_blas(len(rows) * self.n_params):
             self.core.forward_keep(rows, out)
         self._single_sample = single
         return out[0] if self._single_sample else out
@@ -223,6 +223,6 @@ class Model(Stack):
         array = checks.finite(checks.floats(checks.parameter(dy, "dy", expected), "dy"), "dy") if outputs else dy
         grads = np.empty(self.n_params, self.dtype)
         dx = np.empty((outputs, self.n_in), self.dtype)
-        with _threads.single_threaded_blas(outputs * self.n_params):
+        with single_threaded_blas(outputs * self.n_params):
             self.core.backward(np.ascontiguousarray(array, self.dtype), grads, dx)
         return self.named(grads), (dx[0] if self._single_sample else dx)

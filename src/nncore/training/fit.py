@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks, mapped, notices
 from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.core.dispatch import optimizer as core_optimizer
 from nncore.core.dispatch import sparse
+from nncore.core.pace import CALL_SECONDS, Pace
 from nncore.data import inputs as _inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from nncore.files.checkpoints import Checkpoint
 
 SAMPLINGS = ("shuffle", "replacement", "sequential")
-CHUNK_SECONDS = _threads.CALL_SECONDS
+CHUNK_SECONDS = CALL_SECONDS
 EPOCHS_TOGETHER = 1 << 16  # samples
 # Learning rates are computed so many at a time from a multiple of it on: their last bits may depend on their place.
 RATES_TOGETHER = 1 << 10
@@ -209,7 +211,7 @@ class _Run:
         self.seed = 0
         self.checkpoint: Checkpoint | None = None
         self.resumed: Any = None
-        self.pace = _threads.Pace(threads, CHUNK_SECONDS)
+        self.pace = Pace(threads, CHUNK_SECONDS)
 
     @contextlib.contextmanager
     def keep(self, data: Data, path: Any, every: Any, resume: bool) -> Iterator[None]:
@@ -232,7 +234,7 @@ class _Run:
         begin = self._start()
         history = self.history
         self.started = time.perf_counter() - history.seconds
-        with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+        with single_threaded_blas():
             try:
                 bar.update(history.iterations)
                 while begin < self.total and not self.after.stops:
