@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nncore.checking.cases import Case
 from nncore.checking.diagnosis import in_single
 from nncore.checking.tape import Operation, Rule, Tape
-from nncore.differences.evaluation import rebuilt
+from nncore.differences.arguments import rebuilt
 
 Array = NDArray[Any]
 

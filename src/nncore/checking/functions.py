@@ -13,10 +13,10 @@ from nncore.checking.report import GradientReport
 from nncore.checking.trace import trace_hints
 from nncore.core import checks
 from nncore.differences import noise as _noise
+from nncore.differences.arguments import Watched, array_keys, bounds_of, distinct_digits, perturbable, separate
 from nncore.differences.c_functions import c_function
 from nncore.differences.evaluation import Evaluator, evaluator, median_size, number
 from nncore.differences.slopes import Slopes, slopes
-from nncore.differences.watch import Watched, told_apart
 
 Array = NDArray[Any]
 MISSING = object()
@@ -42,7 +42,7 @@ def check_function(
     rng = checks.generator(rng)
     with Watched(arrays) as watch:
         analytic = gradients(grad(argument) if callable(grad) else grad, arrays, keys, called=callable(grad))
-        watch.look("grad")
+        watch.expect_unchanged("grad")
         notes = _two_values(f, argument, how, watch)
         common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
@@ -68,7 +68,7 @@ def check_function(
                 evaluations += fn.n_evaluations
             total, checked = (sum(map(len, e)) for e in (map(np.ravel, arrays.values()), elements.values()))
             mode = "every element" if sample is None else f"{checked:,} of {total:,} elements at random"
-        watch.look("f")
+        watch.expect_unchanged("f")
 
         def report(**more: Any) -> GradientReport:
             return GradientReport(
@@ -113,17 +113,17 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
     elif isinstance(x, (int, float, np.floating, np.integer)) and not isinstance(x, bool):
         x = np.array(float(x))
     if isinstance(x, (dict, list, tuple)):
-        keys = checks.array_keys(x, "x")
+        keys = array_keys(x, "x")
         names = [str(key) if isinstance(x, dict) else f"x[{key}]" for key in keys]
         arrays = {name: x[key] for name, key in zip(names, keys, strict=True)}
         if len(arrays) < len(names):
             alike = [key for key, name in zip(keys, names, strict=True) if names.count(name) > 1]
             raise ValueError(f"x has the keys {', '.join(map(repr, alike))}, expected keys that differ as text")
-        checks.separate([(name, array) for name, array in arrays.items() if isinstance(array, np.ndarray)])
+        separate([(name, array) for name, array in arrays.items() if isinstance(array, np.ndarray)])
     else:
         keys, arrays = [None], {"x": x}
     for name, array in arrays.items():
-        checks.perturbable(array, name, in_place=False)
+        perturbable(array, name, in_place=False)
     return x, arrays, keys
 
 
@@ -173,12 +173,12 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
     if not _plain(f, how):
         return []
     first = number(f(argument))
-    watch.look("f")
+    watch.expect_unchanged("f")
     second = number(f(argument))
-    watch.look("f")
+    watch.expect_unchanged("f")
     if np.array_equal(first, second, equal_nan=True):
         return []
-    one, other = told_apart(first, second)
+    one, other = distinct_digits(first, second)
     return [f"f gave two values at one point, {one} and {other}: random numbers, dropout or a state in it?"]
 
 
@@ -214,7 +214,7 @@ def slopes_of_array(
     bounds: Any = None, name: str = "x",
 ) -> tuple[Slopes, float]:  # fmt: skip
     """Return the slopes by some elements of one array, and the noise of f there."""
-    limits = checks.bounds(bounds, fn.x, name)
+    limits = bounds_of(bounds, fn.x, name)
     f0 = fn.start()
     typical = median_size(np.asarray(fn.x))
     with np.errstate(all="ignore"):
@@ -253,7 +253,7 @@ def _directions(
     starts = {name: array.copy() for name, array in arrays.items()}
     ends = np.cumsum([array.size for array in arrays.values()])[:-1]
     for name, array in arrays.items():
-        checks.perturbable(array, name, in_place=True)
+        perturbable(array, name, in_place=True)
     fn = evaluator(f, argument, next(iter(keys)))
     fn.start()
 

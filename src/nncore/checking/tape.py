@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.differences.evaluation import rebuilt
+from nncore.differences.arguments import rebuilt
 
 Array = NDArray[Any]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nncore.core import checks
 from nncore.core.dispatch import numdiff
+from nncore.differences.arguments import bounds_of
 from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator, inward
 from nncore.differences.schemes import (
     COMPLEX_STEP,
@@ -65,12 +66,12 @@ def differences(
     """
     scheme = scheme_of(method, order, h, noise)
     fn = evaluator(f, x, key, name=name, arrays=arrays, complex_step=method == "complex", max_memory=max_memory, **how)
-    limits = checks.bounds(bounds, fn.x, name)
+    limits = bounds_of(bounds, fn.x, name)
     wanted = np.arange(fn.x.size) if elements is None else np.asarray(elements, dtype=np.intp)
     shape = fn.x.shape if elements is None else wanted.shape
     with fn.watched() as watch:
         f0 = fn.start() if fn.x.size or arrays else np.zeros(())
-        watch.look("f")
+        watch.expect_unchanged("f")
         result = _Result(wanted.size, f0.shape)
         short = scheme.kind in TWO_POINTS and elements is None and not (arrays or limits)
         if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in checks.FLOATS and fn.x.dtype.isnative:
@@ -82,7 +83,7 @@ def differences(
                 rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
                 for first in range(0, wanted.size, rows):
                     plan.fill(wanted[first : first + rows], result, first)
-        watch.look("f")
+        watch.expect_unchanged("f")
     return result.differences((*shape, *f0.shape), fn.n_evaluations)
 
 

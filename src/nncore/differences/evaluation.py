@@ -15,7 +15,7 @@ from nncore.core import checks
 from nncore.core.dispatch import numdiff
 from nncore.core.threads import choices
 from nncore.differences import c_functions
-from nncore.differences.watch import Watched
+from nncore.differences.arguments import Watched, copied, perturbable, replaced
 
 Array = NDArray[Any]
 MAX_MEMORY = 64 << 20
@@ -232,7 +232,7 @@ def evaluator(
     if function is None and not callable(f):
         raise TypeError(f"f is a {type(f).__name__}, expected a function of x")
     in_c_or_stacks = "a C function" if function else "vectorized" if vectorized else ""
-    x = checks.perturbable(argument if key is None else argument[key], name, in_place=not in_c_or_stacks)
+    x = perturbable(argument if key is None else argument[key], name, in_place=not in_c_or_stacks)
     if in_c_or_stacks and key is not None:
         raise TypeError(f"x is a {type(argument).__name__}, expected one array: f is {in_c_or_stacks}")
     if in_c_or_stacks and (complex_step or n_jobs is not None or (function and (vectorized or arrays))):
@@ -251,27 +251,6 @@ def evaluator(
     parallel = ParallelFunction(f, argument, key, name, arrays)
     parallel.n_jobs = checks.jobs(n_jobs)
     return parallel
-
-
-def copied(argument: Any) -> Any:
-    """The argument of f with its own arrays."""
-    if isinstance(argument, dict):
-        return {key: np.array(value) for key, value in argument.items()}
-    if isinstance(argument, (list, tuple)):
-        return rebuilt(argument, [np.array(value) for value in argument])
-    return np.array(argument)
-
-
-def replaced(argument: Any, key: Any, x: Array) -> Any:
-    """A container with another array at key."""
-    if isinstance(argument, dict):
-        return {**argument, key: x}
-    return rebuilt(argument, [x if i == key else value for i, value in enumerate(argument)])
-
-
-def rebuilt(container: Any, items: list[Any]) -> Any:
-    """A list or (named) tuple like this one with other items."""
-    return container._make(items) if hasattr(container, "_make") else type(container)(items)
 
 
 def number(result: Any) -> float:

@@ -56,7 +56,7 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                     fn.x[...] = moved if limits is None else np.clip(moved, *limits)
                     watch = fn.watched()
                     row.append(fn.call().astype(np.float64))
-                    watch.look("f")
+                    watch.expect_unchanged("f")
                     if len(row) == 2 and bit < finest and (row[0] == row[1]).all():
                         break
                 if bit == finest or (
@@ -81,7 +81,7 @@ def _flat(fn: Evaluator, f0: Array, x: Array, step: Array) -> bool:
         fn.x[...] = x + (k * step).astype(x.dtype)
         watch = fn.watched()
         value = fn.call()
-        watch.look("f")
+        watch.expect_unchanged("f")
         if not (value == f0).all():
             return False
     return True

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.checking.report import GradientReport
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.differences.gradient import numerical_diff, numerical_gradient
 from nncore.training.history import History
 
@@ -445,7 +445,7 @@ def plot_decision_boundary(
     4
     """
     points = _points(X, "X")
-    classes = checks.labels(_classes(y, len(points)), "y", 2)
+    classes = target_checks.labels(_classes(y, len(points)), "y", 2)
     places = _grid(_around(points, 0.08), 200)
     answers = checks.finite(checks.floats(predict(places.reshape(-1, 2)), "predict(x)"), "predict(x)")
     n = places.size // 2
@@ -799,7 +799,7 @@ def _classes(t: ArrayLike, n_samples: int, name: str = "y") -> NDArray[np.intp]:
     array = checks.numbers(t, name)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} has shape {array.shape}, expected ({n_samples},), a class a sample")
-    return checks.labels(array, name, int(max(array.max(), 0)) + 1)
+    return target_checks.labels(array, name, int(max(array.max(), 0)) + 1)
 
 
 def _confidence(probabilities: ArrayLike | None, predicted: NDArray[np.intp]) -> Array | None:

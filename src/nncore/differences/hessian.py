@@ -35,7 +35,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
     noise = None if noise is None else checks.positive_float(noise, "noise")
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
-        watch.look("f")
+        watch.expect_unchanged("f")
         level = _noise.measure(fn, f0, median_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
         matrix = _Matrix(fn, float(f0), float(level), h)
         hessian[np.diag_indices(n)], errors[np.diag_indices(n)], steps = matrix.diagonal()
@@ -43,7 +43,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
             later = np.arange(i + 1, n)
             hessian[i, later], errors[i, later] = matrix.row(i, later, steps)
             hessian[later, i], errors[later, i] = hessian[i, later], errors[i, later]
-        watch.look("f")
+        watch.expect_unchanged("f")
     return hessian, np.where(np.isnan(errors), np.inf, errors)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nncore.core import checks
 from nncore.differences import noise as _noise
+from nncore.differences.arguments import bounds_of
 from nncore.differences.differences import differences
 from nncore.differences.evaluation import Array, evaluator, median_size
 from nncore.differences.slopes import SAFETY, array_slopes, slopes
@@ -55,17 +56,17 @@ def with_errors(
     if method != "central" or h is not None or order != 2:
         chosen = differences(f, x, h, method, key=key, name=name, bounds=bounds, order=order, noise=noise, **how)
     fn = evaluator(f, x, key, name=name, **how)
-    limits = checks.bounds(bounds, fn.x, name)
+    limits = bounds_of(bounds, fn.x, name)
     noise = checks.positive_float(noise, "noise")
     with fn.watched() as watch, np.errstate(all="ignore"):
         if not fn.x.size:
             return WithErrors(np.empty(fn.x.shape), np.empty(fn.x.shape), np.empty(fn.x.shape, bool), 0.0, 0)
         f0 = fn.start()
-        watch.look("f")
+        watch.expect_unchanged("f")
         typical = median_size(np.asarray(fn.x))
         level = float(_noise.measure(fn, f0, typical, limits)) if noise == 1 else noise * fn.eps * abs(float(f0))
         best = slopes(fn, f0, np.arange(fn.x.size), noise=level, rtol=GOAL, typical=typical, limits=limits)
-        watch.look("f")
+        watch.expect_unchanged("f")
         kink = best.kink | best.jump
         value, error = best.value, SAFETY * (best.truncation + best.rounding)
         error = error + np.where(kink, np.abs(best.right - best.left) / 2, 0.0)
@@ -86,13 +87,13 @@ def jacobian_with_errors(f: Any, x: Array, noise: float, bounds: Any, **how: Any
     """
     noise = checks.positive_float(noise, "noise")
     fn = evaluator(f, x, arrays=True, **how)
-    limits = checks.bounds(bounds, fn.x, "x")
+    limits = bounds_of(bounds, fn.x, "x")
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
-        watch.look("f")
+        watch.expect_unchanged("f")
         typical = median_size(x)
         level = _noise.measure(fn, f0, typical, limits) if noise == 1 else noise * fn.eps * np.abs(f0)
         best, error = array_slopes(fn, f0, np.arange(x.size), level, typical, limits)
-        watch.look("f")
+        watch.expect_unchanged("f")
     shape = (*x.shape, *f0.shape)
     return best.reshape(shape), error.reshape(shape)
