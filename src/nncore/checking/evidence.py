@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.differences.slopes import IMMATERIAL, SAFETY
+from nncore.differences.extrapolation import SAFETY
+from nncore.differences.slopes import IMMATERIAL
 
 Array = NDArray[Any]
 

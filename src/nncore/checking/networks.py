@@ -16,7 +16,8 @@ from nncore.checking.report import GradientReport
 from nncore.core import checks
 from nncore.data import batches
 from nncore.differences.evaluation import evaluator
-from nncore.differences.slopes import IMMATERIAL, SAFETY
+from nncore.differences.extrapolation import SAFETY
+from nncore.differences.slopes import IMMATERIAL
 from nncore.model import passes
 from nncore.model.layers import Layer
 from nncore.model.model import Model

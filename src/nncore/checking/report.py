@@ -28,7 +28,7 @@ from nncore.checking.evidence import (
     judge,
 )
 from nncore.core import checks
-from nncore.differences.slopes import SAFETY
+from nncore.differences.extrapolation import SAFETY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -85,6 +85,24 @@ def bounds_of(value: Any, x: Array, name: str) -> tuple[Array, Array] | None:
     return low, high
 
 
+def inward(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
+    """Return bounds in the type of x, rounded inwards; without bounds the largest numbers of the type."""
+    if limits is None or np.iscomplexobj(x):
+        largest = np.asarray(np.finfo(x.dtype).max, dtype=x.real.dtype)
+        return -largest, largest
+    low, high = (side.reshape(-1).astype(x.dtype) for side in limits)
+    low = np.where(low < limits[0].reshape(-1), np.nextafter(low, np.inf, dtype=x.dtype), low)
+    high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
+    largest = np.finfo(x.dtype).max
+    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
+
+
+def inward_at(limits: tuple[Array, Array] | None, x: Array, elements: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Return the bounds of these elements, as inward does."""
+    low, high = (np.broadcast_to(side, x.shape)[elements] for side in inward(limits, x))
+    return low, high
+
+
 def copied(argument: Any) -> Any:
     """Return a copy of an argument: an array, or a container of arrays of its own."""
     if isinstance(argument, dict):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nncore.core import checks
 from nncore.core.dispatch import numdiff
-from nncore.differences.arguments import bounds_of
-from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator, inward
+from nncore.differences.arguments import bounds_of, inward
+from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
 from nncore.differences.schemes import (
     COMPLEX_STEP,
     FIVE,

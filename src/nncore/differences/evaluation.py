@@ -277,18 +277,6 @@ def _values(result: Any) -> Array:
     return values
 
 
-def inward(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
-    """Bounds in x's type, rounded inwards; without bounds the largest numbers of the type."""
-    if limits is None or np.iscomplexobj(x):
-        largest = np.asarray(np.finfo(x.dtype).max, dtype=x.real.dtype)
-        return -largest, largest
-    low, high = (side.reshape(-1).astype(x.dtype) for side in limits)
-    low = np.where(low < limits[0].reshape(-1), np.nextafter(low, np.inf, dtype=x.dtype), low)
-    high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
-    largest = np.finfo(x.dtype).max
-    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
-
-
 def median_size(x: Array) -> float:
     """The median size of the elements of an array that are not 0; 1 where all are."""
     sizes = np.abs(x[x != 0])
