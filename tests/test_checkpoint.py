@@ -307,7 +307,7 @@ def test_the_previous_one_is_used_when_the_last_is_damaged(data, tmp_path, monke
         damage()
         net = classifier()
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint.persistence, "write_atomically", refuse)
+            patch.setattr(checkpoint.atomic, "write_atomically", refuse)
             with (
                 pytest.warns(
                     UserWarning, match=r"c is not (a complete safetensors file|there).*: going on from .*c\.previous"

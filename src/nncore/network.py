@@ -470,13 +470,13 @@ class NeuralNetwork(Model):
         UserWarning
             If the name ends as files of other programs do, such as .h5 or .onnx; the file is written nevertheless.
         """
-        from nncore.files import models as persistence
+        from nncore.files.models import save
 
         with self.core.reading("save"):
-            persistence.save(self, path)
+            save(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
-        """Write the network as ONNX; see nncore.files.export.export_onnx.
+        """Write the network as ONNX; see nncore.files.onnx_export.export_onnx.
 
         Raises
         ------
@@ -485,10 +485,10 @@ class NeuralNetwork(Model):
         OSError, TypeError, ValueError
             If the file cannot be written, or an argument is not as described there.
         """
-        from nncore.files import export
+        from nncore.files.onnx_export import export_onnx
 
         with self.core.reading("export_onnx"):
-            export.export_onnx(self, path, input_dtype=input_dtype)
+            export_onnx(self, path, input_dtype=input_dtype)
 
     def export_c(
         self,
@@ -499,32 +499,32 @@ class NeuralNetwork(Model):
         quantize: str | None = None,
         samples: ArrayLike | None = None,
     ) -> float:
-        """Write the network as one C99 header that needs <math.h> only; see nncore.files.export.export_c.
+        """Write the network as one C99 header that needs <math.h> only; see nncore.files.c_export.export_c.
 
         Raises
         ------
         OSError, TypeError, ValueError
             If the file cannot be written, or an argument is not as described there.
         """
-        from nncore.files import export
+        from nncore.files.c_export import export_c
 
         with self.core.reading("export_c"):
-            return export.export_c(
+            return export_c(
                 self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
             )  # fmt: skip
 
     def export_torch(self, path: str | os.PathLike[str]) -> str:
-        """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.files.export.export_torch.
+        """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.files.torch_state.export_torch.
 
         Raises
         ------
         OSError, ValueError
             If the file cannot be written, or the network has no layer.
         """
-        from nncore.files import export
+        from nncore.files.torch_state import export_torch
 
         with self.core.reading("export_torch"):
-            return export.export_torch(self, path)
+            return export_torch(self, path)
 
     @classmethod
     def from_torch(
@@ -535,16 +535,16 @@ class NeuralNetwork(Model):
         names: Sequence[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """Make a network of the Linear layers of a PyTorch module; see nncore.files.export.from_torch.
+        """Make a network of the Linear layers of a PyTorch module; see nncore.files.torch_state.from_torch.
 
         Raises
         ------
         OSError, TypeError, ValueError
             If the file cannot be read, its tensors are not of Linear layers, or an argument is not as described there.
         """
-        from nncore.files import export
+        from nncore.files.torch_state import from_torch
 
-        return export.from_torch(source, activations, names=names, make=cls, **settings)
+        return from_torch(source, activations, names=names, make=cls, **settings)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -565,6 +565,6 @@ class NeuralNetwork(Model):
         UserWarning
             If the file is unverified: another program wrote it, without a digest.
         """
-        from nncore.files import models as persistence
+        from nncore.files.models import load
 
-        return persistence.load(path, cls)
+        return load(path, cls)

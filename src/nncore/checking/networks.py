@@ -19,7 +19,6 @@ from nncore.differences.evaluation import evaluator
 from nncore.differences.extrapolation import SAFETY
 from nncore.differences.slopes import IMMATERIAL
 from nncore.model import passes
-from nncore.model.layers import Layer
 from nncore.model.model import Model
 from nncore.model.python_engine import PythonNetwork
 
@@ -44,7 +43,7 @@ def check_network(
     step = 0.0 if h is None else checks.positive_float(h, "h")
     given = None if grad is None else _given(net, grad)
     if dtype == "float64" and net.dtype != np.float64:
-        net = _in_float64(net)
+        net = net.astype(np.float64)
     settings: dict[str, Any] = {
         "rtol": rtol, "atol": atol, "kinks": kinks, "noise": checks.choice(noise, "noise", ("fail", "report")),
     }  # fmt: skip
@@ -260,27 +259,6 @@ def _given(net: Model, grad: Mapping[str, ArrayLike]) -> Array:
         raise ValueError(f"grad has {', '.join(grad) or 'nothing'}, expected {', '.join(net.params)}")
     parts = [checks.parameter(grad[name], f"grad[{name!r}]", view.shape) for name, view in net.params.items()]
     return np.concatenate([np.ravel(checks.floats(part, "grad")) for part in parts])
-
-
-def _in_float64(net: Model) -> Model:
-    """The same network in double precision, so that the differences resolve what float32 hides."""
-    layers = [
-        Layer(
-            layer.n_input, layer.n_neurons, layer.activation, layer.weights.astype(np.float64),
-            None if layer.bias is None else layer.bias.astype(np.float64),
-            use_bias=layer.use_bias, batch_norm=layer.batch_norm, **layer.settings(),
-        )
-        for layer in net.layers
-    ]  # fmt: skip
-    twin = Model(
-        layers,
-        loss=net.loss_function or net.loss_name,
-        delta=net.delta,
-        label_smoothing=net.label_smoothing,
-        input_scale=net.input_scale,
-    )
-    twin.core.params[:], twin.core.moments[:] = net.core.params, net.core.moments
-    return twin
 
 
 def _magnitude(net: Model, rows: Array, loss: float) -> float:

@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     if args.out:
-        from nncore.files import models as persistence
+        from nncore.files.atomic import write_atomically
 
-        persistence.write_atomically(args.out, buffer.getvalue().encode("utf-8", "backslashreplace"))
+        write_atomically(args.out, buffer.getvalue().encode("utf-8", "backslashreplace"))
     else:
         say(buffer.getvalue(), end="")
     return 0
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 def load(path: str) -> tuple["NeuralNetwork", dict[str, str]]:
     """Return the network in a model file, and the file's metadata."""
     from nncore.data import sources
-    from nncore.files import models as persistence
+    from nncore.files.models import read_metadata
     from nncore.network import NeuralNetwork
 
     sources.expect_file(Path(path), "MODEL")
-    return NeuralNetwork.load(path), persistence.read_metadata(path)
+    return NeuralNetwork.load(path), read_metadata(path)
 
 
 def _check_out(args: argparse.Namespace) -> None:

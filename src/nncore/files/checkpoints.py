@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from nncore.core import checks, mapped
 from nncore.data.sparse_rows import SparseRows
 from nncore.files import atomic
-from nncore.files import models as persistence
 from nncore.files import tensors as _tensors
 from nncore.training import resume as _resume
 from nncore.training.optimizers import State
@@ -100,7 +99,7 @@ class Checkpoint:
         data = _encoded(*captured(run))
         if self.own:
             self._keep()
-        persistence.write_atomically(self.path, data)
+        atomic.write_atomically(self.path, data)
         if not self.own:
             self.previous.unlink(missing_ok=True)
         self.own, self.held = True, _position(run)
