@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore.checking.causes.trace import trace_hints
 from nncore.checking.directions import along_directions, sizes_of
 from nncore.checking.evidence import Evidence
 from nncore.checking.report import GradientReport
-from nncore.checking.trace import trace_hints
 from nncore.core import checks
 from nncore.differences import noise as _noise
 from nncore.differences.arguments import Watched, array_keys, bounds_of, distinct_digits, perturbable, separate
