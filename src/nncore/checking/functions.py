@@ -95,7 +95,7 @@ def check_function(
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
-    """Return what f is called with, its arrays by name, and their keys in it (None for a single array).
+    """Return the argument of f, its arrays by name, and their keys in it (None for a single array).
 
     A number, or a list of numbers, becomes an array.
     """
@@ -156,7 +156,7 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
 
 
 def _part(grad: Any, key: Any) -> Any:
-    """The gradient by the array at this key of x, or MISSING: a list and a tuple stand for each other."""
+    """Return the gradient by the array at this key of x, or MISSING; a list and a tuple stand for each other."""
     if isinstance(grad, Mapping):
         return grad.get(key, MISSING)
     sequence = isinstance(grad, (list, tuple)) and isinstance(key, int) and key < len(grad)
@@ -169,7 +169,7 @@ def _plain(f: Any, how: Mapping[str, Any]) -> bool:
 
 
 def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -> list[str]:
-    """A sentence if f gives two values at one point."""
+    """Return a sentence if f gives two values at one point."""
     if not _plain(f, how):
         return []
     first = number(f(argument))
@@ -183,7 +183,7 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
 
 
 def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
-    """The function f, that raises ValueError at points outside the bounds instead of being called."""
+    """Return f such that it raises ValueError at points outside the bounds instead of being called."""
 
     def inside(x: Any) -> Any:
         for key in keys:
@@ -198,7 +198,7 @@ def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
 def _selection(
     arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator
 ) -> dict[str, NDArray[np.intp]]:
-    """The elements to check of every array: all, or so many of all at random, of each by its size."""
+    """Choose the elements to check of every array: all, or so many of all at random, of each by its size."""
     total = sum(array.size for array in arrays.values())
     chosen = {}
     for name, array in arrays.items():
@@ -233,7 +233,7 @@ def slopes_of_array(
 
 
 def spread(analytic: Array, found: Slopes, elements: NDArray[np.intp]) -> Evidence:
-    """Return what was found as evidence of the whole array when only some elements were asked for."""
+    """Return the slopes of some elements as evidence of the whole array."""
     names = ("truncation", "rounding", "kink", "nonfinite", "jump", "left", "right")
     fields = {name: getattr(found, name) for name in names} | {"numerical": found.value, "weight": found.size}
     checked = np.zeros(analytic.size, bool)
@@ -249,7 +249,7 @@ def _directions(
     f: Any, argument: Any, arrays: Mapping[str, Array], keys: Sequence[Any], analytic: Mapping[str, Array], count: int,
     rng: np.random.Generator, *, h: float | None, rtol: float, level: float | None,
 ) -> tuple[dict[str, Evidence], float, str, int]:  # fmt: skip
-    """along_directions over the arrays of a function, which are moved in place."""
+    """Return along_directions over the arrays of a function, which are moved in place."""
     starts = {name: array.copy() for name, array in arrays.items()}
     ends = np.cumsum([array.size for array in arrays.values()])[:-1]
     for name, array in arrays.items():

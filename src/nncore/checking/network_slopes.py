@@ -13,7 +13,7 @@ from nncore.model import passes
 from nncore.model.model import Model
 
 FINER = (1 / 64, 1 / 1024)  # of the step, where a relu changed sides within it
-FINER_SINGLE = (1 / 4,)  # float32 hides what shorter ones tell
+FINER_SINGLE = (1 / 4,)  # the rounding of float32 hides the slope over shorter ones
 LONGER, LONGER_SINGLE = 64.0, 8.0  # times the step, where rounding hides the slope
 # Parameters of each array whose differences over two steps tell the rounding, and how few do not.
 MEASURED, MEASURED_SINGLE, FEWEST = 24, 48, 4
@@ -30,7 +30,7 @@ def by_name(net: Model, found: Evidence) -> dict[str, Evidence]:
 
 
 class NetworkSlopes:
-    """The compiled differences of one network on one batch, with what they say of kinks and of their errors."""
+    """The compiled differences of one network on one batch, with the kinks within them and their errors."""
 
     def __init__(
         self, net: Model, rows: Array, targets: Array, weights: Array | None, n_threads: int | str,
@@ -163,7 +163,7 @@ class NetworkSlopes:
     def _repeat_with_measured_noise(
         self, found: Evidence, unclear: NDArray[np.bool_], beside: NDArray[np.bool_]
     ) -> None:
-        """Difference again by the rounding that is there: the rounding that sums of this size may have is too much."""
+        """Take the step again with the rounding that is measured, which is less than sums of this size may have."""
         self._measure_noise(found.checked)
         truncation = np.empty(self.net.n_params)
         slope, crosses = self.slopes(self.h, unclear.astype(np.uint8), truncation)

@@ -46,7 +46,7 @@ VAGUE = 0.1  # an error of which this part is not known has no relative size
 
 
 class GradientMismatch(AssertionError):
-    """A gradient check failed; the message starts with the worst element, ``report`` is all of it."""
+    """A gradient check failed; the message starts with the worst element, ``report`` holds everything."""
 
     report: "GradientReport"
 
@@ -57,7 +57,7 @@ class GradientReport:
     Parameters
     ----------
     evidence : mapping of str to Evidence
-        What was measured, by the name of the parameter.
+        The measurements, by the name of the parameter.
     n_evaluations, seconds : int, float
         Evaluations of the function, and time of the check.
     mode, note : str
@@ -73,7 +73,7 @@ class GradientReport:
     values : mapping of str to ndarray, optional
         The parameters themselves: with them a missing regularisation term is recognised.
     causes : sequence of str
-        What is likely wrong beside what the numbers tell; the first of the hints.
+        Likely mistakes that were found otherwise than from the numbers; the first of the hints.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class GradientReport:
     analytic, numerical, error, tolerance, verdict : dict of str to ndarray
         By name, of the parameter's shape; a verdict is a word.
     hints, notes : list of str
-        What is likely wrong, where the errors have a pattern; what a reader should know beside it.
+        Likely mistakes, where the errors have a pattern; facts that a reader should know besides.
 
     Raises
     ------
@@ -319,7 +319,7 @@ class GradientReport:
             chosen = np.flatnonzero(np.isin(self._codes[name], list(codes)))
             with np.errstate(all="ignore"):
                 severity = self.error[name].flat[chosen] / self.tolerance[name].flat[chosen]
-            # no error, or none that is known, of an element that no tolerance can measure
+            # NaN is 0 / 0, or an error or a tolerance that is not known
             severity[np.isnan(severity)] = np.inf if codes & {NONFINITE} else 0.0
             order = np.argsort(-severity, kind="stable")[: max(k, 0)]
             candidates += [(float(severity[i]), name, int(chosen[i])) for i in order]

@@ -12,7 +12,7 @@ from nncore.core.version import VERSION
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Show what was built and what runs: level, compiler, flags, products, threads, versions.
+    """Show how the core was built and which part of it runs: level, compiler, flags, products, threads, versions.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def is_forked() -> bool:
 
 
 def _after_fork_in_child() -> None:
-    """The thread pools of the parent do not exist in the child: waiting for them would never end."""
+    """Forget the thread pools of the parent, which the child does not have: waiting for them would never end."""
     global _forked, building
     _forked = True
     building = threading.RLock()  # a thread of the parent may have held it

@@ -21,7 +21,7 @@ ARRAY_STEPS = 7  # of functions that return arrays, each FINER times the next
 
 @dataclass(frozen=True)
 class GradientInfo:
-    """How far to trust a numerical gradient; the fields have the form of x where x is a container.
+    """The errors and kinks of a numerical gradient; the fields have the form of x where x is a container.
 
     error : the estimated error of each element, which holds in 95 of 100 cases: truncation, and the noise of f.
     kink : where the slopes of the two sides differ, or f jumps; the gradient is then half their sum.
@@ -37,7 +37,7 @@ class GradientInfo:
 
 @dataclass(frozen=True)
 class WithErrors:
-    """The gradient by one array with what GradientInfo says of it."""
+    """The gradient by one array, with the fields of GradientInfo."""
 
     value: Array
     error: Array

@@ -61,7 +61,7 @@ def extrapolated(steps: Array, slope: Array, rounding: Array, power: int) -> tup
         near = steps[:, 1 : m + 1] / steps[:, :m]
         fine, coarse = table[:, :m], table[:, 1 : m + 1]
         change = np.abs(fine - coarse)
-        # that of the next longer steps, as it shrinks from them to these: two values may agree by chance
+        # or the change of the next longer steps, as it shrinks to these: two values may agree by chance
         change[:, :-1] = np.fmax(change[:, :-1], change[:, 1:] / near[:, :-1] ** (power * (order + 1)))
         if order == 0:
             for k in range(m):

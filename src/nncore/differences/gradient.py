@@ -99,7 +99,7 @@ def numerical_gradient(
         Numbers or arrays of x's shape. f is never evaluated outside; where x ± h does not fit, the difference is
         one-sided, of second order. With a container every array has the same bounds.
     n_jobs : int, optional
-        Processes that share the evaluations of a slow Python function, -1 for one a CPU; each gets a copy of x, and f
+        Processes that share the evaluations of a slow Python function, -1 for one per CPU; each gets a copy of x, and f
         must use its argument. Same result to the last bit.
     n_threads : int
         Threads that share the evaluations of a C function. Same result to the last bit.
@@ -165,6 +165,7 @@ def numerical_gradient(
 
 
 def _like(container: Any, items: list[Any]) -> Any:
+    """Return a container like this one with other items."""
     if isinstance(container, dict):
         return dict(zip(container, items, strict=True))
     return rebuilt(container, items)
@@ -234,7 +235,7 @@ def numerical_jacobian(
 
 
 def _outputs_first(derivatives: Array, x: Array) -> Array:
-    """(*x.shape, *f_shape) as (*f_shape, *x.shape)."""
+    """Return an array of shape (*x.shape, *f_shape) as (*f_shape, *x.shape)."""
     axes = range(x.ndim)
     ends = [derivatives.ndim - x.ndim + axis for axis in axes]
     return np.ascontiguousarray(np.moveaxis(derivatives, axes, ends))

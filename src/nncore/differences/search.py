@@ -23,7 +23,7 @@ OPEN, SMOOTH, KINK, JUMP, NOISY, DRIFTS = range(6)
 
 
 class Search:
-    """Steps and slopes of some elements of fn.x, a row an element; state is one of OPEN to DRIFTS for each.
+    """Steps and slopes of some elements of fn.x, one row per element; state is one of OPEN to DRIFTS for each.
 
     The arguments are those of slopes.
     """

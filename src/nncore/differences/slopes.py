@@ -1,9 +1,9 @@
 """Derivatives by the elements of an array, with steps chosen by element and errors that hold.
 
-Two points an element, x + h and x - h, decide wherever the slope between them is the gradient that was expected, f's
+Two points per element, x + h and x - h, decide wherever the slope between them is the gradient that was expected, f's
 noise is small beside it and f is straight there. Elements that they leave open are looked at again: with shorter and
 shorter steps where f bends or breaks (kinks), with longer ones, extrapolated to h = 0, where noise hides the slope. At
-most 60 evaluations an element, 2 for most.
+most 60 evaluations per element, 2 for most.
 
 Source: W. Press et al., Numerical Recipes, section 5.7.
 """
@@ -24,14 +24,14 @@ STRAIGHT = 1e-3  # of the slope: a change of it across x that is no bend
 LADDER = 8  # steps of a search for the slope beneath noise, each half of the one before
 LONGER_ROUNDS = 4
 RESPONDS = 16.0  # times its noise: an f that rises by less over the longest step gives longer ones nothing to tell
-ROUNDED_X = 8.0  # units in the last place of x: what a gradient computed in the same type may be off by
+ROUNDED_X = 8.0  # units in the last place of x, by which a gradient computed in the same type may be off
 LUCKY = 16.0  # seven values may lie on a line by chance: noise is not below this part of the array's
 IMMATERIAL = 1e-2  # times rtol, of the largest slope of an array: smaller errors move no descent
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """The slopes that were found, a row an element, all numbers absolute.
+    """The slopes that were found, one row per element, all numbers absolute.
 
     truncation and rounding are the estimated errors of value, left and right the slopes of the two sides where there
     is a kink or a jump (NaN elsewhere). nonfinite: f is not finite on either side, however near.
@@ -174,7 +174,7 @@ def _measure_noise_by_element(search: Search) -> None:
     # f should rise by a few units of its noise from point to point
     step = np.clip(8 * search.noise[rows] / np.abs(value), 8 * search.shortest[rows], search.scale[rows] / 2**10)
     step = np.where(np.isfinite(step), step, search.scale[rows] / 2**10)
-    # on one side of x, that which is inside
+    # all on the side of x that is within the bounds
     step = np.where(search.x[rows] + noise_of.POINTS[-1] * step <= search.high[rows], step, -step)
     end = search.x[rows] + noise_of.POINTS[-1] * step
     inside = (end >= search.low[rows]) & (end <= search.high[rows])
@@ -209,7 +209,7 @@ def _found(search: Search) -> Slopes:
     if broken.size:
         left[broken], right[broken], truncation[broken], rounding[broken] = slopes_of_sides(search, broken)
         value[broken] = left[broken] / 2 + right[broken] / 2
-    # what rounding within x alone makes of a gradient: that of a bend over a unit in x's last place
+    # rounding within x alone changes a gradient by the bend over a unit in x's last place
     bend = np.abs(search.up - search.down) / search.steps
     bend = np.min(np.where(np.isfinite(bend), bend, np.inf), axis=1, initial=np.inf)
     bend[broken] = 0.0

@@ -1,6 +1,6 @@
 """Model files: safetensors with the architecture in the metadata, and a digest over every byte.
 
-Loading runs no code, and what is in a file passes the checks that arguments pass.
+Loading runs no code, and the contents of a file pass the checks of arguments.
 
 A file of another program loads too, as unverified, if its metadata have an "architecture": JSON as _architecture makes.
 """
@@ -33,6 +33,7 @@ M = TypeVar("M", bound=Model)
 
 
 def _architecture(net: Model) -> dict[str, Any]:
+    """Return everything but the tensors that is needed to rebuild a network, as JSON has it."""
     net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
     settings = {name: getattr(net, name) for name in SETTINGS}
@@ -76,7 +77,7 @@ def save(net: Model, path: str | os.PathLike[str], metadata: Mapping[str, str] |
 
 
 def tensors_of(net: Model) -> dict[str, Array]:
-    """The parameters by name, and the running moments of normalised layers."""
+    """Return the parameters by name, and the running moments of normalised layers."""
     tensors = dict(net.params)
     for k, layer in enumerate(net.layers, 1):
         if layer.running_mean is not None and layer.running_var is not None:
@@ -125,7 +126,7 @@ def load(path: str | os.PathLike[str], make: type[M]) -> M:
 
 
 def _read(path: str | os.PathLike[str], make: type[M]) -> tuple[M, dict[str, str]]:
-    """The network and the metadata of a file whose every byte is as it was written, if it says what was written."""
+    """Return the network and the metadata of a file, after comparing its digest if it has one."""
     tensors, metadata, intact = read_tensors(path)
     if intact is False or (intact is None and any(_is_nearly(key, DIGEST) for key in metadata)):
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
@@ -158,7 +159,7 @@ def _is_nearly(key: str, name: str) -> bool:
 
 
 def expect_sound(tensors: Mapping[str, Array]) -> None:
-    """That all numbers of a network are finite, and no running variance negative.
+    """Check that all numbers of a network are finite, and no running variance negative.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def expect_sound(tensors: Mapping[str, Array]) -> None:
 
 
 def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_out: int) -> None:
-    """That the names of classes, if there are some, are as many as the outputs; of one output there may be two."""
+    """Check that the names of classes, if there are some, are as many as the outputs; one output may have two."""
     if "classes" not in metadata:
         return
     try:
@@ -190,7 +191,7 @@ def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_ou
 
 
 def _rebuild(settings: dict[str, Any], tensors: dict[str, Array], make: type[M]) -> M:
-    """The network; shapes are compared before anything of an architecture's size is made."""
+    """Return the network; shapes are compared before anything of an architecture's size is made."""
     _expect_keys("the architecture", settings, ("layers", "loss", *SETTINGS), ("trained_on",))
     expected: dict[str, tuple[int, ...]] = {}
     for k, layer in enumerate(settings["layers"], 1):
@@ -212,7 +213,7 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, Array], make: type[M])
             raise ValueError(f"tensor {name} is {tensor.dtype}, expected float32 or float64, the same for all")
     dtype = tensors["W1"].dtype
     net = make(
-        # what a layer has copied is not kept
+        # arrays that a layer has copied are not kept
         [
             Layer(**layer, weights=tensors.pop(f"W{k}"), bias=tensors.pop(f"b{k}", None))
             for k, layer in enumerate(settings["layers"], 1)
@@ -231,7 +232,7 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, Array], make: type[M])
 
 
 def _expect_keys(what: str, value: Any, needed: Iterable[str], *optional: Iterable[str]) -> None:
-    """That this is a dict with the needed names, and no others than the optional ones."""
+    """Check that value is a dict with the needed names, and no others than the optional ones."""
     checks.instance(value, what, dict, "settings by name")
     for name in needed:
         if name not in value:

@@ -25,7 +25,7 @@ CHANCE = 1e-3  # a part of the samples must fit by chance less often than that
 
 
 def other_count(f: Experiment) -> str:
-    """Say of which count of samples the gradient is, where all errors are one factor that a sum or mean explains."""
+    """Return of which count of samples the gradient is, where all errors are one factor that a sum or mean explains."""
     ratio, relative = _common_ratio(f)
     joined = in_formulas(f.operations)
     for operation in f.operations if ratio else ():
@@ -102,7 +102,7 @@ class Sum:
         if self.kind == "added":
             start = [a] if isinstance(first.arguments[0], np.ndarray) else []
             return np.diff([0.0, *start, *(call.result for call in calls)])[:, None]
-        if self.kind == "norm":  # that of the squares
+        if self.kind == "norm":  # the terms are the squares
             a = np.square(a, dtype=np.float64)
         if self.kind in PRODUCTS:
             other = np.asarray(first.arguments[-1])
@@ -166,7 +166,7 @@ def _is_over_rows(o: Operation, size: int) -> bool:
 
 
 def part_of_batch(f: Experiment) -> str:
-    """Say of which samples the gradient is, where it is that of some of them alone."""
+    """Return in words of which samples the gradient is, where it is that of some of them alone."""
     if _common_ratio(f)[0] or len(f.elements) < 2:
         return ""
     for over_samples in _sums(f.operations):

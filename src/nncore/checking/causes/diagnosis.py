@@ -21,7 +21,7 @@ Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 FEW = 5
-SINGLE = 1e-3  # of the largest value: errors that sums in float32 have
+SINGLE = 1e-3  # of the largest value: sums in float32 have smaller errors
 
 
 def diagnose(cases: Sequence[Case]) -> list[str]:

@@ -114,7 +114,7 @@ class Experiment:
         return telling >= min(2, len(self.elements)) > 0
 
     def tidy(self) -> None:
-        """Leave f and grad with the user's own arrays in what they keep between calls, and those as they were."""
+        """Call f and grad once more with the user's own arrays, which they may keep, and restore those."""
         own = [a for a in _items(self.argument, self.argument) if isinstance(a, np.ndarray)]
         kept = [a.copy() for a in own]
         try:

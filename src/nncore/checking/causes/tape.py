@@ -168,7 +168,7 @@ class Traced(np.ndarray):
         return part if isinstance(part, np.ndarray) else self.tape._wrapped(part, self.sources, self.maker)
 
     def astype(self, *arguments: Any, **settings: Any) -> Any:
-        """As of any array; a change of precision is recorded."""
+        """Convert as any array does; a change of precision is recorded."""
         return self.tape.record(np.ndarray.astype, "astype", (self, *arguments), settings)
 
     # these go by way of a ufunc and a division by the count, or leave the tape

@@ -27,7 +27,7 @@ from nncore.checking.causes.variants import ROWS, broadcast, in_formulas, is_of_
 
 Array = NDArray[Any]
 
-SMALL = 1e-3  # errors, beside the largest slope, that differences in float32 have
+SMALL = 1e-3  # of the largest slope: differences in float32 have smaller errors
 
 
 def trace_hints(
