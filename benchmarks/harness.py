@@ -1,4 +1,4 @@
-"""What is measured and how: first the peers have to agree, then their repeats take turns."""
+"""Measure the jobs: first the peers have to agree, then their repeats take turns."""
 
 import math
 import time
@@ -115,7 +115,7 @@ def float_types(job: Job, settings: Settings) -> list[str]:
 
 
 def _reference(problem: Problem) -> Outcome:
-    """What an epoch has to end with."""
+    """The result that an epoch has to end with."""
     return numpy_reference.JOBS[problem.job.name].prepare(problem, None)(problem.checked)
 
 

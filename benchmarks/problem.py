@@ -1,4 +1,4 @@
-"""What a job is, and what each peer is given of it: data, start, samples in their order. The same for every peer."""
+"""A job, and its part for each peer: data, start, samples in their order. The same for every peer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

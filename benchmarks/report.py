@@ -1,4 +1,4 @@
-"""What was measured, as a table to read, as Markdown and as JSON to keep."""
+"""Measurements as a table to read, as Markdown and as JSON to keep."""
 
 import os
 import platform
@@ -65,7 +65,7 @@ def table(job: Job, rows: Sequence[Row], settings: Settings) -> str:
 
 
 def caption(job: Job, settings: Settings) -> str:
-    """What the numbers of a table are."""
+    """The unit of a table's numbers."""
     return f"{job.prefix} per {job.unit}, {settings.repeats} interleaved repeats"
 
 

@@ -43,7 +43,7 @@ def imported(path: Path, known: set[str]) -> Iterator[str]:
 
 
 def arrows(package: Path) -> dict[str, set[str]]:
-    """What each module imports."""
+    """The modules that each module imports."""
     files = modules(package)
     return {name: set(imported(path, set(files))) - {name} for name, path in files.items()}
 

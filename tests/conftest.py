@@ -1,4 +1,4 @@
-"""What the tests share: the compiled levels, the real MNIST, random numbers."""
+"""Fixtures that the tests share: the compiled levels, the real MNIST, random numbers."""
 
 import _thread
 import contextlib

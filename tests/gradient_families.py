@@ -69,7 +69,7 @@ MISSES = ("ok", "kink", "blind")
 
 @dataclass
 class Score:
-    """What happened in the trials of one family or of all: how many of each kind, and which."""
+    """The outcomes of the trials of one family or of all: how many of each kind, and which."""
 
     right: int = 0
     wrong: int = 0

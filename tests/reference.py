@@ -112,7 +112,7 @@ def part_key(key, part):
 
 
 def dropout_mask(seed, step, layer, rate, shape):
-    """What the outputs (n_samples, n_out) of a layer are multiplied by in a step."""
+    """The factors of a layer's outputs (n_samples, n_out) in a step."""
     key = part_key(part_key(seed, step), layer)
     dropped = random_bits(key, int(np.prod(shape))) < int(rate * 2**32)
     return np.where(dropped, 0, 1 / (1 - rate)).reshape(shape)

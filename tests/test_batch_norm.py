@@ -29,7 +29,7 @@ def network(dtype=float, **settings):
 
 
 def outputs(params, moments, x):
-    """What the reference says; moments: running mean and variance by layer, None: those of the batch."""
+    """The outputs by the reference; moments: running mean and variance by layer, None: those of the batch."""
     found = []
     for k, name in ((1, "tanh"), (2, "gelu")):
         u = x @ params[f"W{k}"]

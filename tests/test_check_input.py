@@ -140,7 +140,7 @@ def test_grad_that_changes_x_is_named(directions):
     ],
 )
 def test_grad_that_returns_x_or_a_view_of_it(f, grad):
-    """What it returned is kept as it was then, and does not move with x."""
+    """The gradient is kept as it was returned, and does not move with x."""
     x = np.array([[1.0, 2.0], [3.0, -4.0]])
     report, given = check_gradient(f, x, grad=grad), check_gradient(f, x, grad=grad(x))
     assert only(report) == only(given) == "ok"
@@ -250,7 +250,7 @@ def test_nothing_to_check(x):
 
 
 class Tensor:
-    """What a tensor of PyTorch does when NumPy looks at it."""
+    """Behaves as a tensor of PyTorch does when NumPy looks at it."""
 
     def __init__(self, array, requires_grad=True):
         self.array, self.requires_grad = np.asarray(array), requires_grad

@@ -283,7 +283,7 @@ def test_own_loops():
 
 
 def test_schedule_clipping_and_early_stopping():
-    """What fit has beside: all of it is around the engine."""
+    """The rest of fit works with functions too: all of it is around the engine."""
     x, t = data()
     settings = {"schedule": "cosine", "clip_norm": 0.1, "validation_data": (x[:10], t[:10]), "early_stopping": 2}
     assert_same_fit(network("tanh"), network(ACTIVATIONS["tanh"], half_square), x, t, lambda: Adam(0.01), **settings)
@@ -352,7 +352,7 @@ def test_gradient_check_passes(dtype):
 
 
 def test_a_wrong_derivative_is_named():
-    """That of one unit of the first layer: its column of W1 and its bias, and nothing else."""
+    """The derivative of one unit of the first layer: its column of W1 and its bias are named, and nothing else."""
 
     def wrong(a):
         slope = dtanh(a)

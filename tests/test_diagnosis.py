@@ -1,4 +1,4 @@
-"""What a failed gradient check names as the cause, from its numbers and by experiments with the function."""
+"""The causes that a failed gradient check names, from its numbers and by experiments with the function."""
 
 import doctest
 import math

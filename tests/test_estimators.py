@@ -111,7 +111,7 @@ def test_lbfgs_follows_scikit_learn(data, activation):
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_losses_of_counts_are_scikit_learns(solver, weighted, rng):
-    """What is taken off a batch's loss depends by weights on who is in it, and the end of training on the losses."""
+    """The part that is taken off a batch's loss depends by weights on who is in it, and the end of training on that."""
     X = rng.normal(size=(120, 4))
     y, weights = rng.poisson(np.exp(X[:, 0])), rng.random(120) * 3 * (rng.random(120) < 0.85)
     settings = {"loss": "poisson", "hidden_layer_sizes": (), "batch_size": 16, "max_iter": 40, "tol": 1e-3}

@@ -11,8 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from nncore import Layer, NeuralNetwork
 from nncore.files import atomic, models
-from nncore.functions.kinds import LOSSES
-from nncore.model.layers import ACTIVATIONS
+from nncore.functions.kinds import ACTIVATIONS, LOSSES
 
 
 def small_net(**settings):
@@ -178,7 +177,7 @@ def test_a_type_that_numpy_does_not_have(tmp_path):
 
 
 def test_an_enormous_architecture_takes_no_memory(tmp_path):
-    """What a file says about sizes is compared with what it holds before anything is made of that size."""
+    """Sizes that a file claims are compared with what it holds before anything is made of that size."""
     rewrite(tmp_path / "m", lambda m: {**m, "architecture": m["architecture"].replace("4", "4000000000")})
     with pytest.raises(ValueError, match="W1 has shape \\(3, 4\\), expected \\(3, 4000000000\\)"):
         NeuralNetwork.load(tmp_path / "m")

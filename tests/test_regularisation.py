@@ -1,4 +1,4 @@
-"""What training does besides descending: dropout, penalties, clipping, limits, rates; and weights of outputs."""
+"""The parts of training besides descending: dropout, penalties, clipping, limits, rates; and weights of outputs."""
 
 import numpy as np
 import pytest
@@ -311,7 +311,7 @@ def test_accuracy_and_probabilities_of_one_logit(fused, rng):
 @pytest.mark.parametrize("activation", ["gelu", "silu", "softplus"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_first_layer_on_compressed_rows(activation, threads, rng):
-    """What keeps its slope beside its output, or is not 0 at 0, where rows of weights are padded."""
+    """Activations that keep their slope beside their output, or are not 0 at 0, where rows of weights are padded."""
     from nncore.core.dispatch import sparse
 
     nets = [network(sizes=(80, 33, 7, 3), activations=(activation, "tanh", None), dropout=0.2) for _ in range(2)]

@@ -20,7 +20,7 @@ from benchmarks.problem import Problem
 
 
 class Outcome(NamedTuple):
-    """What a run ends with.
+    """The result of a run.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 def predicted(y: NDArray[Any], threads: int) -> Outcome:
-    """What predictions end with: the mean of the squares stands for the loss."""
+    """The result of predictions: the mean of the squares stands for the loss."""
     return Outcome(float(np.mean(np.square(y))), [y], threads)
 
 

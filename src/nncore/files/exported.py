@@ -2,6 +2,7 @@
 
 from nncore.core import checks
 from nncore.files.models import expect_sound, tensors_of
+from nncore.functions import kinds
 from nncore.model.model import Model
 
 
@@ -22,7 +23,7 @@ def link(net: Model) -> str | None:
     """Return the function that makes probabilities of the outputs of predict, if these are logits."""
     if net._layer(-1).activation_name != "identity":
         return None
-    return {"softmax_cross_entropy": "softmax", "sigmoid_cross_entropy": "sigmoid"}.get(net.loss_name)
+    return kinds.loss(net.loss_name).probabilities
 
 
 def input_type(net: Model, input_dtype: str | None) -> str:

@@ -10,11 +10,12 @@ from nncore.core.checks import Array
 from nncore.files.atomic import write_atomically
 from nncore.files.exported import exportable, input_type, link
 from nncore.files.formats import warn_of_ending
+from nncore.functions import kinds
 from nncore.model.model import Model
 
 ONNX_BYTES = 2_000_000_000  # of a file, which holds little more
 
-SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # Klambauer et al. (2017)
+SELU = {"alpha": kinds.SELU_ALPHA, "gamma": kinds.SELU_SCALE}
 
 # The operators of each activation, from the graph, the name of a and the activation's parameter.
 ONNX: dict[str, Callable[["_Graph", str, float], str]] = {

@@ -13,25 +13,14 @@ from nncore.files import tensors
 from nncore.files.atomic import write_atomically
 from nncore.files.exported import exportable
 from nncore.files.formats import warn_of_ending
+from nncore.functions import kinds
 from nncore.model.layers import Layer
 from nncore.model.model import Model
 
 M = TypeVar("M", bound=Model)
 
 # The module of torch.nn that follows the Linear of a layer.
-TORCH = {
-    "relu": "ReLU()",
-    "leaky_relu": "LeakyReLU({p})",
-    "elu": "ELU({p})",
-    "selu": "SELU()",
-    "gelu": "GELU()",
-    "silu": "SiLU()",
-    "softplus": "Softplus()",
-    "tanh": "Tanh()",
-    "sigmoid": "Sigmoid()",
-    "hard_sigmoid": "Hardsigmoid()",
-    "softmax": "Softmax(dim=-1)",
-}
+TORCH = {name: row.torch for name, row in kinds.ACTIVATIONS.items() if row.torch}
 
 
 def export_torch(net: Model, path: str | os.PathLike[str]) -> str:

@@ -66,7 +66,7 @@ class Model(Stack):
     feed_forward = predict
 
     def _remembered(self, y: Array) -> Array:
-        """What was predicted last, so that accuracy knows it from inputs of the same shape."""
+        """Keep what was predicted last, so that accuracy knows it from inputs of the same shape."""
         self.last_prediction = ref(y)
         return y
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nncore.core import mapped
 from nncore.core import threads as _threads
 from nncore.core.blas import single_threaded_blas
-from nncore.functions.activations import sigmoid, softmax
+from nncore.functions import activations, kinds
 
 if TYPE_CHECKING:
     from nncore.model.stack import Stack
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int | str = 1) -> Array:
-    """What the last layer yields for these rows."""
+    """Return the outputs of the last layer for these rows."""
     if out is None:
         out = np.empty((len(rows), model.n_out), model.dtype)
     macs = len(rows) * model.n_params
@@ -26,7 +26,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
         if type(rows) is np.ndarray and rows.nbytes <= mapped.WINDOW_BYTES:
             model.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
         else:
-            for part, at in mapped.parts(rows):
+            for at, part in mapped.pieces(rows, uncut=True):
                 model.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
     if np.isnan(out.min()):
         model.expect_finite()
@@ -34,16 +34,16 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
 
 
 def mean(rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
-    """The mean over samples of what is itself a mean over the rows of a part; rows in memory are one part."""
+    """Return the mean over samples of a function that gives means over parts; rows in memory are one part."""
     means, sums = [], []
-    for part, at in mapped.parts(rows):
+    for at, part in mapped.pieces(rows, uncut=True):
         means.append(of(part, at))
         sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
     return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
 
 
 def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = None, *, n_threads: int = 1) -> float:
-    """The mean loss of these samples."""
+    """Return the mean loss of these samples."""
 
     def of(part: Array, at: slice) -> float:
         some = None if weights is None else weights[at]
@@ -54,10 +54,11 @@ def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = No
 
 
 def probabilities(model: "Stack", outputs: Array) -> Array:
-    """Class probabilities from outputs."""
-    if model.layers[-1].activation_name != "identity":
+    """Return class probabilities from outputs."""
+    link = kinds.loss(model.loss_kind).probabilities
+    if model.layers[-1].activation_name != "identity" or link is None:
         return outputs
-    of_logits: Array = (softmax if model.loss_kind == "softmax_cross_entropy" else sigmoid)(outputs)
+    of_logits: Array = getattr(activations, link)(outputs)
     return of_logits
 
 
@@ -76,7 +77,7 @@ def differences(
     max_memory: int = 64 << 20,
     one_sided: bool = False,
 ) -> NDArray[np.uint8]:
-    """Fill in slopes of the mean loss by every parameter and their estimated truncation errors; returns kinks."""
+    """Fill in the slope of the mean loss by every parameter, and its truncation error; return where kinks are."""
     kink = np.empty(model.n_params, np.uint8)
     weights = np.ones(len(rows)) if weights is None else weights
     with single_threaded_blas():
