@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 import nncore
 from nncore import NeuralNetwork
 from nncore.cli import main as cli
-from nncore.files import models as persistence
+from nncore.files.models import read_metadata
 
 
 def run(capsys, *args):
@@ -342,7 +342,7 @@ def test_show(digits_model, capsys):
 
 @pytest.mark.filterwarnings("default")
 def test_show_of_another_programs_file(digits_model, tmp_path, capsys):
-    metadata = persistence.read_metadata(digits_model)
+    metadata = read_metadata(digits_model)
     foreign = {"architecture": metadata["architecture"], "author": "\x1b[31mred"}
     save_file(load_file(digits_model), tmp_path / "m", foreign)
     code, text, err = run(capsys, "show", tmp_path / "m")

@@ -17,7 +17,7 @@ from nncore import Layer, NeuralNetwork
 from nncore.cli import main as cli
 from nncore.cli import train
 from nncore.cli.terminal import printable
-from nncore.files import models as persistence
+from nncore.files import models
 
 
 def run(capsys, *args):
@@ -327,7 +327,7 @@ METADATA = ['["a"]', '["a", "b", "c"]', '{"a": 1}', '["a", 1]', '["a", "a"]', "[
 @pytest.mark.parametrize("entry", ["classes", "columns"])
 def test_hostile_metadata(entry, text, tmp_path, capsys):
     net = NeuralNetwork([Layer(2, 2)], rng=0, loss="softmax_cross_entropy")
-    persistence.save(net, tmp_path / "m", {entry: text})
+    models.save(net, tmp_path / "m", {entry: text})
     (tmp_path / "d.csv").write_text("0,1\n2,3\n")
     code, out, err = run(capsys, "predict", tmp_path / "m", tmp_path / "d.csv")
     assert (code, out) == (2, "")
@@ -337,7 +337,7 @@ def test_hostile_metadata(entry, text, tmp_path, capsys):
 def test_names_do_not_steer_the_terminal(tmp_path, capsys):
     names = ["\x1b[31mred", "\ud800\u202e\x85"]
     net = NeuralNetwork([Layer(3, 2, weights=np.array([[1, -1]] * 3), bias=[0, 0])], loss="softmax_cross_entropy")
-    persistence.save(net, tmp_path / "m", {"classes": json.dumps(names)})
+    models.save(net, tmp_path / "m", {"classes": json.dumps(names)})
     np.savez(tmp_path / "d.npz", X=[[1.0, 1, 1], [-1, -1, -1]], y=["\x1b]0;title\x07", "b"])
     code, out, err = run(capsys, "predict", tmp_path / "m", tmp_path / "d.npz")
     assert code == 0
@@ -352,7 +352,7 @@ def test_names_do_not_steer_the_terminal(tmp_path, capsys):
 
 def test_names_that_the_output_cannot_hold(tmp_path, monkeypatch):
     net = NeuralNetwork([Layer(1, 2)], rng=0, loss="softmax_cross_entropy")
-    persistence.save(net, tmp_path / "m", {"classes": '["größe", "größe 数"]', "label": "größe"})
+    models.save(net, tmp_path / "m", {"classes": '["größe", "größe 数"]', "label": "größe"})
     np.savez(tmp_path / "d.npz", X=[[1.0]])
     for command, expected in (("predict", rb"gr\xf6\xdfe"), ("show", rb"label       gr\xf6\xdfe")):
         output = io.BytesIO()
@@ -371,7 +371,7 @@ def test_arrays_of_another_kind_than_the_training(tmp_path, capsys):
     np.savez(tmp_path / "u.npz", X=x)
     np.savez(tmp_path / "f.npz", X=x.astype(float))
     for entry in ("uint8", "float64"):
-        persistence.save(net, tmp_path / entry, {"classes": '["a", "b"]', "input": entry})
+        models.save(net, tmp_path / entry, {"classes": '["a", "b"]', "input": entry})
         code, _, err = run(capsys, "predict", tmp_path / entry, tmp_path / "c.npz")
         assert (code, "X is an array of dtype complex128, expected real numbers" in err) == (2, True)
         bytes_, floats = (run(capsys, "predict", tmp_path / entry, tmp_path / name) for name in ("u.npz", "f.npz"))

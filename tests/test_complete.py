@@ -18,7 +18,7 @@ from nncore.cli.main import _parser
 from nncore.core.dispatch import activation as core_activation
 from nncore.core.dispatch import loss as core_loss
 from nncore.core.dispatch import optimizer as core_optimizer
-from nncore.files import c_header, export, formats
+from nncore.files import c_header, formats, onnx_export
 from nncore.functions import kinds
 from nncore.functions.kinds import ACTIVATIONS, LOSSES, Activation, Loss
 from nncore.model import passes
@@ -51,7 +51,7 @@ ACTIVATION_PLACES = {
     "a row of functions/kinds.py": lambda row: row.name in ACTIVATIONS,
     "a number in the core's activation.pyx": lambda row: row.name in core_activation.ACTIVATIONS,
     "a function in functions/activations.py and __init__.pyi": lambda row: row.name in nncore.__all__,
-    "operators in ONNX": lambda row: row.name in export.ONNX,
+    "operators in ONNX": lambda row: row.name in onnx_export.ONNX,
     "an expression in files/c_header.py": lambda row: row.name in c_header.ACTIVATIONS,
     "torch in its row": lambda row: row.torch is not None or row.name == "identity",
     "FORWARD in tests/reference.py": lambda row: twin(row.name, ref.FORWARD) or hasattr(ref, row.name),

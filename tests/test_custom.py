@@ -22,7 +22,8 @@ from nncore import (
     check_gradient,
     fit_many,
 )
-from nncore.files.export import export_c, export_torch
+from nncore.files.c_export import export_c
+from nncore.files.torch_state import export_torch
 from nncore.model.python_engine import PythonNetwork
 
 

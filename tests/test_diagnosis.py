@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nncore import check_gradient
-from nncore.checking import trace as _trace
-from nncore.checking.cases import Case, ratio_in_words
-from nncore.checking.diagnosis import diagnose
-from nncore.checking.report import Evidence, GradientReport
-from nncore.checking.tape import INPUT, PART, Tape
-from nncore.checking.trace import trace_hints
+from nncore.checking.causes import trace
+from nncore.checking.causes.cases import Case, ratio_in_words
+from nncore.checking.causes.diagnosis import diagnose
+from nncore.checking.causes.tape import INPUT, PART, Tape
+from nncore.checking.causes.trace import trace_hints
+from nncore.checking.evidence import Evidence
+from nncore.checking.report import GradientReport
 
 U = 1e-10
 
@@ -777,7 +778,7 @@ def test_evaluations_are_few(n):
     assert count <= min(400, 40 + 4 * n) + 10
 
 
-@pytest.mark.parametrize("module", [_trace])
+@pytest.mark.parametrize("module", [trace])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0
 

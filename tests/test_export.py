@@ -534,6 +534,34 @@ def test_every_name_becomes_one_that_c_takes(tmp_path, name):
 
 def test_an_onnx_file_has_its_limit(tmp_path, monkeypatch):
     pytest.importorskip("onnx")
-    monkeypatch.setattr(nncore.files.export, "ONNX_BYTES", 100)
+    monkeypatch.setattr(nncore.files.onnx_export, "ONNX_BYTES", 100)
     with pytest.raises(ValueError, match="the parameters take 480 bytes, expected at most 100 in ONNX"):
         network([5, 10], None).export_onnx(tmp_path / "m.onnx")
+
+
+class Made(NeuralNetwork):
+    """A subclass that is made from other arguments than its parent, and predicts in its own way."""
+
+    def __init__(self, size):
+        super().__init__([Layer(3, size, "tanh", batch_norm=True), Layer(size, 2)], dtype="float32", rng=0)
+        self.shift = 1.0
+
+    def predict(self, x, **settings):
+        return super().predict(x, **settings) + self.shift
+
+
+@pytest.mark.parametrize("change", [lambda net: net.folded(), lambda net: net.astype("float64")])
+def test_a_rebuilt_network_is_of_the_same_class_and_predicts_the_same(change):
+    x, net = np.random.default_rng(0).random((20, 3)), Made(5)
+    net.fit(x, x[:, :2], epochs=3, progress=False)
+    twin = change(net)
+    assert type(twin) is Made
+    np.testing.assert_allclose(twin.predict(x), net.predict(x), rtol=1e-5)
+    twin.layers[0].weights *= 2
+    assert not np.shares_memory(twin.core.params, net.core.params)
+
+
+def test_folding_leaves_a_network_without_batch_norm_as_it_is():
+    net = NeuralNetwork([Layer(3, 2)])
+    assert net.folded() is net
+    assert NeuralNetwork([Layer(3, 2, batch_norm=True), Layer(2, 1)]).folded().layers[0].batch_norm is False

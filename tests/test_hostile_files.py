@@ -14,7 +14,7 @@ from nncore import Layer, NeuralNetwork
 from nncore.cli import main as cli
 from nncore.cli import sources
 from nncore.data import datasets, npz
-from nncore.files import models as persistence
+from nncore.files import models
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 3))
@@ -40,7 +40,7 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m"
     net = NeuralNetwork([Layer(3, 2)], rng=0, loss="softmax_cross_entropy")
     metadata = {"classes": '["x", "y"]', "columns": '["a", "b", "c", "kind"]', "label": "kind", "input": "float64"}
-    persistence.save(net, path, metadata)
+    models.save(net, path, metadata)
     return path
 
 

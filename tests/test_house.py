@@ -11,8 +11,7 @@ import arrows
 import pytest
 
 import nncore
-from nncore.core import _cpu
-from nncore.core import threads as _threads
+from nncore.core import _cpu, threads
 
 PACKAGE = Path(nncore.__file__).parent
 CORE = Path(__file__).parents[1] / "nncore_ext"
@@ -138,18 +137,18 @@ def test_number_of_threads_from_the_environment():
     ("files", "cpus"),
     [
         ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "max 100000\n"}, _threads.MAX_THREADS),
+        ({"cpu.max": "max 100000\n"}, threads.MAX_THREADS),
         ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, _threads.MAX_THREADS),
-        ({"cpu.max": "?"}, _threads.MAX_THREADS),
-        ({}, _threads.MAX_THREADS),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, threads.MAX_THREADS),
+        ({"cpu.max": "?"}, threads.MAX_THREADS),
+        ({}, threads.MAX_THREADS),
     ],
 )
 def test_limits_of_containers(files, cpus, tmp_path):
     (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert _threads._quota(tmp_path) == cpus
+    assert threads._quota(tmp_path) == cpus
 
 
 def test_waiting_threads_soon_sleep():
@@ -217,11 +216,11 @@ if __name__ == "__main__":
 def test_limits_that_others_set_are_heard(environment, expected):
     code = """
 from threadpoolctl import threadpool_limits
-from nncore.core import threads as _threads
+from nncore.core import threads
 if "NNCORE_NUM_THREADS" not in __import__("os").environ:
-    _threads.cpus = lambda: 3
-def ask(): return _threads.choices("auto", 10**12)[-1]
-print(ask(), _threads.choices(2, 10**12)[-1])
+    threads.cpus = lambda: 3
+def ask(): return threads.choices("auto", 10**12)[-1]
+print(ask(), threads.choices(2, 10**12)[-1])
 with threadpool_limits(1):
     print(ask())
 """
@@ -241,8 +240,8 @@ def test_the_limit_of_lokys_workers_is_heard():
     code = """
 from joblib import Parallel, delayed, parallel_config
 def ask():
-    from nncore.core import threads as _threads
-    return _threads.choices("auto", 10**12)
+    from nncore.core import threads
+    return threads.choices("auto", 10**12)
 with parallel_config("loky", inner_max_num_threads=1):
     print(Parallel(2)(delayed(ask)() for _ in range(2)))
 """
@@ -255,10 +254,10 @@ def test_blas_threads_are_restored():
 from threading import Thread
 from threadpoolctl import threadpool_info
 import nncore
-from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 def blas(): return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 def hold():
-    with _threads.single_threaded_blas(1 << 30), _threads.single_threaded_blas(1 << 30):
+    with single_threaded_blas(1 << 30), single_threaded_blas(1 << 30):
         print(set(blas()) == {1}, blas() == before)
     print(blas() == before)
 nncore.sigmoid(0)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from nncore import Layer, NeuralNetwork
-from nncore.files import models as persistence
+from nncore.files import atomic, models
 from nncore.functions.kinds import ACTIVATIONS, LOSSES
 
 
@@ -70,12 +70,12 @@ def test_the_file_is_plain_safetensors(tmp_path):
     from safetensors import safe_open
 
     net = small_net()
-    persistence.save(net, tmp_path / "m", {"dataset": "toy"})
+    models.save(net, tmp_path / "m", {"dataset": "toy"})
     with safe_open(tmp_path / "m", "numpy") as file:
         assert set(file.keys()) == {"W1", "b1", "W2"}
         np.testing.assert_array_equal(file.get_tensor("W1"), net.params["W1"])
         assert file.metadata()["dataset"] == "toy"
-    assert persistence.read_metadata(tmp_path / "m")["dataset"] == "toy"
+    assert models.read_metadata(tmp_path / "m")["dataset"] == "toy"
 
 
 def test_every_changed_byte_is_refused(tmp_path):
@@ -99,7 +99,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     net = small_net()
     files = set()
     for i in range(8):
-        persistence.save(net, tmp_path / f"{i}", {"b": "1", "a": "2", "c": "3"})
+        models.save(net, tmp_path / f"{i}", {"b": "1", "a": "2", "c": "3"})
         files.add((tmp_path / f"{i}").read_bytes())
     assert len(files) == 1
 
@@ -128,7 +128,7 @@ def test_foreign_files_are_refused(tmp_path):
 def rewrite(path, change_metadata=lambda m: m, change_tensors=lambda t: t):
     """A model file as another program would write it: without a digest."""
     small_net().save(path)
-    metadata = {name: text for name, text in persistence.read_metadata(path).items() if name != "sha256"}
+    metadata = {name: text for name, text in models.read_metadata(path).items() if name != "sha256"}
     save_file(change_tensors(load_file(path)), path, change_metadata(metadata))
 
 
@@ -189,9 +189,9 @@ def test_an_enormous_architecture_takes_no_memory(tmp_path):
 def forge(path, change):
     """A file with a right digest and a wrong content."""
     net = small_net()
-    original = persistence._architecture(net)
+    original = models._architecture(net)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(persistence, "_architecture", lambda _: change(json.loads(json.dumps(original))))
+        patch.setattr(models, "_architecture", lambda _: change(json.loads(json.dumps(original))))
         net.save(path)
 
 
@@ -212,7 +212,7 @@ def test_an_architecture_that_does_not_fit_is_refused(tmp_path, change):
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(persistence, "FORMAT", "2")
+    monkeypatch.setattr(models, "FORMAT", "2")
     small_net().save(tmp_path / "m")
     monkeypatch.undo()
     with pytest.raises(ValueError, match="has format '2', expected '1': use a newer nncore"):
@@ -235,7 +235,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch):
 
 
 def test_files_get_the_usual_permissions(tmp_path):
-    persistence.write_atomically(tmp_path / "f", b"x")
+    atomic.write_atomically(tmp_path / "f", b"x")
     (tmp_path / "plain").write_bytes(b"x")
     assert stat.S_IMODE(os.stat(tmp_path / "f").st_mode) == stat.S_IMODE(os.stat(tmp_path / "plain").st_mode)
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_bytes
 
 from nncore import Layer, NeuralNetwork
 from nncore.files import checkpoints as checkpoint
-from nncore.files import models as persistence
+from nncore.files import models
 from nncore.files import tensors as _tensors
 
 import test_resume  # isort: skip
@@ -32,9 +32,9 @@ def net():
 def saved(path, architecture=lambda a: a, tensors=lambda t: t, **metadata):
     """A file with a right digest whose architecture, tensors or metadata were changed before."""
     model = net()
-    text = json.dumps(architecture(persistence._architecture(model)))
+    text = json.dumps(architecture(models._architecture(model)))
     entries = {"nncore_format": "1", "architecture": text, **metadata}
-    path.write_bytes(_tensors.Encoded(tensors(persistence.tensors_of(model)), entries, signed=True).to_bytes())
+    path.write_bytes(_tensors.Encoded(tensors(models.tensors_of(model)), entries, signed=True).to_bytes())
 
 
 def raw(header, data=b""):
@@ -123,7 +123,7 @@ def test_hostile_headers(tmp_path, name):
     data, message = HOSTILE[name]
     path = tmp_path / "m"
     path.write_bytes(data)
-    for read in (NeuralNetwork.load, lambda path: NeuralNetwork.from_torch(path, "relu"), persistence.read_metadata):
+    for read in (NeuralNetwork.load, lambda path: NeuralNetwork.from_torch(path, "relu"), models.read_metadata):
         with pytest.raises(ValueError, match=f"m is not a complete safetensors file: .*{message}"):
             read(path)
     (tmp_path / "c").write_bytes(data)
@@ -135,8 +135,8 @@ def test_random_bytes_and_headers_that_are_nearly_right(tmp_path):
     """Whatever is changed in a file without a digest: a network of finite numbers, or a ValueError with its name."""
     pick, path = random.Random(0), tmp_path / "m"
     save_file(
-        {name: np.array(array) for name, array in persistence.tensors_of(net()).items()}, path,
-        {"architecture": json.dumps(persistence._architecture(net()))},
+        {name: np.array(array) for name, array in models.tensors_of(net()).items()}, path,
+        {"architecture": json.dumps(models._architecture(net()))},
     )  # fmt: skip
     whole = path.read_bytes()
     end = 8 + int.from_bytes(whole[:8], "little")
@@ -310,7 +310,7 @@ def changed(name, value, index=(0,)):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite(tmp_path, name, value):
     saved(tmp_path / "m", tensors=changed(name, value))
-    for read in (NeuralNetwork.load, persistence.read_metadata):
+    for read in (NeuralNetwork.load, models.read_metadata):
         with pytest.raises(ValueError, match=rf"m cannot be used: {name}\[0(, 0)?\] is {value}, expected finite"):
             read(tmp_path / "m")
 
@@ -342,7 +342,7 @@ CLASSES = {
 @pytest.mark.parametrize("name", CLASSES)
 def test_classes_that_do_not_fit(tmp_path, name):
     saved(tmp_path / "m", classes=CLASSES[name])
-    for read in (NeuralNetwork.load, persistence.read_metadata):
+    for read in (NeuralNetwork.load, models.read_metadata):
         with pytest.raises(ValueError, match=r"m has the classes .* in its metadata, expected 2 different names"):
             read(tmp_path / "m")
 
@@ -350,10 +350,10 @@ def test_classes_that_do_not_fit(tmp_path, name):
 def test_classes_that_fit(tmp_path):
     for text in ('["a", "b"]', "[]"):
         saved(tmp_path / "m", classes=text)
-        assert persistence.read_metadata(tmp_path / "m")["classes"] == text
+        assert models.read_metadata(tmp_path / "m")["classes"] == text
     one = NeuralNetwork([Layer(2, 1)], loss="sigmoid_cross_entropy")
     for text in ('["no", "yes"]', '["yes"]', "[]"):
-        persistence.save(one, tmp_path / "m", {"classes": text})
+        models.save(one, tmp_path / "m", {"classes": text})
         NeuralNetwork.load(tmp_path / "m")
 
 
@@ -366,7 +366,7 @@ ODD = [
 def test_one_thing_changed_in_an_architecture(tmp_path):
     """Every place of it, and anything in that place: refused with the file's name, or a network of those settings."""
     path, counts = tmp_path / "m", {True: 0, False: 0}
-    original = json.loads(json.dumps(persistence._architecture(net())))
+    original = json.loads(json.dumps(models._architecture(net())))
     for at, value in test_resume.places(original):
         names = [*value, "more"] if isinstance(value, dict) else []
         without = [{key: one for key, one in value.items() if key != name} for name in names[:-1]]
@@ -380,7 +380,7 @@ def test_one_thing_changed_in_an_architecture(tmp_path):
             expected = test_resume.replaced(original, at, one)
             defaults = {**Layer(1, 1).settings(), "activation": None, "batch_norm": False}
             expected["layers"] = [{**defaults, **layer} for layer in expected["layers"]]
-            assert json.loads(json.dumps(persistence._architecture(model))) == expected, (at, one)
+            assert json.loads(json.dumps(models._architecture(model))) == expected, (at, one)
     assert counts[False] > 500
     assert counts[True] > 20
 
@@ -388,7 +388,7 @@ def test_one_thing_changed_in_an_architecture(tmp_path):
 def test_integers_that_no_float_holds(tmp_path):
     """The case as it was found."""
     for name in ("l2", "delta", "input_scale", "dropout", "max_norm", "n_input"):
-        text = json.dumps(persistence._architecture(net()))
+        text = json.dumps(models._architecture(net()))
         text = re.sub(rf'"{name}": [^,}}]+', f'"{name}": 1{"0" * 400}', text, count=1)
         assert "0" * 400 in text
         saved(tmp_path / "m", architecture=lambda a, text=text: json.loads(text))
@@ -397,20 +397,20 @@ def test_integers_that_no_float_holds(tmp_path):
 
 
 def test_a_name_twice_in_an_architecture(tmp_path):
-    text = json.dumps(persistence._architecture(net())).replace('"l2": 0.0', '"l2": 0.0, "l2": 0.5', 1)
+    text = json.dumps(models._architecture(net())).replace('"l2": 0.0', '"l2": 0.0, "l2": 0.5', 1)
     entries = {"architecture": text}
-    (tmp_path / "m").write_bytes(_tensors.Encoded(persistence.tensors_of(net()), entries, signed=True).to_bytes())
+    (tmp_path / "m").write_bytes(_tensors.Encoded(models.tensors_of(net()), entries, signed=True).to_bytes())
     with pytest.raises(ValueError, match="'l2' is there twice"):
         NeuralNetwork.load(tmp_path / "m")
 
 
 def test_metadata_must_be_text(tmp_path):
     with pytest.raises(TypeError, match=r"metadata has \['a'\] for 'classes', expected texts by name"):
-        persistence.save(net(), tmp_path / "m", {"classes": ["a"]})
+        models.save(net(), tmp_path / "m", {"classes": ["a"]})
     assert os.listdir(tmp_path) == []
-    persistence.save(net(), tmp_path / "m", {"dataset": os.fsdecode(b"caf\xe9.csv")})  # a name that is no text
-    assert persistence.read_metadata(tmp_path / "m")["dataset"] == "caf\\udce9.csv"
-    assert load_file(tmp_path / "m").keys() == persistence.tensors_of(net()).keys()
+    models.save(net(), tmp_path / "m", {"dataset": os.fsdecode(b"caf\xe9.csv")})  # a name that is no text
+    assert models.read_metadata(tmp_path / "m")["dataset"] == "caf\\udce9.csv"
+    assert load_file(tmp_path / "m").keys() == models.tensors_of(net()).keys()
 
 
 def test_a_digest_guards_every_bit_of_a_checkpoint_and_a_model(tmp_path):

@@ -20,6 +20,8 @@ SAME_LEVEL = nncore.show_config("dicts")["level"].split()[0] == EXPECTED["level"
 
 
 ADDED = {
+    "nncore.NeuralNetwork.astype": "(dtype)",
+    "nncore.NeuralNetwork.folded": "()",
     "nncore.NeuralNetwork.first_layer_bytes": "attribute",
     "nncore.NeuralNetwork.named": "(flat)",
     "nncore.NeuralNetwork.takes_sparse": "attribute",

@@ -240,10 +240,10 @@ def test_settings_are_checked_before_anything_changes(settings, message, rng):
 
 
 def test_a_digest_like_value_in_the_metadata_does_no_harm(tmp_path):
-    from nncore.files import models as persistence
+    from nncore.files import models
 
-    persistence.save(classifier(), tmp_path / "m", {"dataset": "0" * 64})
-    assert persistence.read_metadata(tmp_path / "m")["dataset"] == "0" * 64
+    models.save(classifier(), tmp_path / "m", {"dataset": "0" * 64})
+    assert models.read_metadata(tmp_path / "m")["dataset"] == "0" * 64
 
 
 def test_saving_keeps_links_and_permissions(tmp_path):

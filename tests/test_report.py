@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore.checking import diagnosis as _diagnosis
-from nncore.checking import report
-from nncore.checking.report import VERDICTS, Evidence, GradientMismatch, GradientReport, judge
+from nncore.checking import report, table
+from nncore.checking.causes import diagnosis
+from nncore.checking.evidence import VERDICTS, Evidence, judge
+from nncore.checking.report import GradientMismatch, GradientReport
 
 U = 1e-10  # truncation and rounding of the measured gradients
 
@@ -677,7 +678,7 @@ def test_an_html_page_of_its_own():
     assert "<script" not in page
     title, style, *texts = Cells(page).texts
     assert title == "Gradient check failed"
-    assert style == report.STYLE
+    assert style == table.STYLE
     assert re.sub(r"\s+", " ", " ".join(texts)) == re.sub(r"\s+", " ", str(found))
     assert "<title>Gradient check passed</title>" in one(1.0, 1.0).to_html()
     # nothing is fetched from elsewhere
@@ -719,6 +720,6 @@ def test_a_report_is_cheap(rng):
     assert time.perf_counter() - start < 0.5
 
 
-@pytest.mark.parametrize("module", [report, _diagnosis])
+@pytest.mark.parametrize("module", [report, diagnosis])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0

@@ -161,14 +161,14 @@ def test_a_refused_fit_changes_nothing_of_it():
 def test_the_file_says_what_it_was_trained_on(tmp_path):
     import json
 
-    from nncore.files import models as persistence
+    from nncore.files import models
 
     net = trained(BYTES)
     net.save(tmp_path / "m")
-    architecture = json.loads(persistence.read_metadata(tmp_path / "m")["architecture"])
+    architecture = json.loads(models.read_metadata(tmp_path / "m")["architecture"])
     assert architecture["trained_on"] == "bytes"
-    tensors = persistence.tensors_of(net)
-    data = persistence.to_safetensors(tensors, {"architecture": json.dumps({**architecture, "trained_on": "pixels"})})
+    tensors = models.tensors_of(net)
+    data = models.to_safetensors(tensors, {"architecture": json.dumps({**architecture, "trained_on": "pixels"})})
     (tmp_path / "odd").write_bytes(data)
     with pytest.raises(ValueError, match="trained_on is 'pixels', expected one of None, 'bytes'"):
         NeuralNetwork.load(tmp_path / "odd")

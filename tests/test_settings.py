@@ -11,7 +11,7 @@ import pytest
 import nncore
 from nncore import EarlyStopping, Layer, NeuralNetwork, losses
 from nncore.core import checks
-from nncore.files import models as persistence
+from nncore.files import models
 from nncore.training import callbacks, optimizers, schedules
 
 NET = NeuralNetwork([Layer(2, 2)], loss="softmax_cross_entropy", rng=0)
@@ -110,8 +110,8 @@ def test_every_check_of_a_number_refuses_a_nan():
 
 def test_a_model_file_with_a_huge_number(tmp_path):
     net, path = NeuralNetwork([Layer(1, 1)]), tmp_path / "huge.safetensors"
-    text = json.dumps(persistence._architecture(net)).replace('"l2": 0.0', '"l2": 1' + "0" * 400)
-    path.write_bytes(persistence.to_safetensors(persistence.tensors_of(net), {"architecture": text}))
+    text = json.dumps(models._architecture(net)).replace('"l2": 0.0', '"l2": 1' + "0" * 400)
+    path.write_bytes(models.to_safetensors(models.tensors_of(net), {"architecture": text}))
     with pytest.raises(ValueError, match="l2 is a whole number of about 401 digits, expected a finite number of 0"):
         NeuralNetwork.load(path)
 

@@ -14,7 +14,7 @@ import reference as ref
 
 import nncore
 from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet
-from nncore.core import threads as _threads
+from nncore.core.pace import Pace
 from nncore.training import run as training
 from nncore.training.plan import Plan
 from nncore.training.settings import FitSettings
@@ -173,7 +173,7 @@ def test_a_large_batch_in_blocks_is_that_of_its_whole_gradient(rows, weights, ma
 
 
 def test_threads_are_chosen_by_what_calls_took():
-    pace, calls = _threads.Pace((1, 2)), []
+    pace, calls = Pace((1, 2)), []
 
     def call(seconds_per_step, waking=0.0):
         n_threads, steps = pace.next()
@@ -205,7 +205,7 @@ def test_threads_are_chosen_by_what_calls_took():
 @pytest.mark.parametrize("shared", [0.01, 0.2, 2.0])
 def test_looks_take_little_time_where_steps_are_long(shared):
     """One step wakes the threads and one is the look."""
-    pace, spent = _threads.Pace((1, 2)), {1: 0.0, 2: 0.0}
+    pace, spent = Pace((1, 2)), {1: 0.0, 2: 0.0}
     for _ in range(2000):
         n_threads, steps = pace.next()
         spent[n_threads] += (seconds := steps * {1: shared / 2, 2: shared}[n_threads])
@@ -214,7 +214,7 @@ def test_looks_take_little_time_where_steps_are_long(shared):
 
 
 def test_a_hiccup_of_milliseconds_in_a_short_call_does_not_decide():
-    pace = _threads.Pace((1, 2))
+    pace = Pace((1, 2))
     for i in range(100):
         n_threads, steps = pace.next()
         steps = min(steps, 9)  # what an epoch has

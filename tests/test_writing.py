@@ -17,7 +17,6 @@ import pytest
 from nncore import Layer, NeuralNetwork
 from nncore.files import atomic
 from nncore.files import checkpoints as checkpoint
-from nncore.files import models as persistence
 from nncore.training.callbacks import CSVLog, PlotHistory
 from nncore.training.history import History
 
@@ -49,7 +48,7 @@ WRITERS = {
     "checkpoint": checkpointed,
     "csv": logged,
     "picture": lambda path: PlotHistory(path)(History(loss=np.ones(2))),
-    "bytes": lambda path: persistence.write_atomically(path, b"12345"),
+    "bytes": lambda path: atomic.write_atomically(path, b"12345"),
 }
 
 
@@ -92,7 +91,7 @@ def test_a_link_stays_one_and_its_target_is_written(tmp_path, writer):
         assert (tmp_path / "there" / name).stat().st_size > 3
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(OSError, match=r"circle.* cannot be written: Too many levels of symbolic links"):
-        persistence.write_atomically(tmp_path / "circle", b"")
+        atomic.write_atomically(tmp_path / "circle", b"")
 
 
 NO_PATHS = ["", "a\0b", "folder/", "\ud800", 3, None, b"bytes", True]
@@ -155,7 +154,7 @@ def test_files_of_other_threads_get_no_more_permissions(tmp_path):
     """The case as it was found: files made beside a loop of saves."""
     assert run("""
         import os, sys, threading
-        from nncore.files import models as persistence
+        from nncore.files import atomic
         os.fsync = os.fstat
         os.umask(0o077); sys.setswitchinterval(1e-6)
         stop, seen = threading.Event(), 0
@@ -167,7 +166,7 @@ def test_files_of_other_threads_get_no_more_permissions(tmp_path):
                 os.unlink(sys.argv[1] + "/x")
         thread = threading.Thread(target=other); thread.start()
         for i in range(50):
-            persistence.write_atomically(f"{sys.argv[1]}/n{i}", b"")
+            atomic.write_atomically(f"{sys.argv[1]}/n{i}", b"")
         stop.set(); thread.join(); print(seen)
     """, tmp_path) == "0\n"  # fmt: skip
 
@@ -325,7 +324,7 @@ def test_a_full_disk_names_bytes_needed_and_free(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"m cannot be written: No space left.*; 5 bytes are needed, [\d,]+ are free"):
-        persistence.write_atomically(tmp_path / "m", b"12345")
+        atomic.write_atomically(tmp_path / "m", b"12345")
     assert os.listdir(tmp_path) == []
 
 
@@ -346,12 +345,12 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_file(tmp_path):
         import os, sys
         import numpy as np
         from nncore.files import tensors as _tensors
-        from nncore.files import models as persistence
+        from nncore.files import atomic
         os.fsync = os.fstat  # the machine stays on
         path = sys.argv[1] + "/m"
         old, new = (_tensors.Encoded({"a": np.ones(n)}, {}, signed=True) for n in (30, 20))
         before, after = old.to_bytes(), new.to_bytes()
-        persistence.write_atomically(path, old)
+        atomic.write_atomically(path, old)
         def killed_at(n):
             calls = 0
             def count(frame, event, argument):
@@ -362,7 +361,7 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_file(tmp_path):
                         os._exit(9)
             if (child := os.fork()) == 0:
                 sys.setprofile(count)
-                persistence.write_atomically(path, new)
+                atomic.write_atomically(path, new)
                 os._exit(0)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         n, seen, left = 0, set(), 0
@@ -371,7 +370,7 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_file(tmp_path):
             assert found in (before, after), n
             seen.add(found == after)
             left += len(os.listdir(sys.argv[1])) > 1
-            persistence.write_atomically(path, old)  # which also removes what was left
+            atomic.write_atomically(path, old)  # which also removes what was left
             assert os.listdir(sys.argv[1]) == ["m"], (n, os.listdir(sys.argv[1]))
         print(n, sorted(seen), left)
     """, tmp_path)  # fmt: skip
@@ -446,11 +445,11 @@ def test_a_file_that_is_being_written_is_not_taken_for_one_that_was_left(tmp_pat
         size = 5
 
         def write_to(self, file):
-            persistence.write_atomically(path, b"other")
+            atomic.write_atomically(path, b"other")
             assert len(os.listdir(tmp_path)) == 2
             file.write(b"slow!")
 
-    persistence.write_atomically(path, Slow())
+    atomic.write_atomically(path, Slow())
     assert path.read_bytes() == b"slow!"
     assert os.listdir(tmp_path) == ["m"]
 
@@ -466,7 +465,7 @@ def test_a_temporary_file_taken_before_its_lock_is_made_again(tmp_path, monkeypa
         return real(handle)
 
     monkeypatch.setattr(atomic, "_locked", late)
-    persistence.write_atomically(tmp_path / "m", b"12345")
+    atomic.write_atomically(tmp_path / "m", b"12345")
     assert (tmp_path / "m").read_bytes() == b"12345"
     assert len(taken) == 1
 
@@ -595,7 +594,7 @@ def test_a_save_takes_no_copy_of_the_parameters(tmp_path):
     tensors = {"params": parameters, "moments": parameters, "transposed": net.params["W1"].T[:, : n // 40]}
     for write in (
         lambda path: net.save(path),
-        lambda path: persistence.write_atomically(path, checkpoint._encoded(tensors, {})),
+        lambda path: atomic.write_atomically(path, checkpoint._encoded(tensors, {})),
     ):
         tracemalloc.start()
         write(tmp_path / "m")

@@ -12,7 +12,7 @@ from nncore.data.datasets import load_digits as load_digits
 from nncore.data.datasets import load_fashion_mnist as load_fashion_mnist
 from nncore.data.datasets import load_mnist as load_mnist
 from nncore.data.datasets import load_moons as load_moons
-from nncore.differences.detailed import GradientInfo as GradientInfo
+from nncore.differences.estimates import GradientInfo as GradientInfo
 from nncore.differences.gradient import gradient_descent as gradient_descent
 from nncore.differences.gradient import numerical_diff as numerical_diff
 from nncore.differences.gradient import numerical_gradient as numerical_gradient

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.core.dispatch import loss as core
 from nncore.functions import domains, kinds
 from nncore.functions.weights import shares
@@ -67,7 +67,7 @@ def _batch(kind: str, y: ArrayLike, t: ArrayLike, weights: ArrayLike | None) -> 
     if low is not None and not ((rows >= low) & (rows <= high)).all():
         raise ValueError(f"y goes from {rows.min()} to {rows.max()}, expected numbers from {low:g} to {high:g}")
     array = None if weights is None else _weights(weights, rows.shape, single=np.ndim(y) == 1)
-    targets = domains.targets_for(kind, checks.targets(t, "t", n, n_out), "t", array)
+    targets = domains.targets_for(kind, target_checks.targets(t, "t", n, n_out), "t", array)
     if targets.ndim == 1:
         off, on = loss.coding
         targets = np.where(np.eye(n_out)[targets] > 0, on, off)
@@ -83,7 +83,7 @@ def _weights(weights: ArrayLike, shape: tuple[int, ...], *, single: bool) -> Arr
         raise ValueError(f"weights has shape {array.shape}, expected ({n},) or ({n}, {n_out}) to match y")
     if not (array >= 0).all():
         raise ValueError(f"weights goes from {array.min()} to {array.max()}, expected 0 or more")
-    return checks.addable(array, "weights") if array.any() else array
+    return target_checks.addable(array, "weights") if array.any() else array
 
 
 def _terms(kind: str, y: ArrayLike, t: ArrayLike, weights: ArrayLike | None, param: Any = 0.0) -> tuple[float, Array]:

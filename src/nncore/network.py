@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore.data import batches
 from nncore.data.samples import Data
-from nncore.files import export, models
+from nncore.files import c_export, models, onnx_export, torch_state
 from nncore.training import fit as training
 from nncore.training import scoring
 from nncore.training.early_stopping import EarlyStopping
@@ -304,7 +304,7 @@ class NeuralNetwork(OnlineModel, ScoredModel):
             models.save(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
-        """Write the network as ONNX; see nncore.files.export.export_onnx.
+        """Write the network as ONNX; see nncore.files.onnx_export.export_onnx.
 
         Raises
         ------
@@ -314,7 +314,7 @@ class NeuralNetwork(OnlineModel, ScoredModel):
             If the file cannot be written, or an argument is not as described there.
         """
         with self.core.reading("export_onnx"):
-            export.export_onnx(self, path, input_dtype=input_dtype)
+            onnx_export.export_onnx(self, path, input_dtype=input_dtype)
 
     def export_c(
         self,
@@ -325,7 +325,7 @@ class NeuralNetwork(OnlineModel, ScoredModel):
         quantize: str | None = None,
         samples: ArrayLike | None = None,
     ) -> float:
-        """Write the network as one C99 header that needs <math.h> only; see nncore.files.export.export_c.
+        """Write the network as one C99 header that needs <math.h> only; see nncore.files.c_export.export_c.
 
         Raises
         ------
@@ -333,12 +333,12 @@ class NeuralNetwork(OnlineModel, ScoredModel):
             If the file cannot be written, or an argument is not as described there.
         """
         with self.core.reading("export_c"):
-            return export.export_c(
+            return c_export.export_c(
                 self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
             )  # fmt: skip
 
     def export_torch(self, path: str | os.PathLike[str]) -> str:
-        """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.files.export.export_torch.
+        """Write the parameters as the state dict of a torch.nn.Sequential; see nncore.files.torch_state.export_torch.
 
         Raises
         ------
@@ -346,7 +346,7 @@ class NeuralNetwork(OnlineModel, ScoredModel):
             If the file cannot be written, or the network has no layer.
         """
         with self.core.reading("export_torch"):
-            return export.export_torch(self, path)
+            return torch_state.export_torch(self, path)
 
     @classmethod
     def from_torch(
@@ -357,14 +357,14 @@ class NeuralNetwork(OnlineModel, ScoredModel):
         names: Sequence[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """Make a network of the Linear layers of a PyTorch module; see nncore.files.export.from_torch.
+        """Make a network of the Linear layers of a PyTorch module; see nncore.files.torch_state.from_torch.
 
         Raises
         ------
         OSError, TypeError, ValueError
             If the file cannot be read, its tensors are not of Linear layers, or an argument is not as described there.
         """
-        return export.from_torch(source, activations, names=names, make=cls, **settings)
+        return torch_state.from_torch(source, activations, names=names, make=cls, **settings)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -1,1 +1,1 @@
-"""Gradients compared with differences, element by element, and what is wrong with them."""
+"""Gradients compared with differences, element by element, and the mistakes that explain where they differ."""

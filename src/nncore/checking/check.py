@@ -1,4 +1,4 @@
-"""check_gradient: is this gradient right, and if not, which element is wrong, by how much, and why."""
+"""check_gradient: whether a gradient is right, and if not, which element is wrong, by how much, and why."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from nncore.differences.evaluation import MAX_MEMORY
 from nncore.model.model import Model
 
 Array = NDArray[Any]
-RTOL_SINGLE = 3e-2  # what differences of a float32 network can show
+RTOL_SINGLE = 3e-2  # smaller errors hide in differences of a float32 network
 
 
 def check_gradient(
@@ -99,7 +99,7 @@ def check_gradient(
     -----
     Two evaluations an element decide where the slope between x + h and x - h is the gradient under test to rtol, f's
     noise is small beside it and f is straight there; at most 50 are made where they do not. Steps then shrink by
-    eighths until a bend, a kink or a jump is told from the slopes of the two sides, or noise takes over; or grow, with
+    eighths until the slopes of the two sides show a bend, a kink or a jump, or noise takes over; or grow, with
     extrapolation to h = 0, where noise hides the slope. The noise of f is measured at seven points near x, more where
     f is coarse. A network's differences are compiled: its kinks are found exactly, by the side on which each relu is at
     the two points.
@@ -141,7 +141,7 @@ def check_gradient(
 
 
 def _unused(values: dict[str, Any], here: str, there: str) -> None:
-    """That nothing is given that only the other form knows."""
+    """Raise TypeError if a value is given that only the other form knows."""
     for name, value in values.items():
         if value is not None:
             raise TypeError(f"{name} is given with {here}, expected it only for {there}")

@@ -1,4 +1,4 @@
-"""A gradient checked along random directions: a few slopes instead of one an element."""
+"""A gradient checked along random directions: a few slopes instead of one per element."""
 
 from collections.abc import Callable
 from statistics import NormalDist
@@ -24,19 +24,19 @@ class AlongDirections(Evaluator):
         self.directions = rng.standard_normal((count, sizes.size)) * sizes
 
     def call(self) -> Array:
-        """f at self.x as it is now."""
+        """Return f at self.x as it is now."""
         self.n_evaluations += 1
         return np.asarray(self.move(self.x @ self.directions), np.float64)
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where the t of direction elements[r] is points[r, j]."""
+        """Fill values[r, j] with f where the t of direction elements[r] is points[r, j]."""
         for r, element in enumerate(elements):
             for j, t in enumerate(points[r]):
                 values[r, j] = self.move(t * self.directions[element])
 
 
 def sizes_of(x: Array) -> Array:
-    """The size of every element, in C order; that of an element of 0 is the typical one."""
+    """Return the size of every element, in C order; an element of 0 has the typical one."""
     sizes = np.abs(np.asarray(x, np.float64)).reshape(-1)
     return np.where(sizes > 0, sizes, median_size(np.asarray(x, np.float64)))
 
@@ -59,7 +59,7 @@ def along_directions(
         products, found.value, found.truncation, found.rounding, found.kink, found.nonfinite,
         np.ones(count, bool), found.jump, found.left, found.right,
     )  # fmt: skip
-    # e.v is about normal with deviation |e * sizes|: such that all directions miss it once in a hundred times
+    # an error e has the slope e.v, about normal with deviation |e * sizes|: all directions miss it once in 100 times
     tolerance = float(np.max(evidence.tolerance(rtol, 0.0)))
     quantile = NormalDist().inv_cdf((1 + 0.01 ** (1 / count)) / 2)
     own = float(np.linalg.norm(analytic * sizes))

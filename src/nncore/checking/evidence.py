@@ -1,4 +1,4 @@
-"""What was measured of a gradient, and the verdict that each element gets for it."""
+"""class Evidence, all that was measured of a gradient, and judge, the verdict that each element gets for it."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.differences.slopes import IMMATERIAL, SAFETY
+from nncore.differences.extrapolation import SAFETY
+from nncore.differences.slopes import IMMATERIAL
 
 Array = NDArray[Any]
 
@@ -19,7 +20,7 @@ BLURRED = 0.5  # of the slopes of the two sides: twice them, and their opposite,
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured of one parameter; every array has its shape, all numbers are absolute.
+    """The measurements of one parameter; every array has its shape, all numbers are absolute.
 
     analytic is the gradient under test and numerical the difference, with truncation and rounding the estimates of its
     two errors. kink and jump mark elements where the function has no derivative, with left and right the slopes of the
@@ -49,18 +50,18 @@ class Evidence:
                 )
 
     def uncertainty(self) -> NDArray[np.float64]:
-        """How far numerical may be from the derivative; an unknown error is without bound."""
+        """Return how far numerical may be from the derivative; infinity where that is unknown."""
         with np.errstate(all="ignore"):
             estimate = SAFETY * (np.asarray(self.truncation, np.float64) + self.rounding)
         return np.where(np.isnan(estimate), np.inf, estimate)
 
     def error(self) -> NDArray[np.float64]:
-        """|analytic - numerical|; at a kink or a jump, how far analytic is outside the slopes of the two sides."""
+        """Return |analytic - numerical|; at a kink or a jump, how far analytic is outside the slopes of the sides."""
         with np.errstate(all="ignore"):
             return np.asarray(np.abs(np.asarray(self.analytic, np.float64) - self._nearest()))
 
     def largest(self, u: Array, weighted: bool = False) -> float:
-        """The largest difference above its uncertainty u, where the function is not broken; weighted: by its size."""
+        """Return the largest difference above its uncertainty u, but at kinks and jumps; weighted: times the weight."""
         numerical = np.abs(np.asarray(self.numerical, np.float64))
         usable = np.isfinite(numerical) & self.checked & ~self.nonfinite & ~self._broken()
         usable &= ~(u > numerical)
@@ -68,25 +69,25 @@ class Evidence:
         return float(sizes.max(initial=0.0, where=usable))
 
     def immaterial(self, u: Array, part: float) -> NDArray[np.bool_]:
-        """Where what the uncertainty u can hide is at most this part of the largest element, also by their sizes."""
+        """Return where the uncertainty u hides at most this part of the largest element, also times their weights."""
         small = u <= part * self.largest(u)
         if self.weight is not None:
             small &= u * self.weight <= part * self.largest(u, weighted=True)
         return np.asarray(small)
 
     def tolerance(self, rtol: float, atol: float) -> NDArray[np.float64]:
-        """The error that is forgiven, of each element by itself: it does not grow with the size of the array."""
+        """Return the error that each element is forgiven: it does not grow with the size of the array."""
         with np.errstate(all="ignore"):
             return np.asarray(rtol * self.size() + atol + self.uncertainty())
 
     def size(self) -> NDArray[np.float64]:
-        """max(|analytic|, |numerical|); at a kink or a jump, the nearest right value is the numerical one."""
+        """Return max(|analytic|, |numerical|); at a kink or a jump, the nearest right value is the numerical one."""
         analytic, nearest = (np.abs(np.asarray(a, np.float64)) for a in (self.analytic, self._nearest()))
         size, broken = np.maximum(analytic, nearest), self._broken()
         return np.where(broken, np.fmax(analytic, nearest), size) if broken.any() else size
 
     def _nearest(self) -> NDArray[np.float64]:
-        """The difference; where the function breaks, the slope between those of the two sides that is nearest."""
+        """Return the difference; at a kink or a jump, the nearest of the slopes that are right there."""
         numerical = np.asarray(self.numerical, np.float64)
         if not self._broken().any():
             return numerical
@@ -95,12 +96,12 @@ class Evidence:
         return np.where(broken, np.minimum(np.maximum(analytic, low), high), numerical)
 
     def _broken(self) -> NDArray[np.bool_]:
-        """Where the function has a kink or a jump."""
+        """Return where the function has a kink or a jump."""
         kink = np.asarray(self.kink, bool)
         return kink if self.jump is None else kink | np.asarray(self.jump, bool)
 
     def _sides(self) -> tuple[NDArray[np.bool_], Array, Array]:
-        """Where the function breaks, and the slopes between which a gradient is right there."""
+        """Return where the function has a kink or a jump, and the slopes between which a gradient is right there."""
         shape = np.shape(self.analytic)
         jump = np.zeros(shape, bool) if self.jump is None else np.asarray(self.jump, bool)
         left, right = (np.full(shape, np.nan) if side is None else side for side in (self.left, self.right))
@@ -134,7 +135,7 @@ def judge(
     Parameters
     ----------
     evidence : Evidence
-        What was measured.
+        The measurements.
     rtol, atol : float
         Relative and absolute error that is forgiven beside the uncertainty of the difference, and that has to be seen.
     among, among_weighted : float

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore.checking.causes.trace import trace_hints
 from nncore.checking.directions import along_directions, sizes_of
 from nncore.checking.evidence import Evidence
 from nncore.checking.report import GradientReport
-from nncore.checking.trace import trace_hints
 from nncore.core import checks
 from nncore.differences import noise as _noise
+from nncore.differences.arguments import Watched, array_keys, bounds_of, distinct_digits, perturbable, separate
 from nncore.differences.c_functions import c_function
 from nncore.differences.evaluation import Evaluator, evaluator, median_size, number
 from nncore.differences.slopes import Slopes, slopes
-from nncore.differences.watch import Watched, told_apart
 
 Array = NDArray[Any]
 MISSING = object()
@@ -42,7 +42,7 @@ def check_function(
     rng = checks.generator(rng)
     with Watched(arrays) as watch:
         analytic = gradients(grad(argument) if callable(grad) else grad, arrays, keys, called=callable(grad))
-        watch.look("grad")
+        watch.expect_unchanged("grad")
         notes = _two_values(f, argument, how, watch)
         common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
@@ -68,7 +68,7 @@ def check_function(
                 evaluations += fn.n_evaluations
             total, checked = (sum(map(len, e)) for e in (map(np.ravel, arrays.values()), elements.values()))
             mode = "every element" if sample is None else f"{checked:,} of {total:,} elements at random"
-        watch.look("f")
+        watch.expect_unchanged("f")
 
         def report(**more: Any) -> GradientReport:
             return GradientReport(
@@ -95,7 +95,7 @@ def check_function(
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
-    """Return what f is called with, its arrays by name, and their keys in it (None for a single array).
+    """Return the argument of f, its arrays by name, and their keys in it (None for a single array).
 
     A number, or a list of numbers, becomes an array.
     """
@@ -113,17 +113,17 @@ def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
     elif isinstance(x, (int, float, np.floating, np.integer)) and not isinstance(x, bool):
         x = np.array(float(x))
     if isinstance(x, (dict, list, tuple)):
-        keys = checks.array_keys(x, "x")
+        keys = array_keys(x, "x")
         names = [str(key) if isinstance(x, dict) else f"x[{key}]" for key in keys]
         arrays = {name: x[key] for name, key in zip(names, keys, strict=True)}
         if len(arrays) < len(names):
             alike = [key for key, name in zip(keys, names, strict=True) if names.count(name) > 1]
             raise ValueError(f"x has the keys {', '.join(map(repr, alike))}, expected keys that differ as text")
-        checks.separate([(name, array) for name, array in arrays.items() if isinstance(array, np.ndarray)])
+        separate([(name, array) for name, array in arrays.items() if isinstance(array, np.ndarray)])
     else:
         keys, arrays = [None], {"x": x}
     for name, array in arrays.items():
-        checks.perturbable(array, name, in_place=False)
+        perturbable(array, name, in_place=False)
     return x, arrays, keys
 
 
@@ -156,7 +156,7 @@ def gradients(grad: Any, arrays: Mapping[str, Any], keys: Sequence[Any], *, call
 
 
 def _part(grad: Any, key: Any) -> Any:
-    """The gradient by the array at this key of x, or MISSING: a list and a tuple stand for each other."""
+    """Return the gradient by the array at this key of x, or MISSING; a list and a tuple stand for each other."""
     if isinstance(grad, Mapping):
         return grad.get(key, MISSING)
     sequence = isinstance(grad, (list, tuple)) and isinstance(key, int) and key < len(grad)
@@ -169,21 +169,21 @@ def _plain(f: Any, how: Mapping[str, Any]) -> bool:
 
 
 def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -> list[str]:
-    """A sentence if f gives two values at one point."""
+    """Return a sentence if f gives two values at one point."""
     if not _plain(f, how):
         return []
     first = number(f(argument))
-    watch.look("f")
+    watch.expect_unchanged("f")
     second = number(f(argument))
-    watch.look("f")
+    watch.expect_unchanged("f")
     if np.array_equal(first, second, equal_nan=True):
         return []
-    one, other = told_apart(first, second)
+    one, other = distinct_digits(first, second)
     return [f"f gave two values at one point, {one} and {other}: random numbers, dropout or a state in it?"]
 
 
 def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
-    """The function f, that raises ValueError at points outside the bounds instead of being called."""
+    """Return f such that it raises ValueError at points outside the bounds instead of being called."""
 
     def inside(x: Any) -> Any:
         for key in keys:
@@ -198,7 +198,7 @@ def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
 def _selection(
     arrays: Mapping[str, Array], sample: int | None, rng: np.random.Generator
 ) -> dict[str, NDArray[np.intp]]:
-    """The elements to check of every array: all, or so many of all at random, of each by its size."""
+    """Choose the elements to check of every array: all, or so many of all at random, of each by its size."""
     total = sum(array.size for array in arrays.values())
     chosen = {}
     for name, array in arrays.items():
@@ -214,7 +214,7 @@ def slopes_of_array(
     bounds: Any = None, name: str = "x",
 ) -> tuple[Slopes, float]:  # fmt: skip
     """Return the slopes by some elements of one array, and the noise of f there."""
-    limits = checks.bounds(bounds, fn.x, name)
+    limits = bounds_of(bounds, fn.x, name)
     f0 = fn.start()
     typical = median_size(np.asarray(fn.x))
     with np.errstate(all="ignore"):
@@ -233,7 +233,7 @@ def slopes_of_array(
 
 
 def spread(analytic: Array, found: Slopes, elements: NDArray[np.intp]) -> Evidence:
-    """Return what was found as evidence of the whole array when only some elements were asked for."""
+    """Return the slopes of some elements as evidence of the whole array."""
     names = ("truncation", "rounding", "kink", "nonfinite", "jump", "left", "right")
     fields = {name: getattr(found, name) for name in names} | {"numerical": found.value, "weight": found.size}
     checked = np.zeros(analytic.size, bool)
@@ -249,11 +249,11 @@ def _directions(
     f: Any, argument: Any, arrays: Mapping[str, Array], keys: Sequence[Any], analytic: Mapping[str, Array], count: int,
     rng: np.random.Generator, *, h: float | None, rtol: float, level: float | None,
 ) -> tuple[dict[str, Evidence], float, str, int]:  # fmt: skip
-    """along_directions over the arrays of a function, which are moved in place."""
+    """Return along_directions over the arrays of a function, which are moved in place."""
     starts = {name: array.copy() for name, array in arrays.items()}
     ends = np.cumsum([array.size for array in arrays.values()])[:-1]
     for name, array in arrays.items():
-        checks.perturbable(array, name, in_place=True)
+        perturbable(array, name, in_place=True)
     fn = evaluator(f, argument, next(iter(keys)))
     fn.start()
 

@@ -1,8 +1,6 @@
-"""What a gradient check found: the table that shows it, and what is likely wrong."""
+"""class GradientReport: the verdicts of a gradient check, the worst elements, and the mistakes that are likely."""
 
-import html
 import json
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.cases import Case, Element, where
-from nncore.checking.diagnosis import diagnose
+from nncore.checking.causes.cases import Case, Element, where
+from nncore.checking.causes.diagnosis import diagnose
 from nncore.checking.evidence import (
     BY_GRAVITY,
     JUMP,
@@ -27,49 +25,39 @@ from nncore.checking.evidence import (
     Evidence,
     judge,
 )
+from nncore.checking.table import as_html, as_page, as_text
 from nncore.core import checks
-from nncore.differences.slopes import SAFETY
+from nncore.differences.extrapolation import SAFETY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[Any]
 
-__all__ = ["VERDICTS", "Evidence", "GradientMismatch", "GradientReport", "judge"]
-
-HEADER = ("parameter", "shape", "checked", "worst", "analytic", "numerical", "abs error", "rel error", "verdict")
-ALIGN = (str.ljust,) * 4 + (str.rjust,) * 4 + (str.ljust,)  # words begin at the left, numbers end at the right
-WIDTH = 120
 MEANINGS = {
     NONFINITE: "where the gradient, or the function on both sides of the point, is NaN or infinite",
     JUMP: "where the function itself jumps: it has a slope on one side only, which the gradient has to be",
     KINK: "where the slopes of the two sides differ and the gradient is one of them or between: is the derivative "
     "chosen there, as relu'(0), meant?",
 }
-MOST = 0.5  # of a parameter's elements: if more are unresolved, the check has not told whether they are right
-STYLE = (
-    "body { font: 15px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; "
-    "color-scheme: light dark } table { border-collapse: collapse; font-variant-numeric: tabular-nums } "
-    "th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #8884 } "
-    "th:nth-child(-n+4), td:nth-child(-n+4), th:last-child, td:last-child { text-align: left }"
-)
+MOST = 0.5  # of a parameter's elements: if more are unresolved, nobody knows whether they are right
 FINER = 1e-6  # a cause explains the errors to this at first, and to rtol only if none does
 VAGUE = 0.1  # an error of which this part is not known has no relative size
 
 
 class GradientMismatch(AssertionError):
-    """A gradient check failed; the message starts with the worst element, ``report`` is all of it."""
+    """A gradient check failed; the message starts with the worst element, ``report`` holds everything."""
 
     report: "GradientReport"
 
 
 class GradientReport:
-    """What a gradient check found; print it, or ask it for the part that matters.
+    """The result of a gradient check; print it, or ask it for the part that matters.
 
     Parameters
     ----------
     evidence : mapping of str to Evidence
-        What was measured, by the name of the parameter.
+        The measurements, by the name of the parameter.
     n_evaluations, seconds : int, float
         Evaluations of the function, and time of the check.
     mode, note : str
@@ -85,7 +73,7 @@ class GradientReport:
     values : mapping of str to ndarray, optional
         The parameters themselves: with them a missing regularisation term is recognised.
     causes : sequence of str
-        What is likely wrong beside what the numbers tell; the first of the hints.
+        Likely mistakes that were found otherwise than from the numbers; the first of the hints.
 
     Attributes
     ----------
@@ -101,7 +89,7 @@ class GradientReport:
     analytic, numerical, error, tolerance, verdict : dict of str to ndarray
         By name, of the parameter's shape; a verdict is a word.
     hints, notes : list of str
-        What is likely wrong, where the errors have a pattern; what a reader should know beside it.
+        Likely mistakes, where the errors have a pattern; facts that a reader should know besides.
 
     Raises
     ------
@@ -177,16 +165,16 @@ class GradientReport:
 
     @cached_property
     def hints(self) -> list[str]:
-        """What is likely wrong, a line each; empty if the errors have no pattern that tells."""
+        """Likely mistakes, a line each; empty if the errors have no pattern."""
         return [*self.causes, *diagnose(self.cases())]
 
     def cases(self) -> list[Case]:
-        """What diagnosis needs of every parameter."""
+        """Return every parameter as diagnosis takes it."""
         return [self._case(name, e) for name, e in self.evidence.items()]
 
     @property
     def notes(self) -> list[str]:
-        """The note, and what jumps, kinks and noise mean for this function."""
+        """The note, and the meaning of jumps, kinks and noise for this function."""
         notes = [self.note] if self.note else []
         for code, meaning in MEANINGS.items():
             count = self.counts[VERDICTS[code]]
@@ -197,7 +185,7 @@ class GradientReport:
         return notes + [self._noise_note(name) for name, codes in self._codes.items() if (codes == NOISE).any()]
 
     def _noise_note(self, name: str) -> str:
-        """What the check could not tell of a parameter, how much of it, and what would help."""
+        """Return how much of a parameter noise leaves open, and what would help."""
         noisy = self._codes[name] == NOISE
         missed = self.tolerance[name][noisy]
         (first,) = self._ranked(1, {NOISE}, [name])
@@ -217,7 +205,7 @@ class GradientReport:
         return text
 
     def worst(self, k: int = 5, name: str | None = None) -> list[Element]:
-        """The k elements, of all parameters or one, of greatest error / tolerance; those that fail the check first."""
+        """Return the k elements, of all parameters or one, of greatest error / tolerance; failing ones first."""
         names = list(self.evidence) if name is None else [checks.choice(name, "name", self.evidence)]
         failing = self._ranked(checks.positive_int(k, "k"), self._fatal, names)
         return failing + self._ranked(k - len(failing), set(range(OK, len(VERDICTS))) - self._fatal, names)
@@ -236,7 +224,7 @@ class GradientReport:
         return plot_gradient_report(self)
 
     def to_json(self) -> str:
-        """Everything as JSON, arrays as lists; what is not finite is "NaN", "Infinity" or "-Infinity"."""
+        """Return everything as JSON, arrays as lists; numbers not finite are "NaN", "Infinity" or "-Infinity"."""
         plain = (
             "passed", "counts", "mode", "n_evaluations", "seconds", "rtol", "atol", "kinks", "noise", "noise_level",
             "smallest_error", "hints", "notes",
@@ -255,45 +243,16 @@ class GradientReport:
         return json.dumps(json.loads(json.dumps(content), parse_constant=str), allow_nan=False)
 
     def __str__(self) -> str:
-        def clipped(text: str, width: int) -> str:
-            return text if len(text) <= width else text[: width - 3] + "..."
-
-        rows = [HEADER, *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-        # a long name gives way to the numbers
-        widths[0] = max(len(HEADER[0]), min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(widths[1:])))
-        lines = [line for text in self._heading() for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")] + [""]
-        for name, *cells in rows:
-            row = clipped(name, widths[0]), *cells
-            padded = (align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True))
-            lines.append(clipped("  ".join(padded).rstrip(), WIDTH))
-        for title, items in self._sections():
-            lines += ["", title]
-            for item in items:
-                lines += textwrap.wrap(item, WIDTH, initial_indent="  ", subsequent_indent="    ")
-        return "\n".join(lines)
+        return as_text(self._heading(), self._rows(), self._sections())
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def row(cells: tuple[str, ...], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        heading, *rest = (html.escape(line) for line in self._heading())
-        colour = "#009E73" if self.passed else "#D55E00"  # as in the pictures
-        parts = [f'<p><b style="color: {colour}">{heading}</b><br>{"<br>".join(rest)}</p>']
-        parts += ["<table>", row(HEADER, "th"), *(row(cells, "td") for cells in self._rows()), "</table>"]
-        for title, items in self._sections():
-            parts.append(f"<p>{title}</p><ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>")
-        return "\n".join(parts)
+        return as_html(self._heading(), self._rows(), self._sections(), passed=self.passed)
 
     def to_html(self) -> str:
-        """Everything that is printed as a page of its own."""
-        title = f"Gradient check {'passed' if self.passed else 'failed'}"
-        return (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n{self._repr_html_()}\n</body>\n</html>\n"
-        )
+        """Return everything that is printed as a page of its own."""
+        return as_page(f"Gradient check {'passed' if self.passed else 'failed'}", self._repr_html_())
 
     def _heading(self) -> list[str]:
         found = ", ".join(f"{self.counts[verdict]:,} {verdict}" for verdict in BY_GRAVITY if self.counts[verdict])
@@ -309,19 +268,19 @@ class GradientReport:
         ]
 
     def _sections(self) -> Iterator[tuple[str, list[str]]]:
-        """Titles and lines below the table, of what there is."""
+        """Return titles and lines of the sections below the table that are not empty."""
         failing = [str(element) for element in self._ranked(5, self._fatal)]
         sections = {"worst elements": failing, "likely wrong": self.hints, "notes": self.notes}
         return ((title, items) for title, items in sections.items() if items)
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
-        """The cells of the table, a line a parameter."""
+        """Yield the cells of the table, a line for each parameter."""
         for name, codes in self._codes.items():
             n_checked = int(np.count_nonzero(codes))
             checked = f"{codes.size:,}" if n_checked == codes.size else f"{n_checked:,} of {codes.size:,}"
             cells = name, str(codes.shape), checked
             for e in self.worst(1, name):
-                # of what is as small as its uncertainty, the relative error says nothing
+                # an element as small as its uncertainty has no meaningful relative error
                 vague = e.verdict in ("ok", "noise") and e.tolerance * e.relative > VAGUE * e.error
                 relative = "-" if vague else f"{e.relative:.1e}"
                 values = f"{e.analytic:.5g}", f"{e.numerical:.5g}", f"{e.error:.1e}", relative
@@ -330,21 +289,22 @@ class GradientReport:
                 yield *cells, *"-----", VERDICTS[UNCHECKED]
 
     def _case(self, name: str, e: Evidence) -> Case:
-        """What diagnosis needs; the tolerances are those of the numerical values, as the analytic ones may be wrong."""
+        """Return a parameter as diagnosis takes it; tolerances go by numerical values: the analytic may be wrong."""
         analytic, numerical = np.asarray(e.analytic, np.float64), np.asarray(e.numerical, np.float64)
         size, codes = np.abs(numerical), self._codes[name]
         rtol = max(self.rtol, 1e-12)
         tolerance, finer = (r * size + self.atol + e.uncertainty() for r in (rtol, min(rtol, FINER)))
-        told = np.isin(codes, (OK, MISMATCH, NOISE)) & np.isfinite(numerical)
-        sure = told & (size > 5 * e.uncertainty())
-        return Case(name, analytic, numerical, tolerance, told, sure, codes == MISMATCH, self.values.get(name), finer)
+        smooth = np.isin(codes, (OK, MISMATCH, NOISE)) & np.isfinite(numerical)
+        resolved = smooth & (size > 5 * e.uncertainty())
+        wrong = codes == MISMATCH
+        return Case(name, analytic, numerical, tolerance, smooth, resolved, wrong, self.values.get(name), finer)
 
     @staticmethod
     def _count(codes: NDArray[np.uint8]) -> NDArray[np.intp]:
         return np.bincount(codes.reshape(-1), minlength=len(VERDICTS))
 
     def _found(self, codes: NDArray[np.uint8]) -> str:
-        """The verdicts of a parameter in words: what failed with its count, else ok and what else there is."""
+        """Return the verdicts of a parameter in words: those that fail with counts, else ok and the others."""
         counts = self._count(codes)
         found = [verdict for verdict in BY_GRAVITY if counts[VERDICTS.index(verdict)]]
         if len(found) == 1:
@@ -353,13 +313,13 @@ class GradientReport:
         return ", ".join(others if counts[list(self._fatal)].any() or "ok" not in found else ["ok", *others])
 
     def _ranked(self, k: int, codes: set[int], names: list[str] | None = None) -> list[Element]:
-        """The k elements of greatest error / tolerance among those of such verdicts."""
+        """Return the k elements of greatest error / tolerance among those of these verdicts."""
         candidates = []
         for name in self.evidence if names is None else names:
             chosen = np.flatnonzero(np.isin(self._codes[name], list(codes)))
             with np.errstate(all="ignore"):
                 severity = self.error[name].flat[chosen] / self.tolerance[name].flat[chosen]
-            # no error, or none that is known, of an element that no tolerance can measure
+            # NaN is 0 / 0, or an error or a tolerance that is not known
             severity[np.isnan(severity)] = np.inf if codes & {NONFINITE} else 0.0
             order = np.argsort(-severity, kind="stable")[: max(k, 0)]
             candidates += [(float(severity[i]), name, int(chosen[i])) for i in order]
@@ -375,7 +335,7 @@ class GradientReport:
         return Element(name, index, analytic, numerical, error, tolerance, relative, VERDICTS[self._codes[name][index]])
 
     def _smallest_error(self, name: str, size: Array, resolved: NDArray[np.bool_]) -> float:
-        """The relative error that would have shown in any element judged ok; NaN where there is none."""
+        """Return the relative error that would have shown in any element judged ok; NaN if none was."""
         ok = (self._codes[name] == OK) & (size > 0) & resolved
         return float((self.tolerance[name][ok] / size[ok]).max()) if ok.any() else float("nan")
 
@@ -384,7 +344,7 @@ class GradientReport:
         for name, size in sizes.items():
             mismatch, error = self._codes[name] == MISMATCH, self.error[name]
             judged = mismatch | (self._codes[name] == OK)
-            told = (mismatch | (judged & (doubts[name] <= VAGUE * size))) & (error > 0)
+            meaningful = (mismatch | (judged & (doubts[name] <= VAGUE * size))) & (error > 0)
             absolute = max(absolute, float(error.max(initial=0.0, where=judged)))
-            relative = max(relative, float((error[told] / size[told]).max(initial=0.0)))
+            relative = max(relative, float((error[meaningful] / size[meaningful]).max(initial=0.0)))
         return absolute, relative

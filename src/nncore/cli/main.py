@@ -130,7 +130,7 @@ def _check(args: argparse.Namespace) -> int:
     from nncore import check_gradient
     from nncore.core import checks
     from nncore.data.classes import names_as
-    from nncore.files import models as persistence
+    from nncore.files.atomic import write_atomically
 
     count = checks.positive_int(args.samples, "--samples")
     net, metadata = use.load(args.model)
@@ -145,12 +145,12 @@ def _check(args: argparse.Namespace) -> int:
     t = [classes.index(label) for label in y] if classes else np.array(y, dtype=np.float64)
     report = check_gradient(net, x[:count], t[:count], sample=args.sample)
     if args.json:
-        persistence.write_atomically(args.json, report.to_json().encode())
+        write_atomically(args.json, report.to_json().encode())
     if args.html:
-        persistence.write_atomically(args.html, report.to_html().encode())
+        write_atomically(args.html, report.to_html().encode())
     if args.plot:
         use_agg()
-        persistence.write_atomically(args.plot, png(report.plot()))
+        write_atomically(args.plot, png(report.plot()))
     print(report)
     return 0 if report.passed else 1
 

@@ -69,7 +69,7 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
     from nncore.cli import sources
     from nncore.cli.files import expect_range
     from nncore.core import checks
-    from nncore.files import models as persistence
+    from nncore.files.atomic import write_atomically
 
     started = time.perf_counter()
     args = options.complete(args)
@@ -89,7 +89,7 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
 
     def write_config(history: "History | None" = None) -> None:
         if history is None or history.epochs == 1:  # once a killed run could need it
-            persistence.write_atomically(out / "config.toml", options.to_toml(args).encode())
+            write_atomically(out / "config.toml", options.to_toml(args).encode())
 
     settings |= {"optimizer": optimizer, "callbacks": [write_config] if settings["checkpoint"] else ()}
     history = _fit(net, train, validation or (source.x_test, source.t_test), settings)
@@ -259,7 +259,8 @@ def _make_writable(folder: Path) -> None:
 def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path) -> list[str]:
     """Model, history and pictures; returns the names of the files."""
     from nncore import plotting
-    from nncore.files import models as persistence
+    from nncore.files.atomic import write_atomically
+    from nncore.files.models import save
 
     use_agg()
     metadata = {
@@ -267,8 +268,8 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
         "input": str(source.x_train.dtype), "columns": json.dumps(source.columns) if source.columns else "",
         "decimal": "," if source.decimal_commas else "",
     }  # fmt: skip
-    persistence.save(net, out / "model.safetensors", metadata)
-    persistence.write_atomically(out / "history.csv", history.to_csv().encode())
+    save(net, out / "model.safetensors", metadata)
+    write_atomically(out / "history.csv", history.to_csv().encode())
     figures = {"curves.png": plotting.plot_curves(history)}
     if source.image_shape is not None:
         probabilities = net.predict_proba(source.x_test) if net.is_classifier else None
@@ -278,7 +279,7 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
             source.x_test.reshape(-1, *source.image_shape), source.t_test, predicted, probabilities, source.classes
         )
     for name, figure in figures.items():
-        persistence.write_atomically(out / name, png(figure))
+        write_atomically(out / name, png(figure))
     for name in set(PICTURES) - set(figures):
         (out / name).unlink(missing_ok=True)  # of an earlier run: beside this model it would mislead
     return [str(out / name) for name in ("model.safetensors", "history.csv", *figures)]

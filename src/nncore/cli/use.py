@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     if args.out:
-        from nncore.files import models as persistence
+        from nncore.files.atomic import write_atomically
 
-        persistence.write_atomically(args.out, buffer.getvalue().encode("utf-8", "backslashreplace"))
+        write_atomically(args.out, buffer.getvalue().encode("utf-8", "backslashreplace"))
     else:
         say(buffer.getvalue(), end="")
     return 0
@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
 def load(path: str) -> tuple["NeuralNetwork", dict[str, str]]:
     """Return the network in a model file, and the file's metadata."""
     from nncore.cli.files import expect_file
-    from nncore.files import models as persistence
+    from nncore.files.models import read_metadata
     from nncore.network import NeuralNetwork
 
     expect_file(Path(path), "MODEL")
-    return NeuralNetwork.load(path), persistence.read_metadata(path)
+    return NeuralNetwork.load(path), read_metadata(path)
 
 
 def _check_out(args: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""What every other package stands on: the compiled core, checks of arguments, threads, memory."""
+"""The ground of every other package: the compiled core, checks of arguments, threads, memory."""

@@ -1,4 +1,4 @@
-"""What was built and what runs."""
+"""show_config: which level of the core was built and runs, with its compiler, flags and versions."""
 
 import platform
 import sys
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from nncore.core import _cpu, checks, dispatch
-from nncore.core import threads as _threads
+from nncore.core import _cpu, checks, dispatch, threads
+from nncore.core.blas import products
 from nncore.core.version import VERSION
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Show what was built and what runs: level, compiler, flags, products, threads, versions.
+    """Show how the core was built and which part of it runs: level, compiler, flags, products, threads, versions.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "compiler": _cpu.compiler(),
         "flags": dispatch.network.build_flags(),
         "OpenMP": "yes" if dispatch.network.has_openmp() else "no: one thread",
-        "threads": _threads.available(),
-        "products": _threads.products(),
+        "threads": threads.available(),
+        "products": products(),
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "SciPy": scipy.__version__,

@@ -1,4 +1,4 @@
-"""Data frames and their columns as arrays of numbers: what NumPy would make arrays of objects of."""
+"""Data frames and their columns as arrays of numbers, where NumPy would make arrays of objects."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def is_frame(x: Any) -> bool:
 
 
 def array_of(x: Any, name: str) -> Array:
-    """The numbers of a frame, as float64, or of a column, in its type; one that has others is named."""
+    """Return the numbers of a frame, as float64, or of a column, in its type; the error names a column of others."""
     if hasattr(x, "dtype"):
         return _column(x, f"{name} is a column")
     columns = [_column(x[label], f"{name} has the column {label!r}") for label in x.columns]

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 WINDOW_BYTES = 64 << 20
 # A shuffled window comes from so many places of the file: enough to mix, few enough to read mostly in sequence.
 BLOCKS = 64
-# What is looked at once goes in pieces of about this size.
+# Arrays that are read once are read in pieces of about this size.
 PIECE_BYTES = 8 << 20
 
 
@@ -24,7 +24,7 @@ def is_large(array: Any) -> bool:
 
 
 def _memmap(array: Any) -> Any:
-    """The memmap that an array is a view of."""
+    """Return the memmap that an array is a view of, or None."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and array.mode is not None:
             return array
@@ -33,7 +33,7 @@ def _memmap(array: Any) -> Any:
 
 
 def _file_map(array: Any) -> mmap.mmap | None:
-    """The map that an array is a view of; None for copy-on-write, whose changed pages are nowhere else."""
+    """Return the map that an array is a view of; None for copy-on-write, whose changed pages are nowhere else."""
     whole = _memmap(array)
     return None if whole is None or whole.mode == "c" else whole._mmap
 
@@ -49,7 +49,7 @@ def expect_whole(array: Any) -> None:
 
 
 def settled(array: Any) -> Any:
-    """An array for a whole training: a view, whose shape nobody else changes, or the copy of a file that may shrink."""
+    """Return an array for a whole training: a view, whose shape nobody changes, or a copy of a file that may shrink."""
     expect_whole(array)
     return np.array(array) if _memmap(array) is not None and not is_large(array) else array.view()
 
@@ -79,7 +79,7 @@ def pieces(array: Any, *, uncut: bool = False) -> Iterator[tuple[slice, Array]]:
 
 
 def spread(array: Any, rows: int, numbers: int) -> slice:
-    """Rows from all over an array: no more than these, or numbers; few of a map, where each brings its neighbours."""
+    """Return a slice of rows from all over an array, at most so many rows or numbers; fewer of a map, read by pages."""
     rows = min(rows // 64 if isinstance(array, np.ndarray) and is_large(array) else rows, numbers // array.shape[1])
     return slice(None, None, -(-len(array) // max(1, rows)))
 
@@ -103,7 +103,7 @@ class Windows:
         self.buffer = np.empty((min(self.size, len(x)), x.shape[1]), x.dtype)
 
     def shuffled(self, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Every row once: blocks in random order, rows shuffled within each window of them."""
+        """Return every row once: blocks in random order, rows shuffled within each window of them."""
         n = len(self.x)
         blocks = rng.permutation(-(-n // self.block)).astype(np.intp, copy=False)
         order = (blocks[:, np.newaxis] * self.block + np.arange(self.block)).ravel()
@@ -113,13 +113,13 @@ class Windows:
         return order
 
     def load(self, index: NDArray[np.intp]) -> tuple[Array, Array, NDArray[np.float64] | None]:
-        """Copies of the samples of one window; index, their numbers, becomes their places in it."""
+        """Return copies of the samples of one window; index, their numbers, becomes their places in it."""
         rows, index[:] = np.unique(index, return_inverse=True)  # ascending: read in the order of the file
         for array in (self.x, self.t, self.weights):
             expect_whole(array)
         for first in range(0, len(rows), self.block):
             some = rows[first : first + self.block]
-            # clip: what is out of bounds cannot be here, and "raise" would copy once more
+            # clip: no index is out of bounds here, and "raise" would copy once more
             np.take(self.x, some, axis=0, out=self.buffer[first : first + len(some)], mode="clip")
             release(self.x)
         t = self.t[rows]

@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 
-# What lies between a user's line and a training: a warning names the line that called into these.
+# Packages between a user's line and a training: a warning names the line that called into these.
 BETWEEN = ("nncore", "sklearn", "joblib")
 # A second Ctrl-C within so many seconds ends the loop or search around the training too.
 TWICE_SECONDS = 1.0
@@ -17,7 +17,7 @@ class InterruptWarning(UserWarning):
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's that led here."""
+    """Warn, with the line of the user's that led here."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
         level, frame = level + 1, frame.f_back

@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class _Attribute(Generic[T]):
-    """It lies in the object's __dict__ by its own name: repr, copies and pickles see it there."""
+    """An attribute that lies in the object's __dict__ by its own name: repr, copies and pickles see it there."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Checked(_Attribute[T]):
 
 
 class Fixed(_Attribute[T]):
-    """An attribute that is set once: what was made of it would not follow a change."""
+    """An attribute that is set once, as things made from it would not follow a change."""
 
     def __set__(self, instance: Any, value: T) -> None:
         if self.name in instance.__dict__:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.core.dispatch import network as core_network
 from nncore.data import inputs
 from nncore.data.signature import Signature
@@ -45,11 +45,11 @@ def batch(
     samples, single = rows(net, x, x_name, sparse=sparse, kind=kind)
     targets = core_network.plain_rows(t, net.n_out)
     if targets is None or len(targets) != len(samples) or targets.dtype.kind == "u":
-        targets = checks.targets(t, t_name, len(samples), net.n_out)
+        targets = target_checks.targets(t, t_name, len(samples), net.n_out)
     return samples, domains.targets_for(net.loss_kind, targets, t_name, weights), single
 
 
 def weights_for(net: Signature, sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
     """The weights of samples, if the loss can be weighted."""
     net.expect_unweighted(sample_weight)
-    return checks.sample_weights(sample_weight, n_samples, net.n_out)
+    return target_checks.sample_weights(sample_weight, n_samples, net.n_out)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks, mapped
+from nncore.core import checks, mapped, target_checks
 from nncore.core.dispatch import network, sparse
 from nncore.data import batches, inputs
 from nncore.data.signature import Signature
@@ -40,7 +40,7 @@ class Data:
         self.kind = inputs.kind_of(X, rows, inputs.scale_with(net, inputs.BYTES))
         self.input_scale = inputs.scale_with(net, self.kind)
         inputs.warn_of_flags(rows, self.input_scale, "X")
-        weights = checks.sample_weights(sample_weight, len(rows), net.n_out)
+        weights = target_checks.sample_weights(sample_weight, len(rows), net.n_out)
         self.x, self.t = self._held(rows), self._held(targets)
         self.weights = None if weights is None else self._held(weights)
         self.test = None
@@ -91,10 +91,10 @@ class Data:
                 raise ValueError("class_weight is 0 for a class of y, expected numbers above 0 with label_smoothing")
             self.t = np.eye(net.n_out)[labels] + spread * (by_class / weights[:, np.newaxis] - 1)
         if self.weights is not None:
-            weights = checks.multiplied(weights, self.weights, "class_weight")
+            weights = target_checks.multiplied(weights, self.weights, "class_weight")
         if not weights.any():
             raise ValueError("class_weight is 0 for every sample of weight above 0, expected some above 0")
-        self.weights = checks.addable(weights, "class_weight")
+        self.weights = target_checks.addable(weights, "class_weight")
 
     def rows(self, net: Signature, n_reads: int) -> Any:
         """The rows as they are, or CompressedRows where that is faster and it is worth the pass over them."""

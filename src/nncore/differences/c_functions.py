@@ -1,4 +1,4 @@
-"""Functions written in C, recognised by what holds them: scipy.LowLevelCallable, numba, ctypes, cffi.
+"""Functions written in C, recognised by the object that holds them: scipy.LowLevelCallable, numba, ctypes, cffi.
 
 Nothing is imported for it: who passes a ctypes pointer has imported ctypes.
 """
@@ -17,19 +17,19 @@ UNTYPED = (
     "ctypes.c_void_p), or wrap it in a function of x"
 )
 
-# Names of intptr_t: what cffi, ctypes and people write, where the size is the same.
+# Names of intptr_t in cffi, ctypes and C code, where the size is the same.
 _POINTER_SIZE = struct.calcsize("P")
 _SIZES = {"long": struct.calcsize("l"), "int": struct.calcsize("i"), "long long": 8, "int64_t": 8, "int32_t": 4}
 _INTPTR = {"intptr_t", "ssize_t", "Py_ssize_t", "ptrdiff_t", "npy_intp"}
 _INTPTR |= {name for name, size in _SIZES.items() if size == _POINTER_SIZE}
 
 
-# What most functions are: known without a look at the class.
+# Most functions are of these classes, which need no further look.
 _PYTHON = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
 class CFunction(NamedTuple):
-    """Where a C function lies, and what it takes."""
+    """The address of a C function, and the arguments it takes."""
 
     address: int
     user_data: int
@@ -38,7 +38,7 @@ class CFunction(NamedTuple):
 
 
 def c_function(f: Any) -> CFunction | None:
-    """The C function that f holds, or None if f is a Python callable.
+    """Return the C function that f holds, or None if f is a Python callable.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def _from_ctypes(f: Any, owner: Any) -> CFunction:
     arguments = [_ctypes_name(t) for t in f.argtypes or ()]
     signature = f"{_ctypes_name(f.restype)} ({', '.join(arguments)})"
     address = ctypes.cast(f, ctypes.c_void_p).value
-    # ctypes takes a function for one that returns int until it is told otherwise
+    # ctypes takes every function for one that returns int, unless its types are set
     way_out = "" if f.argtypes else UNTYPED
     return CFunction(address or 0, 0, _takes_user_data(signature, void_is_data=True, way_out=way_out), owner)
 
@@ -83,7 +83,7 @@ def _from_cffi(f: Any) -> CFunction:
 
 
 def _ctypes_name(kind: Any) -> str:
-    """The name in C of a ctypes type; an array argument made by numpy.ctypeslib counts as its pointer."""
+    """Return the name in C of a ctypes type; an array argument made by numpy.ctypeslib counts as its pointer."""
     ctypes = sys.modules["ctypes"]
     if kind is None:
         return "void"
@@ -113,7 +113,7 @@ def _takes_user_data(signature: str, void_is_data: bool = False, way_out: str = 
 
 
 def _plain(argument: str) -> str:
-    """An argument of a C signature without const and without its name."""
+    """Return an argument of a C signature without const and without its name."""
     words = [word for word in argument.replace("*", " * ").split() if word != "const"]
     if "*" in words:
         return " ".join(words[: words.index("*") + 1])

@@ -1,6 +1,6 @@
-"""Numerical derivatives element by element, by a scheme that the user has chosen; _slopes chooses by itself.
+"""Numerical derivatives element by element, by a scheme that the user has chosen; slopes chooses by itself.
 
-Evaluations are _evaluation's business, formulas _schemes'. Here points are chosen for many elements at once.
+Points are chosen here for many elements at once; evaluation has the evaluations, schemes the formulas.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from nncore.core import checks
 from nncore.core.dispatch import numdiff
-from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator, inward
+from nncore.differences.arguments import bounds_of, inward
+from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
 from nncore.differences.schemes import (
     COMPLEX_STEP,
     FIVE,
@@ -37,7 +38,7 @@ class Differences:
     """Derivatives of one array's elements, and how far to trust them."""
 
     value: Array
-    rounding: Array  # estimate of what f's rounding costs; NaN where differences are all that is wanted
+    rounding: Array  # estimated error by the rounding of f; NaN where only differences are wanted
     n_evaluations: int
 
 
@@ -57,7 +58,7 @@ def differences(
     max_memory: int = MAX_MEMORY,
     **how: Any,
 ) -> Differences:
-    """Derivatives of f by the elements of one float array, x or x[key].
+    """Return the derivatives of f by the elements of one float array, x or x[key].
 
     The arrays of the result have its shape, or (len(elements),) where only some are asked for by their index in C
     order; with arrays=True the shape of what f returns follows. how: vectorized, n_jobs, n_threads as evaluator has
@@ -65,12 +66,12 @@ def differences(
     """
     scheme = scheme_of(method, order, h, noise)
     fn = evaluator(f, x, key, name=name, arrays=arrays, complex_step=method == "complex", max_memory=max_memory, **how)
-    limits = checks.bounds(bounds, fn.x, name)
+    limits = bounds_of(bounds, fn.x, name)
     wanted = np.arange(fn.x.size) if elements is None else np.asarray(elements, dtype=np.intp)
     shape = fn.x.shape if elements is None else wanted.shape
     with fn.watched() as watch:
         f0 = fn.start() if fn.x.size or arrays else np.zeros(())
-        watch.look("f")
+        watch.expect_unchanged("f")
         result = _Result(wanted.size, f0.shape)
         short = scheme.kind in TWO_POINTS and elements is None and not (arrays or limits)
         if wanted.size and short and type(fn) is PythonFunction and fn.x.dtype in checks.FLOATS and fn.x.dtype.isnative:
@@ -78,16 +79,16 @@ def differences(
         elif wanted.size:
             with np.errstate(all="ignore"):
                 plan = _Plan(fn, f0, scheme, limits)
-                # points, values and what is made of them: about 16 numbers a point
+                # points, values and intermediate results: about 16 numbers per point
                 rows = max(1, max_memory // (128 * len(FIVE) * max(1, f0.size)))
                 for first in range(0, wanted.size, rows):
                     plan.fill(wanted[first : first + rows], result, first)
-        watch.look("f")
+        watch.expect_unchanged("f")
     return result.differences((*shape, *f0.shape), fn.n_evaluations)
 
 
 def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "_Result") -> None:
-    """Differences alone of a Python function, wholly in C; a plan costs more than f where x is small."""
+    """Fill in differences alone of a Python function, wholly in C; a plan costs more than f where x is small."""
     error = max(fn.eps, float(np.finfo(fn.x.dtype).eps)) * scheme.noise
     size = typical_size(fn, f0, error, None, scheme)
     up, down = TWO_POINTS[scheme.kind]
@@ -103,6 +104,7 @@ class _Result:
         self.value, self.rounding = (np.full((n, *shape), np.nan) for _ in range(2))
 
     def differences(self, shape: tuple[int, ...], n_evaluations: int) -> Differences:
+        """Return the arrays in their final shape."""
         return Differences(self.value.reshape(shape), self.rounding.reshape(shape), n_evaluations)
 
 
@@ -129,7 +131,7 @@ class _Plan:
         return step
 
     def _sides(self) -> Array:
-        """0 where the points fit between the bounds, else the side on which there is more room; sets the step there."""
+        """Return 0 where the points fit between the bounds, else the side with more room; sets the step there."""
         up, down = ((self.high - self.x).astype(np.float64), (self.x - self.low).astype(np.float64))
         fits = (max(self.nodes) * self.h <= up) & (-min(self.nodes) * self.h <= down)
         side = np.where(fits, 0.0, np.where(up >= down, 1.0, -1.0))
@@ -150,7 +152,7 @@ class _Plan:
         self._fill_at_bound(elements[at_bound], result, rows[at_bound])
 
     def _evaluated(self, elements: NDArray[np.intp], nodes: Array) -> tuple[Array, Array]:
-        """The steps taken, after rounding, and the values there: both (rows, n_points, *f_shape)."""
+        """Return the steps taken, after rounding, and the values there: both (rows, n_points, *f_shape)."""
         x = self.x[elements, None].astype(self.wide)
         points = np.clip((x + nodes * self.h[elements, None]).astype(self.x.dtype), *self._bounds(elements))
         values = self.fn.each(elements, points)
@@ -179,31 +181,31 @@ class _Plan:
         self._store(result, rows, values, value, amplified)
 
     def _fill_at_bound(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
-        """(-3 f(x) + 4 f(x + h/2) - f(x + h)) / h, towards the inside."""
+        """Fill in (-3 f(x) + 4 f(x + h/2) - f(x + h)) / h, towards the inside."""
         t, values = self._evaluated(elements, np.array(ONE_SIDED) * self.side[elements, None])
         value, amplified = slope(t, values - self.f0, (0, 1), through_x=True)
         self._store(result, rows, values, value, amplified)
 
     def _fill_complex(self, elements: NDArray[np.intp], result: _Result, rows: NDArray[np.intp]) -> None:
-        """Im f(x + ih) / h: W. Squire, G. Trapp, SIAM Review 40 (1998), 110."""
+        """Fill in Im f(x + ih) / h: W. Squire, G. Trapp, SIAM Review 40 (1998), 110."""
         x = self.x[elements, None]
         h = np.full(x.shape, self.scheme.h) if self.scheme.h else COMPLEX_STEP * np.maximum(1, np.abs(x.real))
         values = self.fn.each(elements, x + 1j * h)
         value = values[:, 0].imag / h.reshape(h.shape[:1] + (1,) * self.f0.ndim)
         size = np.maximum(1, np.abs(x.real)).reshape(h.shape[:1] + (1,) * self.f0.ndim)
-        # what cancels within the derivative is at most about f over x
+        # terms that cancel within the derivative are at most about f over x
         self._store(result, rows, values, value, np.ones_like(value) / size)
 
     def _store(self, result: _Result, rows: NDArray[np.intp], values: Array, value: Array, amplified: Array) -> None:
-        """amplified: the sum of the weights' sizes, by which f's rounding reaches the derivative."""
+        """Store derivatives; amplified: the sum of the weights' sizes, by which f's rounding reaches them."""
         result.value[rows] = value
         size = np.maximum(np.abs(values).max(axis=1), np.abs(self.f0))
-        # and what rounding within x costs: a relative eps of it
+        # rounding within x adds a relative eps of the derivative
         result.rounding[rows] = self.error * (amplified * size + np.abs(value))
 
 
 def typical_size(fn: Evaluator, f0: Array, error: float, limits: tuple[Array, Array] | None, scheme: Scheme) -> float:
-    """The size below which elements get no smaller steps: 1, or that of x where x is tiny and f varies on its scale.
+    """Return the size below which steps get no smaller: 1, or that of x where x is tiny and f varies on its scale.
 
     An x of 1e-8 may be lengths in metres, or weights that are nearly zero: one step along x, with random signs, tells.
     """

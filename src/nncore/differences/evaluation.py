@@ -1,6 +1,6 @@
-"""Four ways to evaluate f at points that differ from x in one element, behind one face.
+"""Four ways to evaluate f at points that differ from x in one element, behind one class.
 
-A Python function in place, the same in several processes, a vectorised one on stacks, a function written in C.
+They are a Python function in place, the same in several processes, a vectorised one on stacks, and a C function.
 """
 
 import warnings
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks
-from nncore.core import threads as _threads
 from nncore.core.dispatch import numdiff
+from nncore.core.threads import choices
 from nncore.differences import c_functions
-from nncore.differences.watch import Watched
+from nncore.differences.arguments import Watched, copied, perturbable, replaced
 
 Array = NDArray[Any]
 MAX_MEMORY = 64 << 20
@@ -24,7 +24,7 @@ MAX_MEMORY = 64 << 20
 class Evaluator(ABC):
     """f(x), and f with one element of x replaced.
 
-    x is what the points replace elements of. After start: shape and dtype of f's values, eps of its float type.
+    The points replace elements of x. After start: shape and dtype of f's values, eps of its float type.
     """
 
     x: Array
@@ -35,18 +35,18 @@ class Evaluator(ABC):
 
     @abstractmethod
     def call(self) -> Array:
-        """f at self.x as it is now."""
+        """Return f at self.x as it is now."""
 
     @abstractmethod
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+        """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
 
     def watched(self) -> Watched:
-        """The arrays that f could change."""
+        """Return a guard of the arrays that f could change."""
         return Watched({})
 
     def start(self) -> Array:
-        """f(x), which must be finite; fixes what later values must look like."""
+        """Return f(x), which must be finite; fixes the shape and type of later values."""
         value = self.call()
         if not np.isfinite(value).all():
             index = ", ".join(str(int(i)) for i in np.argwhere(~np.isfinite(value))[0])
@@ -58,7 +58,7 @@ class Evaluator(ABC):
         return value.astype(self.dtype)
 
     def each(self, elements: NDArray[np.intp], points: Array) -> Array:
-        """Values of shape (rows, n_points, *shape) for points (rows, n_points)."""
+        """Return values of shape (rows, n_points, *shape) for points (rows, n_points)."""
         values = np.empty((*points.shape, *self.shape), self.dtype)
         self.fill(np.ascontiguousarray(elements, dtype=np.intp), np.ascontiguousarray(points, self.x.dtype), values)
         self.n_evaluations += points.size
@@ -73,14 +73,14 @@ class PythonFunction(Evaluator):
         self.x = argument if key is None else argument[key]
 
     def watched(self) -> Watched:
-        """The arrays that f is called with."""
+        """Return a guard of the arrays that f is called with."""
         if isinstance(self.argument, np.ndarray):
             return Watched({self.name: self.argument})
         keys = self.argument if isinstance(self.argument, dict) else range(len(self.argument))
         return Watched({f"x[{k!r}]": self.argument[k] for k in keys if isinstance(self.argument[k], np.ndarray)})
 
     def call(self) -> Array:
-        """f at self.x as it is now."""
+        """Return f at self.x as it is now."""
         self.n_evaluations += 1
         result = self.f(self.argument)
         if self.arrays:
@@ -90,7 +90,7 @@ class PythonFunction(Evaluator):
         return np.asarray(value, getattr(result, "dtype", np.float64) if _is_float(result) else np.float64)
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+        """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
         numdiff.evaluate(self.f, self.argument, self.x, elements, points, values, self.name)
 
 
@@ -105,7 +105,7 @@ class ComplexFunction(PythonFunction):
         super().__init__(f, x if key is None else replaced(argument, key, x), key, name, arrays)
 
     def call(self) -> Array:
-        """f at self.x as it is now; an f that drops the imaginary part has no complex step."""
+        """Return f at self.x as it is now; an f that drops the imaginary part has no complex step."""
         self.n_evaluations += 1
         try:
             with warnings.catch_warnings():
@@ -127,7 +127,7 @@ class ParallelFunction(PythonFunction):
     n_jobs: int = 1
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+        """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
         import joblib
 
         # a few blocks a worker even out evaluations of different length
@@ -142,7 +142,7 @@ class ParallelFunction(PythonFunction):
 
 
 def _in_worker(what: tuple[Any, ...], elements: NDArray[np.intp], points: Array) -> Array:
-    """The values of one block, evaluated on copies: what a worker is given may be read-only or shared."""
+    """Return the values of one block, evaluated on copies: the arrays of a worker may be read-only or shared."""
     f, argument, key, name, shape = what
     function = PythonFunction(f, copied(argument), key, name)
     values = np.empty((*points.shape, *shape))
@@ -159,7 +159,7 @@ class VectorizedFunction(Evaluator):
         self.rows = max(1, max_memory // max(1, self.x.nbytes))
 
     def call(self) -> Array:
-        """f at self.x as it is now, as a stack of one."""
+        """Return f at self.x as it is now, as a stack of one."""
         self.n_evaluations += 1
         value: Array = np.asarray(self._of(self.x[None].copy())[0])
         return value
@@ -173,7 +173,7 @@ class VectorizedFunction(Evaluator):
         return values
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+        """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
         elements = np.repeat(elements, points.shape[1])
         flat_points, flat_values = points.reshape(-1), values.reshape(-1, *self.shape)
         for first in range(0, len(elements), self.rows):
@@ -203,12 +203,12 @@ class CFunction(Evaluator):
         self.x = np.array(x, dtype=np.float64, order="C")
 
     def call(self) -> Array:
-        """f at self.x as it is now."""
+        """Return f at self.x as it is now."""
         self.n_evaluations += 1
         return np.asarray(numdiff.c_value(*self.function[:3], self.x.reshape(-1)))
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
-        """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
+        """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
         numdiff.c_evaluate(*self.function[:3], self.x.reshape(-1), elements, points, values, self.n_threads)
 
 
@@ -225,14 +225,14 @@ def evaluator(
     n_threads: int = 1,
     max_memory: int = MAX_MEMORY,
 ) -> Evaluator:
-    """The right one of the four for f; argument is an array, or a container whose item key is the array."""
+    """Return the one of the four that fits f; argument is an array, or a container whose item key is the array."""
     max_memory = checks.positive_int(max_memory, "max_memory")
-    n_threads = _threads.choices(checks.positive_int(n_threads, "n_threads"), 0)[-1]
+    n_threads = choices(checks.positive_int(n_threads, "n_threads"), 0)[-1]
     function = c_functions.c_function(f)
     if function is None and not callable(f):
         raise TypeError(f"f is a {type(f).__name__}, expected a function of x")
     in_c_or_stacks = "a C function" if function else "vectorized" if vectorized else ""
-    x = checks.perturbable(argument if key is None else argument[key], name, in_place=not in_c_or_stacks)
+    x = perturbable(argument if key is None else argument[key], name, in_place=not in_c_or_stacks)
     if in_c_or_stacks and key is not None:
         raise TypeError(f"x is a {type(argument).__name__}, expected one array: f is {in_c_or_stacks}")
     if in_c_or_stacks and (complex_step or n_jobs is not None or (function and (vectorized or arrays))):
@@ -253,29 +253,8 @@ def evaluator(
     return parallel
 
 
-def copied(argument: Any) -> Any:
-    """The argument of f with its own arrays."""
-    if isinstance(argument, dict):
-        return {key: np.array(value) for key, value in argument.items()}
-    if isinstance(argument, (list, tuple)):
-        return rebuilt(argument, [np.array(value) for value in argument])
-    return np.array(argument)
-
-
-def replaced(argument: Any, key: Any, x: Array) -> Any:
-    """A container with another array at key."""
-    if isinstance(argument, dict):
-        return {**argument, key: x}
-    return rebuilt(argument, [x if i == key else value for i, value in enumerate(argument)])
-
-
-def rebuilt(container: Any, items: list[Any]) -> Any:
-    """A list or (named) tuple like this one with other items."""
-    return container._make(items) if hasattr(container, "_make") else type(container)(items)
-
-
 def number(result: Any) -> float:
-    """What f returned, which has to be one number."""
+    """Return the value of f, which has to be one number."""
     try:
         return float(numdiff.number_of(result))
     except TypeError as error:
@@ -291,26 +270,14 @@ def _is_float(result: Any) -> bool:
 
 
 def _values(result: Any) -> Array:
-    """What f returned as an array of numbers."""
+    """Return the value of f as an array of numbers."""
     values: Array = np.asarray(result)
     if values.dtype.kind not in "fiubc":
         raise TypeError(f"f returned {numdiff.described(result)}, expected numbers")
     return values
 
 
-def inward(limits: tuple[Array, Array] | None, x: Array) -> tuple[Array, Array]:
-    """Bounds in x's type, rounded inwards; without bounds the largest numbers of the type."""
-    if limits is None or np.iscomplexobj(x):
-        largest = np.asarray(np.finfo(x.dtype).max, dtype=x.real.dtype)
-        return -largest, largest
-    low, high = (side.reshape(-1).astype(x.dtype) for side in limits)
-    low = np.where(low < limits[0].reshape(-1), np.nextafter(low, np.inf, dtype=x.dtype), low)
-    high = np.where(high > limits[1].reshape(-1), np.nextafter(high, -np.inf, dtype=x.dtype), high)
-    largest = np.finfo(x.dtype).max
-    return np.clip(low, -largest, largest), np.clip(high, -largest, largest)
-
-
 def median_size(x: Array) -> float:
-    """The median size of the elements of an array that are not 0; 1 where all are."""
+    """Return the median size of the elements of an array that are not 0; 1 where all are."""
     sizes = np.abs(x[x != 0])
     return float(np.median(sizes)) if sizes.size else 1.0

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks
-from nncore.differences.detailed import GradientInfo, jacobian_with_errors, with_errors
+from nncore.differences.arguments import array_keys, perturbable, rebuilt, separate
 from nncore.differences.differences import differences
-from nncore.differences.evaluation import MAX_MEMORY, rebuilt
-from nncore.differences.second import second_differences
+from nncore.differences.estimates import GradientInfo, jacobian_with_errors, with_errors
+from nncore.differences.evaluation import MAX_MEMORY
+from nncore.differences.hessian import second_differences
 
 Array = NDArray[Any]
 
@@ -98,7 +99,7 @@ def numerical_gradient(
         Numbers or arrays of x's shape. f is never evaluated outside; where x ± h does not fit, the difference is
         one-sided, of second order. With a container every array has the same bounds.
     n_jobs : int, optional
-        Processes that share the evaluations of a slow Python function, -1 for one a CPU; each gets a copy of x, and f
+        Processes that share the evaluations of a slow Python function, -1 for one per CPU; each gets a copy of x, and f
         must use its argument. Same result to the last bit.
     n_threads : int
         Threads that share the evaluations of a C function. Same result to the last bit.
@@ -136,14 +137,14 @@ def numerical_gradient(
     array([[2., 4.]])
     """
     one = isinstance(x, np.ndarray) or not isinstance(x, (dict, list, tuple))
-    keys = [None] if one else checks.array_keys(x, "x")
+    keys = [None] if one else array_keys(x, "x")
     arrays = [x] if one else [x[key] for key in keys]
     names = ["x"] if one else [f"x[{key!r}]" for key in keys]
     if not one:
         # all arrays are looked at before any work is done
         for name, array in zip(names, arrays, strict=True):
-            checks.perturbable(array, name, in_place=not vectorized)
-        checks.separate(list(zip(names, arrays, strict=True)))
+            perturbable(array, name, in_place=not vectorized)
+        separate(list(zip(names, arrays, strict=True)))
     how: dict[str, Any] = {
         "vectorized": vectorized, "n_jobs": n_jobs, "n_threads": n_threads, "max_memory": max_memory,
     }  # fmt: skip
@@ -164,6 +165,7 @@ def numerical_gradient(
 
 
 def _like(container: Any, items: list[Any]) -> Any:
+    """Return a container like this one with other items."""
     if isinstance(container, dict):
         return dict(zip(container, items, strict=True))
     return rebuilt(container, items)
@@ -233,7 +235,7 @@ def numerical_jacobian(
 
 
 def _outputs_first(derivatives: Array, x: Array) -> Array:
-    """(*x.shape, *f_shape) as (*f_shape, *x.shape)."""
+    """Return an array of shape (*x.shape, *f_shape) as (*f_shape, *x.shape)."""
     axes = range(x.ndim)
     ends = [derivatives.ndim - x.ndim + axis for axis in axes]
     return np.ascontiguousarray(np.moveaxis(derivatives, axes, ends))

@@ -23,7 +23,7 @@ AGREE = 4.0  # deviations of neighbouring orders within this factor are noise, n
 
 
 def floor(fn: Evaluator, f0: Array) -> Array:
-    """The rounding that every value of this type and size has at least."""
+    """Return the rounding that every value of this type and size has at least."""
     return np.maximum(SMALLEST * fn.eps * np.abs(f0), TINIEST)
 
 
@@ -37,7 +37,7 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
         return floor(fn, f0)
     x = fn.x.copy()
     rng = np.random.default_rng(0)
-    # what is 0 stays where others are not: nobody knows its size
+    # elements of 0 stay where others are not 0: nobody knows their size
     unit = np.where((x == 0) & (x != 0).any(), 0, np.spacing(np.where(x == 0, x.dtype.type(typical), np.abs(x))))
     random = rng.choice([-1.0, 1.0], size=x.shape)
     directions = [random, np.ones_like(random), -np.ones_like(random)]
@@ -56,7 +56,7 @@ def measure(fn: Evaluator, f0: Array, typical: float, limits: tuple[Array, Array
                     fn.x[...] = moved if limits is None else np.clip(moved, *limits)
                     watch = fn.watched()
                     row.append(fn.call().astype(np.float64))
-                    watch.look("f")
+                    watch.expect_unchanged("f")
                     if len(row) == 2 and bit < finest and (row[0] == row[1]).all():
                         break
                 if bit == finest or (
@@ -81,7 +81,7 @@ def _flat(fn: Evaluator, f0: Array, x: Array, step: Array) -> bool:
         fn.x[...] = x + (k * step).astype(x.dtype)
         watch = fn.watched()
         value = fn.call()
-        watch.look("f")
+        watch.expect_unchanged("f")
         if not (value == f0).all():
             return False
     return True

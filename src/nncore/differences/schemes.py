@@ -30,7 +30,7 @@ COMPLEX_STEP = 1e-20  # no difference is taken, nothing cancels: h**2 may vanish
 
 
 class Scheme(NamedTuple):
-    """What the user asked for; h = 0 is the default step."""
+    """A scheme with its settings; h = 0 is the default step."""
 
     method: str
     order: int
@@ -56,7 +56,7 @@ class Scheme(NamedTuple):
 
 
 def scheme_of(method: str, order: int, h: float | None, noise: float) -> Scheme:
-    """The scheme, checked."""
+    """Return a scheme of these settings, which are checked."""
     checks.choice(method, "method", METHODS)
     if order not in (2, 4):
         raise ValueError(f"order is {order!r}, expected 2 or 4")
@@ -67,14 +67,15 @@ def scheme_of(method: str, order: int, h: float | None, noise: float) -> Scheme:
 
 
 def relative_step(error: float, power: float) -> float:
-    """The default step beside 1, a power of 2: times x it is exact. Noise above all sense is bounded."""
+    """Return the default step beside 1, a power of 2, which times x is exact; at most 1/8 whatever the noise."""
     return math.ldexp(1.0, min(-3, round(power * math.log2(error))))
 
 
 def slope(t: Array, rise: Array, columns: Sequence[int], through_x: bool = False) -> tuple[Array, Array]:
-    """Slope at x of the polynomial through the points x + t[:, columns], and x itself; sum of the weights' sizes.
+    """Return the slope at x of a polynomial through x + t[:, columns], and the sum of the weights' sizes.
 
-    rise: f at the points less f(x); the weights of all points add to 0. Where steps vanished, the slope is 0.
+    through_x: whether the polynomial goes through x too; rise: f at the points less f(x); the weights of all points
+    add to 0. Where steps vanished, the slope is 0.
     """
     if len(columns) == 2 - through_x:
         # one difference, at the cost of one rounding
@@ -99,7 +100,7 @@ def slope(t: Array, rise: Array, columns: Sequence[int], through_x: bool = False
 
 
 def ridders(t: Array, rise: Array) -> tuple[Array, Array]:
-    """Central differences of steps h, h/2, h/4, ... extrapolated to h = 0: value, sum of weights."""
+    """Return central differences of steps h, h/2, h/4, ... extrapolated to h = 0, and the sum of the weights' sizes."""
     best: Any = None
     previous: list[Array] = []
     for k in range(t.shape[1] // 2):

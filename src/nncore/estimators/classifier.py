@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.estimators.perceptron import Perceptron
 from nncore.estimators.versions import with_callbacks
 from nncore.functions import kinds
@@ -218,10 +218,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         weights = super()._weights(y, sample_weight)
         if self.class_weight is None:
             return weights
-        by_class = checks.addable(compute_sample_weight(self.class_weight, y), "class_weight")
+        by_class = target_checks.addable(compute_sample_weight(self.class_weight, y), "class_weight")
         if weights is None:
             return by_class
-        return checks.addable(checks.multiplied(weights, by_class, "class_weight"), "sample_weight times class_weight")
+        return target_checks.addable(
+            target_checks.multiplied(weights, by_class, "class_weight"), "sample_weight times class_weight"
+        )
 
     def _predicted(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1 and not self._multilabel:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from nncore.core import notices
+from nncore.core.blas import single_threaded_blas
 from nncore.core.checks import largest
-from nncore.core.threads import BLAS_THREADED_MACS, STEP_MACS_PER_THREAD, Pace, choices, single_threaded_blas, usable
+from nncore.core.pace import Pace
+from nncore.core.threads import STEP_MACS_PER_THREAD, choices, usable
 from nncore.data.samples import Data
 from nncore.estimators.descent import Descent
 from nncore.estimators.progress import Progress
@@ -68,7 +70,7 @@ class Epochs:
         progress, ended, pressed = self.progress, False, False
         progress.n_iter_ = 0
         try:
-            with single_threaded_blas(BLAS_THREADED_MACS):
+            with single_threaded_blas():
                 while not ended and progress.n_iter_ < self.max_iter:
                     ended = self.epoch()
             if not (progress.diverged_ or self.watch.is_sane()):

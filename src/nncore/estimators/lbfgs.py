@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from nncore.core import notices
-from nncore.core.threads import held_blas
+from nncore.core.blas import held_blas
 from nncore.data.samples import Data
 from nncore.estimators.progress import Progress
 from nncore.estimators.tasks import Tasks

@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.data.samples import Data
 from nncore.data.sparse_rows import is_sparse
 from nncore.estimators.epochs import Epochs
@@ -132,7 +132,7 @@ class Perceptron(Progress):
 
     def _weights(self, y: Array, sample_weight: ArrayLike | None) -> Array | None:
         """The weights of the samples in the loss."""
-        return checks.sample_weights(sample_weight, len(y), 1)
+        return target_checks.sample_weights(sample_weight, len(y), 1)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, classes: Any = None,
@@ -163,7 +163,10 @@ class Perceptron(Progress):
         anew = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows, y_rows = self._samples(X, y, reset=anew)
         t, fitted = self._encode(y_rows, classes, keep=not anew)
-        given, weights = checks.sample_weights(sample_weight, len(y_rows), 1), self._weights(y_rows, sample_weight)
+        given, weights = (
+            target_checks.sample_weights(sample_weight, len(y_rows), 1),
+            self._weights(y_rows, sample_weight),
+        )
         rng = check_random_state(self.random_state)
         sizes = [*(n for n, *_ in self._hidden()), fitted["n_outputs_"]]
         if not anew and [len(b) for b in self.intercepts_] != sizes:

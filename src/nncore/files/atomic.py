@@ -37,14 +37,14 @@ NAME_BYTES = 255  # of a file's name on most systems
 
 
 class Content(Protocol):
-    """What writes itself into a file that can be sought in."""
+    """Data that write themselves into a file that can be sought in."""
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
 
     def write_to(self, file: BinaryIO) -> None:
-        """Write them."""
+        """Write all bytes."""
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | Content) -> None:
@@ -60,7 +60,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Content) -> Non
     """
     target, before = regular_target(path)
     size = len(data) if isinstance(data, bytes) else data.size
-    with _told(path, size):
+    with _explained(path, size):
         remove_left(target)
         temporary, handle = _temporary(target, 0o666 if before is None else 0o600)
         try:
@@ -92,13 +92,13 @@ def append(path: str | os.PathLike[str], data: bytes) -> None:
     OSError
         If the file cannot be written.
     """
-    with _told(path, len(data)), open(checks.path(path, "path"), "ab", buffering=0) as file:
+    with _explained(path, len(data)), open(checks.path(path, "path"), "ab", buffering=0) as file:
         while data:  # at once, but for a full disk
             data = data[file.write(data) :]
 
 
 def regular_target(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
-    """Where a file would be written, links followed, and what is there now.
+    """Return where a file would be written, links followed, and the status of the file that is there now.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def regular_target(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
         If path is not the path of a file.
     """
     given = checks.path(path, "path")
-    with _told(path):
+    with _explained(path):
         try:
             before = given.stat()
         except FileNotFoundError:
@@ -128,7 +128,7 @@ def regular_target(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
 
 
 @contextlib.contextmanager
-def _told(path: str | os.PathLike[str], size: int | None = None) -> Iterator[None]:
+def _explained(path: str | os.PathLike[str], size: int | None = None) -> Iterator[None]:
     """Turn the system's error into a sentence with the path and, where there is no room, the bytes needed."""
     try:
         yield
@@ -146,24 +146,24 @@ def _told(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Non
         raise OSError(error.errno, f"{path} cannot be written: {reason}") from error
 
 
-def beside(target: Path, before: str, after: str) -> str:
-    """The file's name between two others, shortened where that is too long for a name, always in the same way."""
-    name, room = target.name, NAME_BYTES - len(before) - len(after)
+def beside(target: Path, ahead: str, behind: str) -> str:
+    """Return the file's name between two others, shortened where it is too long, always in the same way."""
+    name, room = target.name, NAME_BYTES - len(ahead) - len(behind)
     if len(os.fsencode(name)) > room:
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = os.fsencode(name)[: room - 17].decode(errors="ignore") + f"-{digest}"
-    return f"{before}{name}{after}"
+    return f"{ahead}{name}{behind}"
 
 
 def _temporary(target: Path, mode: int) -> tuple[Path, int]:
-    """A new file beside the target, open and locked."""
+    """Return a new file beside the target, open and locked."""
     while True:
         path = target.with_name(beside(target, ".", f".{secrets.token_hex(4)}.tmp"))
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), mode)
         except FileExistsError:
             continue
-        # between the two lines another process can have taken it for one that was left
+        # before it was locked another process can have taken it for one that was left
         if _locked(handle) is not False and os.fstat(handle).st_nlink:
             return path, handle
         os.close(handle)
@@ -263,7 +263,7 @@ class Lock:
         self.path = target.with_name(beside(target, ".", ".lock"))
         self.handle: int | None = None
         while fcntl:
-            with _told(target):
+            with _explained(target):
                 handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             locked = _locked(handle)
             if locked is False:

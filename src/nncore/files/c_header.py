@@ -3,16 +3,14 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from nncore.core.checks import Array
 from nncore.functions import kinds
+from nncore.model.layers import Layer
 from nncore.model.model import Model
-
-if TYPE_CHECKING:
-    from nncore.core.checks import Array
-    from nncore.model.layers import Layer
 
 WIDTH = 110
 
@@ -92,18 +90,18 @@ static inline void {name}_probabilities(const {X} x[{n_in}], {T} y[{n_out}])
 """
 
 
-def quantized(weights: "Array") -> tuple["Array", "Array"]:
-    """Whole numbers -127 to 127 and a scale for each unit, the weights being about their product: symmetric int8."""
+def quantized(weights: Array) -> tuple[Array, Array]:
+    """Return whole numbers -127 to 127 and a scale for each unit, together about the weights: symmetric int8."""
     scale = np.abs(weights).max(axis=0) / 127
     whole = np.rint(weights / np.where(scale == 0, 1, scale)).clip(-127, 127)
     return whole.astype(np.int8), scale.astype(weights.dtype)
 
 
 def header(net: Model, name: str, *, uint8: bool, int8: bool, link: str | None, about: Iterable[str]) -> str:
-    """The text of the header.
+    """Return the text of the header.
 
-    uint8: x holds bytes; int8: the weights are quantized; link: "softmax" or "sigmoid" that makes probabilities of what
-    predict yields, or None; about: sentences for its beginning.
+    uint8: x holds bytes; int8: the weights are quantized; link: "softmax" or "sigmoid" that makes probabilities of the
+    outputs of predict, or None; about: sentences for its beginning.
     """
     T = "float" if net.dtype == np.float32 else "double"
     size, widths = net.dtype.itemsize, [layer.n_neurons for layer in net.layers[:-1]]
@@ -137,12 +135,12 @@ def header(net: Model, name: str, *, uint8: bool, int8: bool, link: str | None, 
 
 
 def _comment(text: str) -> str:
-    """What may stand in a comment of C, whatever the name of a loss or an activation is made of."""
+    """Return text that may stand in a comment of C, whatever the name of a loss or an activation is made of."""
     return re.sub(r"[^ -~]|\\", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 
 def _layer(net: Model, names: dict[str, Any], k: int, *, uint8: bool, int8: bool) -> str:
-    """The loops of one layer."""
+    """Return the loops of one layer."""
     layer, name, T = net.layers[k - 1], names["name"], names["T"]
     x = "x" if k == 1 else f"h{1 + k % 2}"
     z = "y" if k == len(net.layers) else f"h{2 - k % 2}"
@@ -163,7 +161,7 @@ def _layer(net: Model, names: dict[str, Any], k: int, *, uint8: bool, int8: bool
 
 
 def _link(names: dict[str, Any]) -> str:
-    """What turns y into probabilities."""
+    """Return the lines that turn y into probabilities."""
     if names["link"] == "softmax":
         return f"    {names['name']}_softmax(y);\n"
     text = "    int j;\n" + ACTIVATE.format(**names, z="y", a="y[j]", f=ACTIVATIONS["sigmoid"])
@@ -171,19 +169,20 @@ def _link(names: dict[str, Any]) -> str:
 
 
 def _in_type(text: str, T: str) -> str:
-    """Numbers and functions of mathematics in the type: exp_ becomes expf or exp, 0.5_ becomes 0.5f or 0.5."""
+    """Return numbers and functions of mathematics in the type: exp_ becomes expf or exp, 0.5_ becomes 0.5f or 0.5."""
     return re.sub(
         r"\b([\d.]+(?:e[+-]?\d+)?|exp|expm1|log1p|tanh|erfc|fabs)_(?!\w)", r"\1f" if T == "float" else r"\1", text
     )
 
 
-def _n_bytes(layer: "Layer", size: int, int8: bool) -> int:
+def _n_bytes(layer: Layer, size: int, int8: bool) -> int:
+    """Return the bytes of a layer's constants."""
     n = layer.n_input * layer.n_neurons
     return n * (1 if int8 else size) + layer.n_neurons * size * (int8 + layer.use_bias)
 
 
-def _constants(name: str, T: str, k: int, layer: "Layer", int8: bool) -> Iterator[str]:
-    """The definitions of a layer's arrays."""
+def _constants(name: str, T: str, k: int, layer: Layer, int8: bool) -> Iterator[str]:
+    """Yield the definitions of a layer's arrays."""
     weights, kind = layer.weights, T
     if int8:
         (weights, scale), kind = quantized(layer.weights), "signed char"
@@ -194,7 +193,7 @@ def _constants(name: str, T: str, k: int, layer: "Layer", int8: bool) -> Iterato
         yield f"static const {T} {name}_b{k}[{layer.bias.size}] = {{\n{_numbers(layer.bias, T)}\n}};\n"
 
 
-def _numbers(values: "Array", T: str) -> str:
-    """The shortest decimals that are read back as the same numbers."""
+def _numbers(values: Array, T: str) -> str:
+    """Return the shortest decimals that are read back as the same numbers."""
     suffix = "f" if T == "float" else ""
     return textwrap.fill(", ".join(f"{value!s}{suffix}" for value in values), WIDTH)

@@ -1,4 +1,4 @@
-"""What other programs' files look like: for messages about files that are no models, and names that mislead."""
+"""Marks of other programs' files, for messages about files that are no models, and names that mislead."""
 
 import os
 import re
@@ -11,7 +11,7 @@ UNPACK = "unpack it first"
 TABLE = "expected a model that save wrote: data go to fit, nncore train or nncore predict"
 PLAIN = "expected a model that save wrote"
 
-# How a file begins -> what it is, and the way from there.
+# The beginning of a file -> its format, and the way from there.
 BEGINNINGS = {
     b"\x89HDF\r\n\x1a\n": ("HDF5, as Keras writes", ARRAYS),
     b"\x93NUMPY": ("an array of NumPy", ARRAYS),
@@ -53,7 +53,7 @@ ENDINGS = {
 
 
 def looks_like(head: bytes) -> tuple[str, str] | None:
-    """What a file with this beginning is, and the way from there; None if that is not known."""
+    """Return the format of a file with this beginning, and the way from there; None if it is not known."""
     if not head:
         return "empty", "use another copy"
     for beginning, known in BEGINNINGS.items():

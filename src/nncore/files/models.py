@@ -1,6 +1,6 @@
 """Model files: safetensors with the architecture in the metadata, and a digest over every byte.
 
-Loading runs no code, and what is in a file passes the checks that arguments pass.
+Loading runs no code, and the contents of a file pass the checks of arguments.
 
 A file of another program loads too, as unverified, if its metadata have an "architecture": JSON as _architecture makes.
 """
@@ -11,37 +11,34 @@ import reprlib
 import warnings
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nncore.core import checks
-from nncore.data import inputs as _inputs
-from nncore.files import atomic, formats
-from nncore.files import tensors as _tensors
+from nncore.core.checks import Array
+from nncore.data import inputs
+from nncore.files import formats
+from nncore.files.atomic import write_atomically
+from nncore.files.tensors import DIGEST, Encoded, strict_json
+from nncore.files.tensors import read as read_tensors
 from nncore.model.layers import Layer
 from nncore.model.model import Model
 
-if TYPE_CHECKING:
-    from nncore.core.checks import Array
-
 FORMAT = "1"
-DIGEST = _tensors.DIGEST
 LAYER_SHAPE = ("n_input", "n_neurons", "activation", "use_bias", "batch_norm")
 SETTINGS = ("delta", "label_smoothing", "input_scale")
-
-write_atomically = atomic.write_atomically
-
 
 M = TypeVar("M", bound=Model)
 
 
 def _architecture(net: Model) -> dict[str, Any]:
+    """Return everything but the tensors that is needed to rebuild a network, as JSON has it."""
     net.expect_names("a model file")
     layers = [{**{name: getattr(layer, name) for name in LAYER_SHAPE}, **layer.settings()} for layer in net.layers]
     settings = {name: getattr(net, name) for name in SETTINGS}
     if net.input_kind:
-        settings |= {"trained_on": net.input_kind, "input_scale": _inputs.scale_with(net, _inputs.BYTES)}
+        settings |= {"trained_on": net.input_kind, "input_scale": inputs.scale_with(net, inputs.BYTES)}
     return {"layers": layers, "loss": net.loss_name, **settings}
 
 
@@ -75,12 +72,12 @@ def save(net: Model, path: str | os.PathLike[str], metadata: Mapping[str, str] |
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"metadata has {reprlib.repr(text)} for {name!r}, expected texts by name")
     entries = {**(metadata or {}), "nncore_format": FORMAT, "architecture": json.dumps(_architecture(net))}
-    write_atomically(path, _tensors.Encoded(tensors_of(net), entries, signed=True))
+    write_atomically(path, Encoded(tensors_of(net), entries, signed=True))
     formats.warn_of_ending(path, "safetensors", ".safetensors", stacklevel=3)
 
 
-def tensors_of(net: Model) -> dict[str, "Array"]:
-    """The parameters by name, and the running moments of normalised layers."""
+def tensors_of(net: Model) -> dict[str, Array]:
+    """Return the parameters by name, and the running moments of normalised layers."""
     tensors = dict(net.params)
     for k, layer in enumerate(net.layers, 1):
         if layer.running_mean is not None and layer.running_var is not None:
@@ -88,9 +85,9 @@ def tensors_of(net: Model) -> dict[str, "Array"]:
     return tensors
 
 
-def to_safetensors(tensors: Mapping[str, "Array"], metadata: Mapping[str, str]) -> bytes:
+def to_safetensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of a file without a digest."""
-    return _tensors.Encoded(tensors, metadata).to_bytes()
+    return Encoded(tensors, metadata).to_bytes()
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -129,8 +126,8 @@ def load(path: str | os.PathLike[str], make: type[M]) -> M:
 
 
 def _read(path: str | os.PathLike[str], make: type[M]) -> tuple[M, dict[str, str]]:
-    """The network and the metadata of a file whose every byte is as it was written, if it says what was written."""
-    tensors, metadata, intact = _tensors.read(path)
+    """Return the network and the metadata of a file, after comparing its digest if it has one."""
+    tensors, metadata, intact = read_tensors(path)
     if intact is False or (intact is None and any(_is_nearly(key, DIGEST) for key in metadata)):
         raise ValueError(f"{path} was changed after it was written, its SHA-256 does not fit: use another copy")
     if "architecture" not in metadata:
@@ -148,7 +145,7 @@ def _read(path: str | os.PathLike[str], make: type[M]) -> tuple[M, dict[str, str
     except ValueError as error:
         raise ValueError(f"{path} cannot be used: {error}") from None
     try:
-        net = _rebuild(_tensors.strict_json(metadata["architecture"]), tensors, make)
+        net = _rebuild(strict_json(metadata["architecture"]), tensors, make)
     except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f"{path} holds an architecture that does not fit its tensors: {reason}") from None
@@ -161,8 +158,8 @@ def _is_nearly(key: str, name: str) -> bool:
     return len(key) == len(name) and sum(a != b for a, b in zip(key, name, strict=True)) <= 1
 
 
-def expect_sound(tensors: Mapping[str, "Array"]) -> None:
-    """That all numbers of a network are finite, and no running variance negative.
+def expect_sound(tensors: Mapping[str, Array]) -> None:
+    """Check that all numbers of a network are finite, and no running variance negative.
 
     Raises
     ------
@@ -177,11 +174,11 @@ def expect_sound(tensors: Mapping[str, "Array"]) -> None:
 
 
 def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_out: int) -> None:
-    """That the names of classes, if there are some, are as many as the outputs; of one output there may be two."""
+    """Check that the names of classes, if there are some, are as many as the outputs; one output may have two."""
     if "classes" not in metadata:
         return
     try:
-        classes = _tensors.strict_json(metadata["classes"])
+        classes = strict_json(metadata["classes"])
     except (ValueError, RecursionError):
         classes = metadata["classes"]
     counts = {0, n_out} if n_out > 1 else {0, 1, 2}
@@ -193,8 +190,8 @@ def _expect_classes(path: str | os.PathLike[str], metadata: dict[str, str], n_ou
         )
 
 
-def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"], make: type[M]) -> M:
-    """The network; shapes are compared before anything of an architecture's size is made."""
+def _rebuild(settings: dict[str, Any], tensors: dict[str, Array], make: type[M]) -> M:
+    """Return the network; shapes are compared before anything of an architecture's size is made."""
     _expect_keys("the architecture", settings, ("layers", "loss", *SETTINGS), ("trained_on",))
     expected: dict[str, tuple[int, ...]] = {}
     for k, layer in enumerate(settings["layers"], 1):
@@ -216,7 +213,7 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"], make: type[M
             raise ValueError(f"tensor {name} is {tensor.dtype}, expected float32 or float64, the same for all")
     dtype = tensors["W1"].dtype
     net = make(
-        # what a layer has copied is not kept
+        # arrays that a layer has copied are not kept
         [
             Layer(**layer, weights=tensors.pop(f"W{k}"), bias=tensors.pop(f"b{k}", None))
             for k, layer in enumerate(settings["layers"], 1)
@@ -227,15 +224,15 @@ def _rebuild(settings: dict[str, Any], tensors: dict[str, "Array"], make: type[M
         if name in tensors:
             array[...] = tensors[name]
     kind = settings.get("trained_on")
-    if kind not in _inputs.KINDS:
-        raise ValueError(f"trained_on is {kind!r}, expected one of {', '.join(map(repr, _inputs.KINDS))}")
+    if kind not in inputs.KINDS:
+        raise ValueError(f"trained_on is {kind!r}, expected one of {', '.join(map(repr, inputs.KINDS))}")
     if kind is not None:
-        _inputs.trained_on(net, kind)
+        inputs.trained_on(net, kind)
     return net
 
 
 def _expect_keys(what: str, value: Any, needed: Iterable[str], *optional: Iterable[str]) -> None:
-    """That this is a dict with the needed names, and no others than the optional ones."""
+    """Check that value is a dict with the needed names, and no others than the optional ones."""
     checks.instance(value, what, dict, "settings by name")
     for name in needed:
         if name not in value:

@@ -39,7 +39,7 @@ PIECE_BYTES = 4 << 20
 
 
 class Content(NamedTuple):
-    """What a file holds.
+    """The tensors and the metadata of a file.
 
     intact: whether all bytes are as they were written, None if the file has no digest that could tell.
     """
@@ -58,7 +58,7 @@ class Encoded:
     def __init__(self, tensors: Mapping[str, Array], metadata: Mapping[str, str], *, signed: bool = False) -> None:
         self.signed = signed
         entries = {**metadata, DIGEST: NO_DIGEST} if signed else metadata
-        # surrogates that a file's name can have are no text for others
+        # other programs take no text with the surrogates that a file's name can have
         texts = {name: entries[name].encode(errors="backslashreplace").decode() for name in sorted(entries)}
         arrays = {name: np.asarray(array) for name, array in tensors.items()}
         order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # larger types first keeps all aligned
@@ -78,7 +78,7 @@ class Encoded:
         self.size = len(self.head) + end
 
     def write_to(self, file: BinaryIO) -> None:
-        """Write all; the digest is of what was written, whatever becomes of the arrays meanwhile."""
+        """Write all; the digest is of the bytes written, whatever becomes of the arrays meanwhile."""
         digest = hashlib.sha256(self.head)
         file.write(self.head)
         for array in self.arrays:
@@ -98,7 +98,7 @@ class Encoded:
 
 
 def _pieces(array: Array) -> Iterator[bytes]:
-    """The bytes of an array in row-major order, little-endian."""
+    """Yield the bytes of an array in row-major order, little-endian."""
     flat = np.asarray(array, array.dtype.newbyteorder("<"), order="C").reshape(-1)
     step = PIECE_BYTES // flat.itemsize
     for first in range(0, flat.size, step):
@@ -127,7 +127,7 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Content:
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file: of what else there is, sizes are not known before it is read, or it has no end."""
+    """Open a regular file: devices and pipes have no size that is known before they are read, or no end."""
     # a pipe nobody writes to would be waited for
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(checks.path(path, "path"), flags)
@@ -217,7 +217,7 @@ def _metadata(header: Any) -> dict[str, str]:
 
 
 class _Place(NamedTuple):
-    """Where a tensor lies, and as what."""
+    """The place of a tensor in a file, its type and its shape."""
 
     type: str
     shape: tuple[int, ...]
@@ -226,7 +226,7 @@ class _Place(NamedTuple):
 
 
 def _places(header: dict[str, Any], size: int) -> dict[str, _Place]:
-    """The tensors in the order of their bytes, which follow each other without gaps to the end of the file."""
+    """Return the tensors in the order of their bytes, which follow each other without gaps to the end of the file."""
     places = {name: _place(name, entry) for name, entry in header.items()}
     end = 0
     places = dict(sorted(places.items(), key=lambda item: item[1][2:]))
@@ -263,7 +263,7 @@ def _sizes(values: Any) -> bool:
 
 
 def _with_zeros(text: bytes, metadata: dict[str, str]) -> bytes:
-    """The header as it is hashed. Within another value the quotes would be escaped."""
+    """Return the header as it is hashed. Within another value the quotes would be escaped."""
     digest = metadata.get(DIGEST, "")
     return text.replace(f'"{DIGEST}":"{digest}"'.encode(errors="replace"), f'"{DIGEST}":"{NO_DIGEST}"'.encode(), 1)
 
@@ -271,7 +271,7 @@ def _with_zeros(text: bytes, metadata: dict[str, str]) -> bytes:
 def _data(
     path: str | os.PathLike[str], file: BinaryIO, places: dict[str, _Place], head: bytes
 ) -> tuple[dict[str, Array], str]:
-    """The bytes of the tensors, and the SHA-256 of the file."""
+    """Return the bytes of the tensors, and the SHA-256 of the file."""
     total, memory = sum(place.end - place.begin for place in places.values()), _memory()
     if total > memory:
         raise MemoryError(f"{path} holds {total:,} bytes of tensors, and {memory:,} bytes of memory are there")
@@ -289,7 +289,7 @@ def _data(
 
 
 def _memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that the machine, or this process's container, has, as far as it is known."""
+    """Return the bytes of memory that the machine, or this process's container, has, as far as it is known."""
     known = [1 << 62]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.core.dispatch import loss as core
 from nncore.functions import domains
 
@@ -46,7 +46,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
             raise ValueError("labels is empty, expected n_classes to be given")
         n_classes = max(1, int(checks.finite(array, "labels").max()) + 1)
     n_classes = checks.positive_int(n_classes, "n_classes")
-    numbers = checks.labels(array, "labels", n_classes)
+    numbers = target_checks.labels(array, "labels", n_classes)
     rows = np.zeros((*numbers.shape, n_classes))
     np.put_along_axis(rows, numbers[..., None], 1.0, axis=-1)
     return rows
@@ -174,7 +174,7 @@ def negative_log_likelihood(log_probabilities: ArrayLike, labels: ArrayLike) -> 
         raise ValueError(
             f"log_probabilities goes up to {logs.max()}, expected logarithms of 0 or less: see log_softmax"
         )
-    picked = logs[np.arange(len(logs)), checks.labels(labels, "labels", logs.shape[1])]
+    picked = logs[np.arange(len(logs)), target_checks.labels(labels, "labels", logs.shape[1])]
     return -float(picked.mean())
 
 

@@ -1,16 +1,18 @@
 """class Model: what a stack of layers computes, its loss, and their derivatives."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 from weakref import ref
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore.core import checks
-from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.model import passes
+from nncore.model.layers import Layer
 from nncore.model.stack import Stack
 
 Array = NDArray[Any]
@@ -134,7 +136,7 @@ class Model(Stack):
         rows, targets, single = batches.batch(self, X, t, weights=sample_weight)
         weights = batches.weights_for(self, sample_weight, len(rows))
         grads = np.empty(self.n_params, self.dtype)
-        with _threads.single_threaded_blas(len(rows) * self.n_params):
+        with single_threaded_blas(len(rows) * self.n_params):
             self.core.gradient(rows, targets, weights, grads)
         self._single_sample = single
         return self.named(grads)
@@ -191,7 +193,7 @@ class Model(Stack):
         """
         rows, single = batches.rows(self, X)
         out = np.empty((len(rows), self.n_out), self.dtype)
-        with _threads.single_threaded_blas(len(rows) * self.n_params):
+        with single_threaded_blas(len(rows) * self.n_params):
             self.core.forward_keep(rows, out)
         self._single_sample = single
         return out[0] if self._single_sample else out
@@ -223,6 +225,75 @@ class Model(Stack):
         array = checks.finite(checks.floats(checks.parameter(dy, "dy", expected), "dy"), "dy") if outputs else dy
         grads = np.empty(self.n_params, self.dtype)
         dx = np.empty((outputs, self.n_in), self.dtype)
-        with _threads.single_threaded_blas(outputs * self.n_params):
+        with single_threaded_blas(outputs * self.n_params):
             self.core.backward(np.ascontiguousarray(array, self.dtype), grads, dx)
         return self.named(grads), (dx[0] if self._single_sample else dx)
+
+    def folded(self) -> Self:
+        """Return a network of the same predictions without batch normalisation, which is within weights and biases.
+
+        Returns
+        -------
+        NeuralNetwork
+            This one if no layer has batch_norm.
+
+        Raises
+        ------
+        ValueError
+            If a weight or a bias becomes infinite, as its factor can be too large.
+        """
+        if not any(layer.batch_norm for layer in self.layers):
+            return self
+        with np.errstate(over="ignore", invalid="ignore"):
+            affine = [layer.affine() for layer in self.layers]
+        for k, (W, b) in enumerate(affine, 1):
+            checks.finite(W, f"W{k}")
+            if b is not None:
+                checks.finite(b, f"b{k}")
+        return self._rebuilt(
+            (
+                Layer(*layer.shape, layer.activation, *values, use_bias=layer.use_bias, **layer.settings())
+                for layer, values in zip(self.layers, affine, strict=True)
+            ),
+            self.dtype,
+        )
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return a copy whose parameters and arithmetic are of another float type.
+
+        Parameters
+        ----------
+        dtype : {float64, float32}
+
+        Returns
+        -------
+        NeuralNetwork
+            It starts as one that was not trained yet: without a kind of input that it expects.
+
+        Raises
+        ------
+        ValueError
+            For another type, or a parameter that is not finite.
+        """
+        twin = self._rebuilt(
+            (
+                Layer(
+                    *layer.shape, layer.activation, layer.weights, layer.bias, use_bias=layer.use_bias,
+                    batch_norm=layer.batch_norm, **layer.settings(),
+                )
+                for layer in self.layers
+            ),
+            dtype,
+        )  # fmt: skip
+        twin.core.params[:], twin.core.moments[:] = self.core.params, self.core.moments
+        return twin
+
+    def _rebuilt(self, layers: Iterable[Layer], dtype: DTypeLike) -> Self:
+        """Return a network of this class with the settings of this one and other layers."""
+        twin = type(self).__new__(type(self))  # a subclass may be made from other arguments
+        Stack.__init__(
+            twin, layers, loss=self.loss_function or self.loss_name, dtype=dtype, delta=self.delta,
+            label_smoothing=self.label_smoothing, input_scale=self.input_scale,
+        )  # fmt: skip
+        twin.__dict__.update({name: value for name, value in self.__dict__.items() if name not in twin.__dict__})
+        return twin

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core import threads as _threads
+from nncore.core.blas import single_threaded_blas
 from nncore.functions import activations, kinds
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
     if out is None:
         out = np.empty((len(rows), model.n_out), model.dtype)
     macs = len(rows) * model.n_params
-    with _threads.single_threaded_blas(macs):
+    with single_threaded_blas(macs):
         if type(rows) is np.ndarray and rows.nbytes <= mapped.WINDOW_BYTES:
             model.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
         else:
@@ -48,7 +49,7 @@ def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = No
         some = None if weights is None else weights[at]
         return float(model.core.loss(part, targets[at], some, n_threads=_threads.usable(n_threads)))
 
-    with _threads.single_threaded_blas(len(rows) * model.n_params):
+    with single_threaded_blas(len(rows) * model.n_params):
         return mean(rows, of, weights)
 
 
@@ -79,7 +80,7 @@ def differences(
     """Fill in the slope of the mean loss by every parameter, and its truncation error; return where kinks are."""
     kink = np.empty(model.n_params, np.uint8)
     weights = np.ones(len(rows)) if weights is None else weights
-    with _threads.single_threaded_blas(_threads.BLAS_THREADED_MACS):
+    with single_threaded_blas():
         model.core.numerical_gradient(
             rows, targets, weights, h, slope, truncation, kink, max_memory, wanted, rounding, one_sided,
             n_threads=_threads.choices(n_threads, len(rows) * model.n_params**2 // 16)[-1],

@@ -10,8 +10,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore.core import checks
-from nncore.core import threads as _threads
+from nncore.core import checks, process
 from nncore.core.dispatch import activation as core_activation
 from nncore.core.dispatch import network as core_network
 from nncore.core.settings import Fixed
@@ -164,7 +163,7 @@ class Stack:
         """The compiled network, or its twin for Python functions; made, and the layers laid out, when first needed."""
         core = self._core
         if core is None:
-            with _threads.building:
+            with process.building:
                 core = self._core = self._core or self._build()
         return core
 

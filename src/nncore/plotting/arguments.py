@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 
 
 def row(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -29,7 +29,7 @@ def classes(t: ArrayLike, n_samples: int, name: str = "y") -> NDArray[np.intp]:
     array = checks.numbers(t, name)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} has shape {array.shape}, expected ({n_samples},), a class a sample")
-    return checks.labels(array, name, int(max(array.max(), 0)) + 1)
+    return target_checks.labels(array, name, int(max(array.max(), 0)) + 1)
 
 
 def limits(values: Any, n: int, name: str) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
+from nncore.core import checks, target_checks
 from nncore.plotting import arguments, canvas, grids
 from nncore.plotting.style import BLACK, COLOURS, DARK_BACKGROUND, DARK_COLOURS, DARK_INK, WHITE
 
@@ -91,7 +91,7 @@ def plot_decision_boundary(
     4
     """
     points = arguments.points(X, "X")
-    classes = checks.labels(arguments.classes(y, len(points)), "y", 2)
+    classes = target_checks.labels(arguments.classes(y, len(points)), "y", 2)
     places = grids.points(grids.around(points, 0.08), 200)
     answers = checks.finite(checks.floats(predict(places.reshape(-1, 2)), "predict(x)"), "predict(x)")
     n = places.size // 2

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks, mapped, threads
+from nncore.core.blas import held_blas
+from nncore.core.pace import Pace
 from nncore.data import inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
@@ -64,7 +66,7 @@ class Objective:
 
     def __init__(self, net: Model, data: Data, n_threads: int | str) -> None:
         self.net, self.data = net, data
-        self.pace = threads.Pace(threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params))
+        self.pace = Pace(threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params))
         self.free = _trainable(net)
         weights = data.weights
         self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
@@ -125,7 +127,7 @@ class _Minimization:
             reached[:] = intermediate_result.x
             self.iterated(reached, intermediate_result.fun)
 
-        with threads.held_blas():
+        with held_blas():
             try:
                 minimize(self.evaluate, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
             except KeyboardInterrupt:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks, threads
+from nncore.core import checks
+from nncore.core.blas import single_threaded_blas
 from nncore.data import batches, inputs
 from nncore.model.model import Model
 from nncore.training import divergence
@@ -106,7 +107,7 @@ class OnlineModel(Model):
             return self._masked_update(rows, targets, lr, *rule)
         if n == 1:  # without products
             return core.step(rows, targets, lr, *rule)
-        with threads.single_threaded_blas(n * self.n_params):
+        with single_threaded_blas(n * self.n_params):
             return core.step(rows, targets, lr, *rule)
 
     def _masked_update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
@@ -114,7 +115,7 @@ class OnlineModel(Model):
         if self._seed is None:
             self._seed = int(self.rng.integers(1 << 63))
         loss, n = np.empty(1), len(rows)
-        with threads.single_threaded_blas(n * self.n_params):
+        with single_threaded_blas(n * self.n_params):
             self.core.train(
                 rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks
             )

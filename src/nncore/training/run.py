@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks, mapped, threads
+from nncore.core.blas import single_threaded_blas
 from nncore.core.dispatch import sparse
+from nncore.core.pace import CALL_SECONDS, Pace
 from nncore.data import inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
@@ -20,7 +22,7 @@ from nncore.training.rates import Rates, one_each
 from nncore.training.settings import RunSettings
 from nncore.training.update_rule import rule_and_state, rule_of
 
-CHUNK_SECONDS = threads.CALL_SECONDS
+CHUNK_SECONDS = CALL_SECONDS
 
 
 class Keeper(Protocol):
@@ -74,7 +76,7 @@ class Run:
         self.epoch: dict[str, Any] | None = None
         self.seed = 0
         self.keeper: Keeper | None = None
-        self.pace = threads.Pace(settings.threads, CHUNK_SECONDS)
+        self.pace = Pace(settings.threads, CHUNK_SECONDS)
 
     def train(self, bar: Any) -> History:
         """Train for all epochs, or as far as Ctrl-C, early stopping and the callbacks let them come."""
@@ -85,7 +87,7 @@ class Run:
         begin = self._start()
         history = self.history
         self.started = time.perf_counter() - history.seconds
-        with threads.single_threaded_blas(threads.BLAS_THREADED_MACS):
+        with single_threaded_blas():
             try:
                 bar.update(history.iterations)
                 self._all_epochs(begin, bar)

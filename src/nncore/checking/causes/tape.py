@@ -1,7 +1,7 @@
-"""A tape of NumPy operations: what a Python function computes from its arrays, and the same with some of it replaced.
+"""A tape of the NumPy operations that a Python function does with its arrays, some of which a rule may replace.
 
-The arrays that go in are of class Traced, and so is all that NumPy makes of them. A function that leaves NumPy, or asks
-for a plain array, leaves the tape: what follows is not seen.
+The arrays that go in are of class Traced, and so are all that NumPy makes of them. A function that leaves NumPy, or
+asks for a plain array, leaves the tape: its further operations are not seen.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.differences.evaluation import rebuilt
+from nncore.differences.arguments import rebuilt
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ class Operation:
     narrowed: bool
 
     def over(self) -> str:
-        """What a reduction runs over, in words."""
+        """Return in words the numbers that a reduction runs over."""
         shape = self.shapes[0]
         numbers = " x ".join(map(str, shape))
         if self.axes is not None and len(self.axes) < len(shape):
@@ -55,7 +55,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Call:
-    """What a replacement is made from: the operation as it was called, and its result."""
+    """An operation as it was called, and its result: a rule makes the replacement of them."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -63,14 +63,14 @@ class Call:
     result: Array
 
     def over(self, axis: int, keepdims: bool) -> Array:
-        """The reduction over another axis."""
+        """Return the reduction over another axis."""
         settings = {key: value for key, value in self.settings.items() if key not in ("axis", "keepdims", "out")}
         if self.function is np.linalg.norm and len(self.arguments) > 1:
             settings["ord"] = self.arguments[1]
         return np.asarray(self.function(self.arguments[0], **settings, axis=axis, keepdims=keepdims))
 
 
-# What stands in for the result of an operation; None leaves it.
+# Returns the replacement of an operation's result, or None to leave it.
 Rule = Callable[[Operation, Call], Array | None]
 
 
@@ -83,7 +83,7 @@ class Tape:
     is_open: bool = True
 
     def traced(self, array: Array) -> "Traced":
-        """A copy of the array that records on this tape."""
+        """Return a copy of the array that records on this tape."""
         copy = np.array(array).view(Traced)
         copy.tape = self
         return copy
@@ -168,7 +168,7 @@ class Traced(np.ndarray):
         return part if isinstance(part, np.ndarray) else self.tape._wrapped(part, self.sources, self.maker)
 
     def astype(self, *arguments: Any, **settings: Any) -> Any:
-        """As of any array; a change of precision is recorded."""
+        """Convert as any array does; a change of precision is recorded."""
         return self.tape.record(np.ndarray.astype, "astype", (self, *arguments), settings)
 
     # these go by way of a ufunc and a division by the count, or leave the tape
@@ -215,14 +215,14 @@ def _flat(arguments: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The same with plain arrays."""
+    """Return a value, or a list of values, with plain arrays."""
     if isinstance(value, Traced):
         return value.view(np.ndarray)
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def _axes(name: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> tuple[int, ...]:
-    """Those that a reduction of its first argument runs over."""
+    """Return the axes that a reduction of its first argument runs over."""
     place = 2 if name == "norm" else 1
     axis = settings.get("axis", arguments[place] if len(arguments) > place else None)
     ndim = np.ndim(arguments[0])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.experiment import Experiment
-from nncore.checking.tape import Call, Operation
-from nncore.checking.variants import in_formulas
+from nncore.checking.causes.experiment import Experiment
+from nncore.checking.causes.tape import Call, Operation
+from nncore.checking.causes.variants import in_formulas
 
 Array = NDArray[Any]
 
@@ -21,11 +21,11 @@ MOST_COLUMNS = 16
 MEANS = ("mean", "average")
 PRODUCTS = ("dot", "matmul", "inner", "vdot", "einsum")
 RTOL = 1e-6
-SURE = 1e-3  # by chance not more often than that
+CHANCE = 1e-3  # a part of the samples must fit by chance less often than that
 
 
 def other_count(f: Experiment) -> str:
-    """Say of which count of samples the gradient is, where all errors are one factor that a sum or mean explains."""
+    """Return of which count of samples the gradient is, where all errors are one factor that a sum or mean explains."""
     ratio, relative = _common_ratio(f)
     joined = in_formulas(f.operations)
     for operation in f.operations if ratio else ():
@@ -35,7 +35,7 @@ def other_count(f: Experiment) -> str:
                 expected = (n if operation.name == "mean" else 1) / count
                 if expected == 1 or (expected == 0.5 and operation.name == "sum"):
                     continue  # a factor of 2 has likelier causes
-                if abs(ratio / expected - 1) <= relative < SURE:
+                if abs(ratio / expected - 1) <= relative < CHANCE:
                     divided = f" divided by {count}" if count > 1 else ""
                     return (
                         f"f takes the {operation.name} {operation.over()}: the gradient is that of their sum{divided}"
@@ -44,21 +44,21 @@ def other_count(f: Experiment) -> str:
 
 
 def _common_ratio(f: Experiment) -> tuple[float, float]:
-    """analytic / numerical, if that is the same for all, and its relative error; else 0."""
+    """Return analytic / numerical if that is the same for all, and its relative error; else 0."""
     wrong = [case for case in f.cases if case.wrong.any()]
-    analytic = np.concatenate([case.analytic[case.told] for case in wrong])
-    numerical = np.concatenate([case.numerical[case.told] for case in wrong])
+    analytic = np.concatenate([case.analytic[case.smooth] for case in wrong])
+    numerical = np.concatenate([case.numerical[case.smooth] for case in wrong])
     if not (analytic.any() and numerical.any()):
         return 0.0, 0.0
     ratio = float(analytic @ numerical) / float(numerical @ numerical)
     apart = float(np.linalg.norm(analytic - ratio * numerical)) / float(np.linalg.norm(analytic))
-    others = any(case.right() and case.numerical[case.sure].any() for case in f.cases)
+    others = any(case.right() and case.numerical[case.resolved].any() for case in f.cases)
     alike = all(case.agrees(case.analytic / ratio) for case in wrong)
     return (ratio, 3 * apart + 1e-6) if alike and not others else (0.0, 0.0)
 
 
 def _counts(operation: Operation, n: int, operations: Sequence[Operation]) -> Iterator[int]:
-    """What a sum over n may have been divided by: some of its axes, n - 1, n outputs or classes as well."""
+    """Yield the numbers that a sum over n may have been divided by: some of its axes, n - 1, n outputs or classes."""
     lengths = [operation.shapes[0][axis] for axis in operation.axes or ()]
     for size in range(len(lengths), -1, -1):
         yield from map(prod, combinations(lengths, size))
@@ -79,7 +79,7 @@ class Sum:
 
     @property
     def noun(self) -> str:
-        """What its terms are."""
+        """The name of its terms."""
         return "terms that f adds" if self.kind == "added" else "samples"
 
     @property
@@ -88,21 +88,21 @@ class Sum:
         return self.kind in MEANS
 
     def __call__(self, operation: Operation, call: Call) -> Array | None:
-        """The rule that reads, and shifts the sum."""
+        """Read the terms as a rule of the tape, and shift the sum."""
         if operation.number in self.numbers:
             self._calls.append(call)
         last = operation.number == self.numbers[-1]
         return call.result + self.shift.reshape(call.result.shape) if last and self.shift is not None else None
 
     def terms(self) -> Array:
-        """The terms of the last evaluation, of shape (n, size); the sum of each column is a number of the result."""
+        """Return the terms of the last evaluation, (n, size); the sum of each column is a number of the result."""
         calls, self._calls = self._calls, []
         first = calls[0]
         a = np.asarray(first.arguments[0]) if self.kind != "einsum" else np.asarray(first.arguments[1])
         if self.kind == "added":
             start = [a] if isinstance(first.arguments[0], np.ndarray) else []
             return np.diff([0.0, *start, *(call.result for call in calls)])[:, None]
-        if self.kind == "norm":  # that of the squares
+        if self.kind == "norm":  # the terms are the squares
             a = np.square(a, dtype=np.float64)
         if self.kind in PRODUCTS:
             other = np.asarray(first.arguments[-1])
@@ -112,7 +112,7 @@ class Sum:
         return np.asarray(scale * a.reshape(len(a), -1, self.size).sum(axis=1, dtype=np.float64))
 
     def derivative(self, f: Experiment) -> Array:
-        """Return that of f by each number of the result; of a norm, by its square; NaN if the terms are others."""
+        """Return the slope of f by each number of the result; of a norm, by its square; NaN if the terms do not fit."""
         f.evaluate(self)
         result = np.ravel(self._calls[-1].result)
         terms = self.terms()
@@ -132,7 +132,7 @@ class Sum:
 
 
 def _sums(operations: Sequence[Operation]) -> list[Sum]:
-    """The sums in f that may run over samples: additions one by one, then those of most terms."""
+    """Return the sums in f that may run over samples: additions one by one, then those of most terms."""
     joined = in_formulas(operations)
     found: list[tuple[int, Sum]] = []
     chains: list[list[int]] = []
@@ -161,12 +161,12 @@ def _is_over_rows(o: Operation, size: int) -> bool:
     if o.name not in ("sum", "norm", *MEANS) or not shape or shape[0] < 2 or len(o.shapes) > 1:
         return False
     axes = o.axes or ()
-    # what is left has to be the last axes, or nothing
+    # the axes that are left have to be the last, or none
     return axes == tuple(range(len(axes))) and bool(axes) and (size == 1 or o.name != "norm")
 
 
 def part_of_batch(f: Experiment) -> str:
-    """Say of which samples the gradient is, where it is that of some of them alone."""
+    """Return in words of which samples the gradient is, where it is that of some of them alone."""
     if _common_ratio(f)[0] or len(f.elements) < 2:
         return ""
     for over_samples in _sums(f.operations):
@@ -179,7 +179,7 @@ def part_of_batch(f: Experiment) -> str:
 
 
 def _part(f: Experiment, over_samples: Sum) -> str:
-    """Hold the gradient under test against those of one sum's terms: without one of them, or with some alone."""
+    """Compare the gradient under test with those of one sum's terms: without one of them, or with some alone."""
     by_term, wanted, tolerance = [], [], []
     weights = over_samples.derivative(f)
     for element in f.elements:
@@ -187,7 +187,7 @@ def _part(f: Experiment, over_samples: Sum) -> str:
         terms = over_samples.terms()
         down, _ = f.evaluate(over_samples, (element, -element.step))
         by_term.append((terms - over_samples.terms()) @ weights / (2 * element.step))
-        # what the terms have to yield: the rest, such as that of a regularisation, is taken off
+        # the terms have to yield this: the rest, such as a regularisation, is taken off
         wanted.append(element.analytic - ((up - down) / (2 * element.step) - by_term[-1].sum()))
         rounding = f.rounding(element, max(abs(up), float(np.abs(terms * weights).sum())))
         tolerance.append(RTOL * max(abs(wanted[-1]), abs(element.analytic)) + rounding)
@@ -212,14 +212,14 @@ def _part(f: Experiment, over_samples: Sum) -> str:
 
 
 def _run_of_samples(each: Array, fits: Callable[[Array], NDArray[np.bool_]], over_samples: Sum, chance: float) -> str:
-    """The run of samples, at the end, at the beginning or anywhere, whose gradient it is; chance: that of one run."""
+    """Return the run of samples, last, first or anywhere, whose gradient it is; chance: that one run fits by chance."""
     n = len(each)
     up_to = np.concatenate([np.zeros((1, each.shape[1])), np.cumsum(each, axis=0)])
     cuts, none = np.arange(1, n), np.zeros(n - 1, int)
     runs = [(cuts[::-1], none + n), (none, cuts[::-1])]
-    if n <= MOST_SAMPLES and n**2 * chance < SURE:
+    if n <= MOST_SAMPLES and n**2 * chance < CHANCE:
         runs += [(none[first:] + first, cuts[first:]) for first in range(1, n - 1)]
-    for first, last in runs if n * chance < SURE else ():
+    for first, last in runs if n * chance < CHANCE else ():
         for scale in (np.ones(len(first)), n / (last - first)):
             (found,) = np.nonzero(fits((up_to[last] - up_to[first]) * scale[:, None]))
             if found.size:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.cases import Case
-from nncore.checking.diagnosis import in_single
-from nncore.checking.tape import Operation, Rule, Tape
-from nncore.differences.evaluation import rebuilt
+from nncore.checking.causes.cases import Case
+from nncore.checking.causes.diagnosis import in_single
+from nncore.checking.causes.tape import Operation, Rule, Tape
+from nncore.differences.arguments import rebuilt
 
 Array = NDArray[Any]
 
-N_ELEMENTS = 8  # with the largest errors, and as many others: a variant of f that fits them fits all
+N_ELEMENTS = 8  # of the largest errors, and as many others: a variant of f that fits them fits all
 MOST_EVALUATIONS = 400
 MOST_WORK = 500_000  # operations in all evaluations
 RTOL = 1e-5
@@ -22,7 +22,7 @@ RTOL = 1e-5
 
 @dataclass(frozen=True)
 class Probe:
-    """One element that is looked at: x[which].flat[place], the gradient under test, and the step of its difference."""
+    """One element to compare at: x[which].flat[place], its gradient under test, and the step of its difference."""
 
     which: int
     place: int
@@ -35,8 +35,8 @@ class Probe:
 class Experiment:
     """A function at one point, some elements of its argument, and the gradient that is under test there.
 
-    left is how often f may still be evaluated, single what shows that f computes in float32, elements where its slopes
-    are compared.
+    left is how often f may still be evaluated, single says how f shows that it computes in float32, elements are where
+    its slopes are compared.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Experiment:
         self.elements: list[Probe] = []
 
     def start(self) -> None:
-        """Evaluate f and grad as they are, and choose what to look at."""
+        """Evaluate f and grad as they are, and choose the elements to compare at."""
         value, tape = self.evaluate()
         self.operations = tape.operations
         if self.evaluate()[0] != value:
             raise ValueError("f is random, and so are its differences")
-        n_told = sum(int(case.told.sum()) for case in self.cases)
-        self.left = min(MOST_EVALUATIONS, 40 + 4 * n_told, MOST_WORK // (1 + len(self.operations)))
+        n_smooth = sum(int(case.smooth.sum()) for case in self.cases)
+        self.left = min(MOST_EVALUATIONS, 40 + 4 * n_smooth, MOST_WORK // (1 + len(self.operations)))
         if all(a.dtype == np.float64 for a in self.arrays):
             narrow = next((operation for operation in self.operations if operation.narrowed), None)
             self.single = f"from {narrow.name} on" if narrow else "as its values show" if self._returns_single() else ""
@@ -71,7 +71,7 @@ class Experiment:
             self.grad_operations = self._grad_tape.operations
 
     def evaluate(self, rule: Rule | None = None, change: tuple[Probe, float] | None = None) -> tuple[float, Tape]:
-        """The value of f, with one element changed by so much, and the tape of it."""
+        """Return the value of f, with one element changed by so much, and its tape."""
         self.left -= 1
         tape = Tape(rule)
         arrays = [tape.traced(a) for a in self.arrays]
@@ -84,7 +84,7 @@ class Experiment:
             tape.is_open = False
 
     def gradient(self, rule: Rule | None = None) -> list[Array] | None:
-        """What grad returns under this rule, array by array; None if it makes no sense to grad."""
+        """Return the gradient of grad under this rule, array by array; None if it makes no sense to grad."""
         self._grad_tape = tape = Tape(rule)
         try:
             result = self.grad(self._argument([tape.traced(a) for a in self.arrays]))  # type: ignore[misc]
@@ -96,7 +96,7 @@ class Experiment:
         return gradients if [g.shape for g in gradients] == [a.shape for a in self.arrays] else None
 
     def fits(self, rule: Rule, gradient: list[Array] | None = None) -> bool:
-        """Whether the gradient under test, or this one, is that of f under this rule, at all elements looked at."""
+        """Whether the gradient under test, or this one, is that of f under this rule, at all chosen elements."""
         telling = 0
         for element in self.elements:
             if self.left < 2:
@@ -114,7 +114,7 @@ class Experiment:
         return telling >= min(2, len(self.elements)) > 0
 
     def tidy(self) -> None:
-        """Leave f and grad with the user's own arrays in what they keep between calls, and those as they were."""
+        """Call f and grad once more with the user's own arrays, which they may keep, and restore those."""
         own = [a for a in _items(self.argument, self.argument) if isinstance(a, np.ndarray)]
         kept = [a.copy() for a in own]
         try:
@@ -127,7 +127,7 @@ class Experiment:
                     array[...] = values
 
     def _argument(self, arrays: list[Any]) -> Any:
-        """These arrays in the form of the argument."""
+        """Return these arrays in the form of the argument."""
         if isinstance(self.argument, dict):
             return dict(zip(self.argument, arrays, strict=True))
         return rebuilt(self.argument, arrays) if isinstance(self.argument, (list, tuple)) else arrays[0]
@@ -146,18 +146,18 @@ class Experiment:
         return in_single(np.array(values))
 
     def rounding(self, element: Probe, size: float) -> float:
-        """How far rounding in numbers of this size may take the difference."""
+        """Return how far rounding in numbers of this size may take the difference."""
         return 8 * self.eps * size / element.step
 
     def _chosen(self) -> list[Probe]:
-        """The largest errors of each array in turn, and as many elements from anywhere."""
+        """Choose the largest errors of each array in turn, and as many elements from anywhere."""
         rng, cases = np.random.default_rng(0), list(enumerate(self.cases))
         errors = [self._first(k, c.wrong, np.abs(c.analytic - c.numerical)) for k, c in cases]
-        others = [self._first(k, c.sure | c.wrong, rng.random(c.told.shape)) for k, c in cases]
+        others = [self._first(k, c.resolved | c.wrong, rng.random(c.smooth.shape)) for k, c in cases]
         return list(dict.fromkeys(_in_turn(errors) + _in_turn(others)))
 
     def _first(self, which: int, among: NDArray[np.bool_], by: Array) -> list[Probe]:
-        """Some of these elements of one array, the largest first."""
+        """Return some of these elements of one array, the largest first."""
         case, x = self.cases[which], np.asarray(self.arrays[which], np.float64)
         places = np.flatnonzero(among)
         places = places[np.argsort(-by.flat[places], kind="stable")][:N_ELEMENTS]
@@ -175,13 +175,13 @@ class Experiment:
 
 
 def _in_turn(lists: list[list[Probe]]) -> list[Probe]:
-    """One element of each list, then the second of each, ..."""
+    """Return the first of each list, then the second of each, ..."""
     longest = max(map(len, lists), default=0)
     return [elements[i] for i in range(longest) for elements in lists if i < len(elements)][:N_ELEMENTS]
 
 
 def _items(values: Any, like: Any) -> list[Any]:
-    """The arrays of a value that has the form of another, a container or one array, in its order."""
+    """Return the arrays of a value that has the form of another, a container or one array, in its order."""
     if isinstance(like, dict):
         return [values[key] for key in like]
     return list(values) if isinstance(like, (list, tuple)) else [values]

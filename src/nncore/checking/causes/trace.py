@@ -1,11 +1,11 @@
-"""What is likely wrong with a gradient, found by experiment: f is evaluated with some of its operations replaced.
+"""Mistakes found by experiment: f is evaluated with some of its operations replaced.
 
 A gradient that does not fit f may fit the function that was meant: with the softmax taken row by row, with (n, 1)
 ravelled before (n,) is taken off, with the last samples alone in the mean. Where the differences of such a variant of
 f agree with the gradient, or a variant of the gradient agrees with those of f, that is what is wrong, and it is said
-as a fact. What only looks odd is asked, if nothing else explains the errors.
+as a fact. An operation that only looks odd is asked about, if nothing else explains the errors.
 
-Seen is what f does with its argument by NumPy's functions and operators. Not seen is an f that reads its array by
+All that f does with its argument by NumPy's functions and operators is seen, but not an f that reads its array by
 another name, or hands it to compiled code or to np.asarray.
 """
 
@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.batch_parts import other_count, part_of_batch
-from nncore.checking.cases import Case
-from nncore.checking.diagnosis import explained
-from nncore.checking.experiment import Experiment
-from nncore.checking.tape import UNTRACED
-from nncore.checking.variants import ROWS, broadcast, in_formulas, is_of_exp, is_outer, variants
+from nncore.checking.causes.batch_parts import other_count, part_of_batch
+from nncore.checking.causes.cases import Case
+from nncore.checking.causes.diagnosis import explained
+from nncore.checking.causes.experiment import Experiment
+from nncore.checking.causes.tape import UNTRACED
+from nncore.checking.causes.variants import ROWS, broadcast, in_formulas, is_of_exp, is_outer, variants
 
 Array = NDArray[Any]
 
-SMALL = 1e-3  # errors, beside the largest slope, that differences in float32 have
+SMALL = 1e-3  # of the largest slope: differences in float32 have smaller errors
 
 
 def trace_hints(
@@ -48,7 +48,7 @@ def trace_hints(
     cases : sequence of Case
         What the check found of each array, in the order of the argument.
     notes : list of str, optional
-        Here is added what a reader of the differences should know beside the errors: that f computes in float32.
+        To these is added that f computes in float32, which a reader should know beside the errors.
 
     Returns
     -------
@@ -78,24 +78,24 @@ def trace_hints(
 
 
 class Found(NamedTuple):
-    """What is found so far."""
+    """The sentences found so far."""
 
     hints: list[str]
     notes: list[str]
 
 
 def _look(f: Experiment, found: Found) -> None:
-    """Collect what is found, surest first; what was found stays when a later look fails."""
+    """Collect sentences, the surest first; those that were found stay when a later look fails."""
     _single_precision(f, found)
-    sure = _variant(f) or other_count(f) or part_of_batch(f) if any(e.wrong for e in f.elements) else ""
-    if sure:
-        found.hints.append(sure)
+    fact = _variant(f) or other_count(f) or part_of_batch(f) if any(e.wrong for e in f.elements) else ""
+    if fact:
+        found.hints.append(fact)
     elif not all(explained(case, f.cases) for case in f.cases if case.wrong.any()):
         found.hints.extend(_questions(f))
 
 
 def _variant(f: Experiment) -> str:
-    """The variant of f, of grad or of both for which function and gradient agree."""
+    """Return the variant of f, of grad or of both for which function and gradient agree."""
     meant = list(variants(f.operations))
     for variant in meant:
         if variant.kind != ROWS and f.fits(variant.rule):
@@ -104,20 +104,20 @@ def _variant(f: Experiment) -> str:
         gradient = f.gradient(variant.rule)
         if gradient is None:
             continue
-        if all(case.agrees(g) or not case.told.any() for case, g in zip(f.cases, gradient, strict=True)):
+        if all(case.agrees(g) or not case.smooth.any() for case, g in zip(f.cases, gradient, strict=True)):
             return f"grad {variant.what}: it is right for {variant.right}"
         for other in meant:
             if (other.kind, other.right) == (variant.kind, variant.right) and f.fits(other.rule, gradient):
                 return f"f {other.what}, and so does grad: they agree for {variant.right}"
     for variant in meant:
-        # mostly a bias, that is meant
+        # last, as a bias is mostly meant to be added so
         if variant.kind == ROWS and f.fits(variant.rule):
             return f"f {variant.what}: the gradient is right for {variant.right}"
     return ""
 
 
 def _single_precision(f: Experiment, found: Found) -> None:
-    """A hint where the errors are small enough to come from it, else a note."""
+    """Say that f computes in float32: a hint where the errors are small enough to come from that, else a note."""
     if not f.single:
         return
     said = (
@@ -125,7 +125,7 @@ def _single_precision(f: Experiment, found: Found) -> None:
         f"{np.finfo(np.float32).eps ** (2 / 3):.0e}"
     )
     wrong = [case for case in f.cases if case.wrong.any()]
-    errors = [np.abs(c.analytic - c.numerical)[c.wrong].max() / np.abs(c.numerical[c.told]).max() for c in wrong]
+    errors = [np.abs(c.analytic - c.numerical)[c.wrong].max() / np.abs(c.numerical[c.smooth]).max() for c in wrong]
     if max(errors, default=1.0) <= SMALL:
         found.hints.append(f"{said}, and the errors are of that size: compute it in float64 for the check")
     else:
@@ -133,11 +133,11 @@ def _single_precision(f: Experiment, found: Found) -> None:
 
 
 def _questions(f: Experiment) -> list[str]:
-    """What is rarely meant, asked once each."""
+    """Ask about operations that are rarely meant, once each."""
     asked = [
         f"f {broadcast(o)}: is that meant, or should one of them be ravelled?"
         for o in f.operations
-        # numbers under test with data; both of one kind are a table of all pairs
+        # numbers under test meet data; two of one kind are meant to make a table of all pairs
         if is_outer(o) and 1 in map(len, o.shapes[-2:]) and (o.makers[-2] == UNTRACED) != (o.makers[-1] == UNTRACED)
     ]
     joined = in_formulas(f.operations)
@@ -154,12 +154,12 @@ def _questions(f: Experiment) -> list[str]:
 
 
 def _mixes_rows(shape: tuple[int, ...], axes: tuple[int, ...] | None, transposed: bool) -> bool:
-    """Whether samples are among what is summed over; tables of classes by samples are transposed ones."""
+    """Whether the sum runs over samples too; a table of classes by samples is a transposed one."""
     return bool(len(shape) > 1 and shape[0] > 1 and axes and 0 in axes and not (transposed and axes == (0,)))
 
 
 def _softmax_calls(f: Experiment) -> list[tuple[str, int]]:
-    """The calls of functions named softmax that the tape does not see into, over all numbers of a table."""
+    """Return the calls of functions named softmax over all numbers of a table, which the tape does not see into."""
     calls = []
 
     def look(frame: Any, event: str, _: Any) -> None:

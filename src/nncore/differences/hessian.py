@@ -19,7 +19,7 @@ RATIO = 8.0
 STEPS = 12  # the longest is 32 times the element
 SECOND = 2.5  # noise of f(x + h) - 2 f(x) + f(x - h)
 MIXED = 2.0  # noise of four values
-SURE = 3.0  # deviations of the noise, which is measured to a factor of two
+DEVIATIONS = 3.0  # of the noise, which is measured to a factor of two
 LONGER = 3  # longer steps where noise hides a mixed derivative
 CLEAR = 0.01  # of a derivative: noise above hides it
 
@@ -35,7 +35,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
     noise = None if noise is None else checks.positive_float(noise, "noise")
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
-        watch.look("f")
+        watch.expect_unchanged("f")
         level = _noise.measure(fn, f0, median_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
         matrix = _Matrix(fn, float(f0), float(level), h)
         hessian[np.diag_indices(n)], errors[np.diag_indices(n)], steps = matrix.diagonal()
@@ -43,12 +43,12 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
             later = np.arange(i + 1, n)
             hessian[i, later], errors[i, later] = matrix.row(i, later, steps)
             hessian[later, i], errors[later, i] = hessian[i, later], errors[i, later]
-        watch.look("f")
+        watch.expect_unchanged("f")
     return hessian, np.where(np.isnan(errors), np.inf, errors)
 
 
 class _Matrix:
-    """f around x, as second differences need it."""
+    """Second differences of f around x, with the noise of f in them."""
 
     def __init__(self, fn: Evaluator, f0: float, level: float, h: float | None):
         self.fn, self.f0, self.level, self.h = fn, f0, level, h
@@ -58,13 +58,13 @@ class _Matrix:
         self.size = np.where(size > 0, size, median_size(self.base))
 
     def points(self, elements: NDArray[np.intp], h: Array) -> tuple[Array, Array]:
-        """The points x + h and x - h of these elements, and the steps that rounding left."""
+        """Return the points x + h and x - h of these elements, and the steps that rounding left."""
         x = self.base[elements].astype(self.wide)
         points = np.stack([x + h, x - h], axis=1).astype(self.base.dtype)
         return points, (points.astype(self.wide) - x[:, None]).astype(np.float64)
 
     def diagonal(self) -> tuple[Array, Array, Array]:
-        """f'' by every element, its error and the step that gave it: the one of the smallest error."""
+        """Return f'' by every element, its error and the step that gave it: the one of the smallest error."""
         elements = np.arange(self.base.size)
         if self.h is not None:
             steps = np.full((elements.size, 2), self.h) / [1, 2]
@@ -79,19 +79,19 @@ class _Matrix:
             size = _noise.SMALLEST * self.fn.eps * np.abs(rise + self.f0).max(axis=1)
             noise[:, k] = SECOND * np.maximum(self.level, size) / np.square(width / 2)
         if self.h is not None:
-            return values[:, 0], 2 * np.abs(values[:, 0] - values[:, 1]) + SURE * noise[:, 0], steps[:, 0]
+            return values[:, 0], 2 * np.abs(values[:, 0] - values[:, 1]) + DEVIATIONS * noise[:, 0], steps[:, 0]
         return _best(values, noise, steps)
 
     def row(self, i: int, later: NDArray[np.intp], steps: Array) -> tuple[Array, Array]:
-        """Mixed derivatives by element i and later ones, and their errors."""
+        """Return mixed derivatives by element i and later ones, and their errors."""
         value, noise = self._mixed(i, later, steps[i], steps[later])
         # over twice the step truncation is four times as large, and noise a quarter: their difference tells
         other = np.full(len(later), np.nan) if self.h else self._mixed(i, later, 2 * steps[i], 2 * steps[later])[0]
-        error = np.abs(other - value) / 2 + SURE * noise
+        error = np.abs(other - value) / 2 + DEVIATIONS * noise
         short = np.flatnonzero(~np.isfinite(error))
         if short.size:
             other[short] = self._mixed(i, later[short], steps[i] / 2, steps[later[short]] / 2)[0]
-            error[short] = 2 * np.abs(other - value)[short] + SURE * noise[short]
+            error[short] = 2 * np.abs(other - value)[short] + DEVIATIONS * noise[short]
         if self.h is None:
             hidden = ~(error <= CLEAR * np.abs(value)) & ((value != 0) | (other != 0))
             self._longer(i, later, steps, np.flatnonzero(hidden), value, error, noise)
@@ -113,7 +113,7 @@ class _Matrix:
         value[hidden[better]], error[hidden[better]] = longer[better], off[better]
 
     def _mixed(self, i: int, later: NDArray[np.intp], own: float, theirs: Array) -> tuple[Array, Array]:
-        """Differences over four points, and their noise."""
+        """Return differences over four points, and their noise."""
         (points_i,), (t_i,) = self.points(np.array([i]), np.array([own]))
         points, t = self.points(later, theirs)
         up, down = (_with(self.fn, i, point, later, points) for point in points_i)
@@ -124,22 +124,22 @@ class _Matrix:
 
 
 def _best(values: Array, noise: Array, steps: Array) -> tuple[Array, Array, Array]:
-    """Of every row the value of the smallest error, as it differs from that of the next longer step, and its noise."""
+    """Return value, error and step of the smallest error in each row: noise, and the change to the next longer step."""
     change = np.abs(np.diff(values, axis=1)) / RATIO
     change[:, :-1] = np.fmax(change[:, :-1], change[:, 1:] / RATIO**2)  # two values may agree by chance
     error = change + noise[:, :-1]
     error = np.where(np.isfinite(error), error, np.inf)
     for shorter in range(error.shape[1]):
-        # what a shorter step says, but for its noise, is nearer to the truth
+        # the value over a shorter step, but for its noise, is nearer to the truth
         apart = np.abs(values[:, shorter + 1 : -1] - values[:, shorter, None]) - 4 * noise[:, shorter, None]
         error[:, shorter + 1 :] += np.fmax(apart, 0.0)
     best = np.argmin(error, axis=1)
     rows = np.arange(len(values))
-    return values[rows, best], SURE * error[rows, best], steps[rows, best]
+    return values[rows, best], DEVIATIONS * error[rows, best], steps[rows, best]
 
 
 def _with(fn: Evaluator, i: int, point: Any, elements: NDArray[np.intp], points: Array) -> Array:
-    """Values at these points while element i is moved too."""
+    """Return values at these points while element i is moved too."""
     original = fn.x.flat[i]
     try:
         fn.x.flat[i] = point

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.cases import Case
+from nncore.checking.causes.cases import Case
 
 Array = NDArray[Any]
 
@@ -14,10 +14,10 @@ LISTED = 5
 
 
 def rearranged(case: Case, cases: Sequence[Case]) -> str:
-    """The arrangement that puts every number where it belongs; the simplest first."""
+    """Return the arrangement that puts every number where it belongs, the simplest first; empty if none does."""
     if np.count_nonzero(case.wrong) < 2:
         return ""
-    if case.told.size == 2:
+    if case.smooth.size == 2:
         return _moved(case) or _of_another(case, cases)
     looks = (_transposed, _rolled, _reversed, _swapped_lines, _moved, lambda case: _of_another(case, cases))
     return next(filter(None, (look(case) for look in looks)), "")
@@ -32,7 +32,7 @@ def _transposed(case: Case) -> str:
 
 
 def _rolled(case: Case) -> str:
-    """By one, where what came over the edge may have been dropped, or by more."""
+    """Explain a shift by one, where the numbers that came over the edge may have been dropped, or by more."""
     a = case.analytic
     for step in (-1, 1):
         if sum(n > 1 for n in a.shape) > 1 and case.agrees(np.roll(a, step)):
@@ -56,8 +56,8 @@ def _line(ndim: int, axis: int) -> str:
 
 
 def _steps(case: Case, axis: int) -> Iterator[int]:
-    """By how much the largest value may have been moved along an axis."""
-    sizes = np.where(case.sure & case.wrong, np.abs(case.numerical), 0.0)
+    """Yield the steps by which the largest value may have been moved along an axis."""
+    sizes = np.where(case.resolved & case.wrong, np.abs(case.numerical), 0.0)
     place = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
     line = tuple(slice(None) if k == axis else index for k, index in enumerate(place))
     apart = np.abs(case.analytic[line] - case.numerical[place])
@@ -73,7 +73,7 @@ def _reversed(case: Case) -> str:
 
 
 def _swapped_lines(case: Case) -> str:
-    """Two rows or columns in each other's place."""
+    """Explain two rows or columns in each other's place."""
     a = case.analytic
     for axis in range(a.ndim) if a.ndim > 1 else ():
         lines = np.flatnonzero(case.wrong.any(axis=tuple(k for k in range(a.ndim) if k != axis)))
@@ -87,7 +87,7 @@ def _swapped_lines(case: Case) -> str:
 
 
 def _moved(case: Case) -> str:
-    """The wrong elements have each other's values: a swapped pair, a rolled segment, any other order."""
+    """Explain wrong elements that have each other's values: a swapped pair, a rolled segment, any other order."""
     places = np.flatnonzero(case.wrong)
     values, meant = case.analytic.flat[places], case.numerical.flat[places]
     # of all ways to match two sets of numbers, that by size has the smallest largest distance
@@ -122,8 +122,8 @@ def _of_another(case: Case, cases: Sequence[Case]) -> str:
         for b, how in ((a, ""), (a.T, ", transposed")):
             if (
                 other is not case
-                and b.shape == other.told.shape
-                and np.count_nonzero(other.sure) >= 2
+                and b.shape == other.smooth.shape
+                and np.count_nonzero(other.resolved) >= 2
                 and other.agrees(b)
             ):
                 return f"the gradient of {{}} looks like that of {other.name}{how}"

@@ -1,4 +1,4 @@
-"""What a check knows of a parameter and of one element, and numbers in words."""
+"""Case, all that a check knows of one parameter; Element, of one element; and numbers in words."""
 
 import math
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ NEAR = 0.1  # factors that near 1 are said in per cent
 
 
 def where(name: str, index: Sequence[int | str]) -> str:
-    """Such as W1[3, 4]; the name of a single number."""
+    """Return the name of an element, such as W1[3, 4]; of a single number, that of its array."""
     return f"{name}[{', '.join(map(str, index))}]" if len(index) else name
 
 
 def number(value: float, digits: int = 6) -> str:
-    """So many digits, and a point or an exponent always: 4.0."""
+    """Return a number with so many digits, and always with a point or an exponent: 4.0."""
     text = f"{value + 0.0:.{digits}g}"  # + 0.0: no negative zero
     return text if any(letter in text for letter in ".en") else text + ".0"
 
 
 def ratio_in_words(analytic: float, numerical: float, tolerance: float = 0.0) -> str:
-    """What makes a value wrong: ``4 times too large``, ``sign flipped``, ``missing``."""
+    """Return how a value is wrong: ``4 times too large``, ``sign flipped``, ``missing``."""
     if analytic == 0:
         return "missing: it is 0"
     if abs(numerical) <= tolerance:
@@ -70,40 +70,40 @@ class Element:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known of one parameter.
+    """All that is known of one parameter.
 
-    told marks the elements that were checked and are smooth, sure those among them that the difference knows well,
-    wrong the mismatches; tolerance is that of a corrected gradient, finer one that is tried before. The arrays are of
-    float64.
+    smooth marks the elements that were checked and are no kink or jump, resolved those among them that the difference
+    knows well, wrong the mismatches; tolerance is that of a corrected gradient, finer one that is tried before. The
+    arrays are of float64.
     """
 
     name: str
     analytic: Array
     numerical: Array
     tolerance: Array
-    told: Mask
-    sure: Mask
+    smooth: Mask
+    resolved: Mask
     wrong: Mask
     values: Array | None = None
     finer: Array | None = None
 
     def right(self) -> bool:
         """Whether elements that the difference knows well are there, and none is wrong."""
-        return bool(self.sure.any() and not self.wrong.any())
+        return bool(self.resolved.any() and not self.wrong.any())
 
     def agrees(self, corrected: Array, but: Any = False) -> bool:
-        """Whether this gradient equals the difference wherever it can be told, but for some elements."""
-        told = self.told & np.logical_not(but)
+        """Whether this gradient equals the difference at all smooth elements, but for some."""
+        compared = self.smooth & np.logical_not(but)
         within = np.abs(corrected - self.numerical) <= self.tolerance
-        return bool((self.sure & told).any() and within[told].all())
+        return bool((self.resolved & compared).any() and within[compared].all())
 
     def element(self, place: int) -> str:
-        """The name of an element, counted in C order."""
-        return where(self.name, [int(k) for k in np.unravel_index(place, self.told.shape)])
+        """Return the name of an element, counted in C order."""
+        return where(self.name, [int(k) for k in np.unravel_index(place, self.smooth.shape)])
 
     def multiple(self, y: Array, x: Array) -> tuple[float, float]:
-        """The c of the least squares y = c x, each element weighed by its tolerance, and the relative error of c."""
-        among = self.told & (self.tolerance > 0)
+        """Return the c of the least squares y = c x, each element weighed by its tolerance, and its relative error."""
+        among = self.smooth & (self.tolerance > 0)
         y, x = y[among] / self.tolerance[among], x[among] / self.tolerance[among]
         length = float(np.linalg.norm(x))
         c = float(y @ (x / length)) / length if length else 0.0

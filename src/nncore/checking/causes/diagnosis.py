@@ -1,8 +1,8 @@
-"""What is likely wrong with a gradient, in words: its errors are held against the mistakes that people make.
+"""Likely mistakes in a gradient, in words: its errors are compared with those that people make.
 
 Each mistake is a correction: if the analytic gradient divided by 4, or transposed, or with a multiple of the parameter
-taken off agrees with the difference at every element that can tell, then that is what is wrong. What nothing corrects
-is described by its place: one element, one row.
+taken off agrees with the difference at every element that can tell, then that is what is wrong. Errors that
+nothing corrects are described by their place: one element, one row.
 """
 
 import math
@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.arrangements import rearranged
-from nncore.checking.cases import NEAR, Case, where
+from nncore.checking.causes.arrangements import rearranged
+from nncore.checking.causes.cases import NEAR, Case, where
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 FEW = 5
-SINGLE = 1e-3  # of the largest value: errors that sums in float32 have
+SINGLE = 1e-3  # of the largest value: sums in float32 have smaller errors
 
 
 def diagnose(cases: Sequence[Case]) -> list[str]:
-    """A sentence for each mistake that explains the mismatches of one parameter or of several."""
+    """Return a sentence for each mistake that explains the mismatches of one parameter or of several."""
     found: dict[str, list[str]] = {}
     with np.errstate(all="ignore"):
         for case in cases:
@@ -45,17 +45,17 @@ def explained(case: Case, cases: Sequence[Case]) -> str:
 
 
 def missing(case: Case, _: Sequence[Case]) -> str:
-    """Zero everywhere, where the difference is not."""
-    absent = case.sure.any() and not case.analytic[case.told].any()
+    """Explain a gradient that is zero everywhere, where the difference is not."""
+    absent = case.resolved.any() and not case.analytic[case.smooth].any()
     return "the gradient of {} is missing: all zero" if absent else ""
 
 
 def factor(case: Case, _: Sequence[Case]) -> str:
-    """One ratio analytic / numerical for all elements; one element of many makes no rule."""
+    """Explain one ratio analytic / numerical for all elements; one element of many makes no rule."""
     # the errors are those of the numerical values
     k, relative = case.multiple(case.numerical, case.analytic)
-    n_sure, n_told = np.count_nonzero(case.sure), np.count_nonzero(case.told)
-    if relative > 0.05 or 1 == n_sure < n_told or not case.agrees(case.analytic * k):
+    n_resolved, n_smooth = np.count_nonzero(case.resolved), np.count_nonzero(case.smooth)
+    if relative > 0.05 or 1 == n_resolved < n_smooth or not case.agrees(case.analytic * k):
         return ""
     c = 1 / k
     size = max(abs(c), abs(k))
@@ -65,14 +65,14 @@ def factor(case: Case, _: Sequence[Case]) -> str:
     if exact and whole == 1:
         return "the sign of {} is flipped" if c < 0 else ""
     much = _much(c, relative, str(whole) if exact else "")
-    if n_told == 1:
+    if n_smooth == 1:
         return f"{{}} is {much}"
-    all_ = "all" if n_told == case.told.size else "all checked"
+    all_ = "all" if n_smooth == case.smooth.size else "all checked"
     return f"{all_} elements of {{}} are {much}{_reason(whole, abs(c) > 1) if exact else ''}"
 
 
 def _much(c: float, relative: float, whole: str = "") -> str:
-    """Such as 4 times too large, or 0.5 % too small, of a ratio with this relative error."""
+    """Return a ratio with this relative error in words: 4 times too large, or 0.5 % too small."""
     size, off = max(abs(c), 1 / abs(c)), abs(abs(c) - 1)
     if off < NEAR:
         much = f"{_rounded(100 * off, relative * abs(c) / off, 3)} %"
@@ -82,7 +82,7 @@ def _much(c: float, relative: float, whole: str = "") -> str:
 
 
 def decayed(case: Case, _: Sequence[Case]) -> str:
-    """Wrong by a multiple of the parameter itself, or of its signs: a term of the loss that the gradient lacks."""
+    """Explain errors that are a multiple of the parameter, or of its signs: a term that gradient or loss lacks."""
     if case.values is None:
         return ""
     values = np.asarray(case.values, np.float64)
@@ -105,10 +105,10 @@ def in_single(values: Array) -> bool:
 
 
 def single_precision(case: Case, _: Sequence[Case]) -> str:
-    """Small errors of a gradient whose numbers are all those of float32."""
-    largest = np.abs(case.numerical[case.told]).max(initial=0.0)
+    """Explain small errors of a gradient whose numbers are all those of float32."""
+    largest = np.abs(case.numerical[case.smooth]).max(initial=0.0)
     error = np.abs(case.analytic - case.numerical)[case.wrong].max() / largest
-    if error > SINGLE or np.count_nonzero(case.told) < FEW or not in_single(case.analytic[case.told]):
+    if error > SINGLE or np.count_nonzero(case.smooth) < FEW or not in_single(case.analytic[case.smooth]):
         return ""
     return (
         "the values of {} are those of float32 and so are their errors, as of long sums: compute the gradient in "
@@ -117,27 +117,27 @@ def single_precision(case: Case, _: Sequence[Case]) -> str:
 
 
 def part_missing(case: Case, _: Sequence[Case]) -> str:
-    """Zero at all wrong elements, and at some that are right: a part that was never written."""
+    """Explain zeros at all wrong elements, beside some that are right: a part that was never written."""
     count = np.count_nonzero(case.wrong)
     if count < 2 or case.analytic[case.wrong].any():
         return ""
-    return f"{count:,} of {np.count_nonzero(case.told):,} elements of {{}} are missing, all zero{_among(case)}"
+    return f"{count:,} of {np.count_nonzero(case.smooth):,} elements of {{}} are missing, all zero{_among(case)}"
 
 
 def factor_of_some(case: Case, _: Sequence[Case]) -> str:
-    """One ratio for all wrong elements beside others that are right."""
-    k, relative = replace(case, told=case.wrong).multiple(case.numerical, case.analytic)
+    """Explain one ratio for all wrong elements beside others that are right."""
+    k, relative = replace(case, smooth=case.wrong).multiple(case.numerical, case.analytic)
     count = np.count_nonzero(case.wrong)
-    if not 3 <= count < np.count_nonzero(case.told) or not k or relative > 0.05:
+    if not 3 <= count < np.count_nonzero(case.smooth) or not k or relative > 0.05:
         return ""
     if abs(k - 1) <= 2 * relative or not case.agrees(np.where(case.wrong, k, 1.0) * case.analytic):
         return ""
     much = "of the wrong sign" if abs(k + 1) <= max(2 * relative, 1e-9) else _much(1 / k, relative)
-    return f"{count:,} of {np.count_nonzero(case.told):,} elements of {{}} are {much}{_among(case)}"
+    return f"{count:,} of {np.count_nonzero(case.smooth):,} elements of {{}} are {much}{_among(case)}"
 
 
 def _among(case: Case) -> str:
-    """The row, column or first and last place of the wrong elements."""
+    """Return the row, the column, or the first and last place of the wrong elements."""
     places = np.argwhere(case.wrong)
     for axis in range(places.shape[1]):
         if places.shape[1] > 1 and (places[:, axis] == places[0, axis]).all():
@@ -148,16 +148,16 @@ def _among(case: Case) -> str:
 
 
 def factors(case: Case, _: Sequence[Case]) -> str:
-    """Each row or column by a factor of its own."""
+    """Explain rows or columns that are each wrong by a factor of their own."""
     if case.analytic.ndim != 2:
         return ""
-    weights = np.where(case.told & (case.tolerance > 0), 1 / case.tolerance**2, 0.0)
-    numerical = np.where(case.told, case.numerical, 0.0)
+    weights = np.where(case.smooth & (case.tolerance > 0), 1 / case.tolerance**2, 0.0)
+    numerical = np.where(case.smooth, case.numerical, 0.0)
     for axis, line in ((1, "row"), (0, "column")):
         products = (weights * numerical * case.analytic).sum(axis, keepdims=True)
         squares = (weights * case.analytic**2).sum(axis, keepdims=True)
         k = products / np.where(squares > 0, squares, 1.0)
-        several = np.count_nonzero(case.sure & case.wrong, axis) >= 2
+        several = np.count_nonzero(case.resolved & case.wrong, axis) >= 2
         if np.count_nonzero(several) >= 2 and k.all() and case.agrees(case.analytic * k):
             some = ", ".join(f"{c:.3g}" for c in 1 / k.ravel()[:3])
             some += ", ..." * (k.size > 3)
@@ -166,24 +166,24 @@ def factors(case: Case, _: Sequence[Case]) -> str:
 
 
 def placed(case: Case, _: Sequence[Case]) -> str:
-    """Few wrong elements among many right ones, or all of them in one row."""
+    """Name the places of few wrong elements among many right ones, or the row that all of them are in."""
     indices = np.argwhere(case.wrong)
-    count, n_told = len(indices), np.count_nonzero(case.told)
+    count, n_smooth = len(indices), np.count_nonzero(case.smooth)
     for axis in range(indices.shape[1]):
         place = indices[0, axis]
-        if count > 1 and case.told.shape[axis] > 1 and (indices[:, axis] == place).all():
-            whole = count == np.count_nonzero(case.told.take(place, axis))
+        if count > 1 and case.smooth.shape[axis] > 1 and (indices[:, axis] == place).all():
+            whole = count == np.count_nonzero(case.smooth.take(place, axis))
             if whole or count > FEW:
-                line = [place if k == axis else ":" for k in range(case.told.ndim)]
+                line = [place if k == axis else ":" for k in range(case.smooth.ndim)]
                 return f"all {count:,} errors of {{}} are in {where(case.name, line)}"
-    if count <= FEW and 4 * count <= n_told:
+    if count <= FEW and 4 * count <= n_smooth:
         places = ", ".join(where(case.name, index) for index in indices.tolist())
-        return f"{count} of {n_told:,} elements of {{}} differ{'s' if count == 1 else ''}: {places}"
+        return f"{count} of {n_smooth:,} elements of {{}} differ{'s' if count == 1 else ''}: {places}"
     return ""
 
 
 def kept_inputs(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
-    """A bias that is right beside weights that are not: of da and the layer's inputs, only the inputs can be wrong."""
+    """Explain wrong weights beside a right bias: of da and the layer's inputs, only the inputs can be wrong."""
     for weights, bias in pairwise(cases):
         fits = weights.analytic.ndim == 2 and bias.analytic.ndim == 1 and bias.analytic.size in weights.analytic.shape
         if fits and weights.name in unexplained and bias.right():
@@ -195,7 +195,7 @@ def kept_inputs(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
 
 
 def upstream(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
-    """Wrong in all parameters up to one, right in all after it: the gradient goes wrong on its way back."""
+    """Explain parameters wrong up to one, and right from there on: the gradient goes wrong on its way back."""
     wrong = [case.name in unexplained for case in cases]
     first = wrong.index(False) if False in wrong else len(wrong)
     if not 1 < first < len(cases) or not all(case.right() for case in cases[first:]):
@@ -207,20 +207,20 @@ def upstream(cases: Sequence[Case], unexplained: Sequence[str]) -> str:
 
 
 def _rounded(value: float, relative: float, most: int) -> str:
-    """As many digits as a value of this relative error has, at least one."""
+    """Return a value with the digits that its relative error leaves, at least one."""
     digits = most if relative <= 0 else max(1, min(most, int(-math.log10(relative))))
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def _reason(n: int, large: bool) -> str:
-    """What makes a gradient n times too large or too small."""
+    """Return what may make a gradient n times too large or too small."""
     if n == 2:
         return f": a factor of {'1/2' if large else '2'} forgotten{', or the sum of 2 samples' if large else ''}?"
     return f": sum instead of mean over {n} samples?" if large else f": divided by {n} samples twice?"
 
 
 def _join(names: list[str], n_all: int) -> str:
-    """A and B; A, B, C and 7 more; all."""
+    """Return names in words: A and B; A, B, C and 7 more; every parameter."""
     if len(names) == n_all > 2:
         return "every parameter"
     if len(names) > FEW:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.checking.tape import Call, Operation, Rule
+from nncore.checking.causes.tape import Call, Operation, Rule
 
 Array = NDArray[Any]
 
@@ -17,7 +17,7 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Variant:
-    """what a function does, and what would be right instead, where the rule makes it right."""
+    """A rule under which f is the function that was meant: what f does now, and what would be right."""
 
     kind: str
     what: str
@@ -26,7 +26,7 @@ class Variant:
 
 
 def variants(operations: Sequence[Operation]) -> Iterator[Variant]:
-    """The functions that may have been meant, the likelier first."""
+    """Yield the functions that may have been meant, the likelier first."""
     yield from _of_one_shape(operations)
     yield from _over_other_axes(operations)
     yield from _by_rows(operations)
@@ -45,13 +45,13 @@ def is_outer(operation: Operation) -> bool:
 
 
 def broadcast(operation: Operation) -> str:
-    """What an operation does that is_outer, in words."""
+    """Return in words how an operation that is_outer combines its arrays."""
     one, other = operation.shapes[-2:]
     return f"broadcasts {one} with {other} to {operation.result_shape} in {operation.name}"
 
 
 def _of_one_shape(operations: Sequence[Operation]) -> Iterator[Variant]:
-    """With n results wherever (n, 1) and (n,) meet, also after what was replaced."""
+    """Yield f with n results wherever (n, 1) and (n,) meet, also after operations that were replaced."""
     outer = list(filter(is_outer, operations))
     for shape in ((-1, 1), (-1,)) if outer else ():
 
@@ -64,7 +64,7 @@ def _of_one_shape(operations: Sequence[Operation]) -> Iterator[Variant]:
 
 
 def _by_rows(operations: Sequence[Operation]) -> Iterator[Variant]:
-    """With (n,) applied to the rows of (n, n) where it is applied to the columns."""
+    """Yield f with (n,) applied to the rows of (n, n) where it is applied to the columns."""
     for chosen in operations:
         line, square = sorted(chosen.shapes, key=len)[:2] if len(chosen.shapes) == 2 else ((), ())
         if chosen.elementwise and len(line) == 1 and square == line * 2 and line[0] > 1:
@@ -82,12 +82,12 @@ def _by_rows(operations: Sequence[Operation]) -> Iterator[Variant]:
 
 
 def in_formulas(operations: Sequence[Operation]) -> set[int]:
-    """The reductions that are part of a formula, as the sum in a softmax is, by number."""
+    """Return the numbers of the reductions that are part of a formula, as the sum in a softmax is."""
     return {number for operation in operations for number in operation.joined}
 
 
 def _over_other_axes(operations: Sequence[Operation]) -> Iterator[Variant]:
-    """With a softmax, a mean, ... over another axis."""
+    """Yield f with a softmax, a mean, ... over another axis."""
     joined = in_formulas(operations)
     seen = set()
     for group in _groups(operations, joined):
@@ -112,7 +112,7 @@ def _over_other_axes(operations: Sequence[Operation]) -> Iterator[Variant]:
 
 
 def _groups(operations: Sequence[Operation], joined: set[int]) -> Iterator[list[int]]:
-    """Reductions that go together: all parts of formulas over the same axes, of one formula, of two; each other one."""
+    """Yield reductions that belong together: of formulas over the same axes, of one formula, of two; single ones."""
     alike: dict[Any, list[int]] = {}
     for number in sorted(joined):
         alike.setdefault(operations[number].axes, []).append(number)
@@ -124,7 +124,7 @@ def _groups(operations: Sequence[Operation], joined: set[int]) -> Iterator[list[
 
 
 def _called(group: Sequence[int], operations: Sequence[Operation]) -> str:
-    """Such as softmax, or mean and std."""
+    """Return the name of some reductions, such as softmax, or mean and std."""
     if any(is_of_exp(operations[number], operations) for number in group):
         return "softmax"
     return " and ".join(dict.fromkeys(operations[number].name for number in group))
