@@ -11,7 +11,7 @@ import arrows
 import pytest
 
 import nncore
-from nncore.core import _cpu
+from nncore.core import dispatch
 from nncore.core import threads as _threads
 
 PACKAGE = Path(nncore.__file__).parent
@@ -100,7 +100,7 @@ def test_first_use_loads_no_more_than_blas():
     assert loaded("nncore.sigmoid(0)", "sklearn", "matplotlib", "scipy.optimize", "tqdm", "pooch") == "[]\n"
 
 
-@pytest.mark.parametrize("level", _cpu.supported_levels())
+@pytest.mark.parametrize("level", dispatch.USABLE)
 def test_a_level_can_be_forced(level):
     done = python("import nncore; nncore.show_config()", NNCORE_LEVEL=level)
     assert re.search(rf"^level +{level} ", done.stdout, re.MULTILINE)
@@ -120,9 +120,7 @@ net = nncore.NeuralNetwork([nncore.Layer(2, 25, "sigmoid"), nncore.Layer(25, 2, 
 net.fit(x, t, batch_size=7, iterations=200, rng=0, progress=False)
 print(" ".join(map(repr, net.core.params.tolist())))
 """
-    first, *others = (
-        [float(v) for v in python(code, NNCORE_LEVEL=level).stdout.split()] for level in _cpu.supported_levels()
-    )
+    first, *others = ([float(v) for v in python(code, NNCORE_LEVEL=level).stdout.split()] for level in dispatch.USABLE)
     for other in others:
         assert other == pytest.approx(first, rel=1e-10, abs=1e-12)
 
@@ -269,7 +267,7 @@ other.start()
 other.join()
 """
     assert python(code, NNCORE_LEVEL="baseline", OPENBLAS_NUM_THREADS="2").stdout == "True False\nTrue\n" * 2
-    widest = _cpu.supported_levels()[0]
+    widest = dispatch.USABLE[0]
     if widest != "baseline":
         assert python(code, NNCORE_LEVEL=widest, OPENBLAS_NUM_THREADS="2").stdout == "False True\nTrue\n" * 2
 
