@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(shell find nncore_ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := setup.py pyproject.toml $(shell find nncore_ext -name '*.p[yx]?' -o -name '*.h')
 # The packages of an extra of pyproject.toml, without nncore itself, which is there and would be compiled again.
 EXTRA = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")' \
     | $(BIN)/python -m pip install -q -r /dev/stdin

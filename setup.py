@@ -23,12 +23,18 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("NNCORE_DEBUG") == "1"
 SANITIZE = os.environ.get("NNCORE_SANITIZE") == "1"
-INCLUDE = [np.get_include(), "nncore_ext"]
 HEADERS = sorted(map(str, Path("nncore_ext").rglob("*.h")))
 # Compiled for each level; the largest first, as compilers work side by side.
-MODULES = ("network", "dense", "activation", "loss", "sparse", "optimizer")
+MODULES = {
+    "network": "nncore_ext/engine/network.pyx",
+    "dense": "nncore_ext/layers/dense.pyx",
+    "activation": "nncore_ext/layers/activation.pyx",
+    "loss": "nncore_ext/layers/loss.pyx",
+    "compressed": "nncore_ext/samples/compressed.pyx",
+    "optimizer": "nncore_ext/training/optimizer.pyx",
+}
 # Compiled once: no loop of theirs is worth more.
-PORTABLE = {"_cpu": "nncore_ext/cpu.pyx", "_functions": "nncore_ext/numdiff.pyx"}
+PORTABLE = {"_cpu": "nncore_ext/cpu.pyx", "_functions": "nncore_ext/differences/functions.pyx"}
 # Cython's own code for memoryviews and functions, instead of a copy in each module: half of all there was to compile.
 SHARED = "nncore.core._shared"
 # C code of one version of Cython only: modules and what they share must be of the same.
@@ -86,7 +92,7 @@ def best_level() -> list[str]:
 
 def translated() -> dict[str, str]:
     """Return the C source of each module, named as dispatch shows it: nncore.core.dispatch.network at any level."""
-    sources = {f"nncore.core.dispatch.{name}": f"nncore_ext/{name}.pyx" for name in MODULES}
+    sources = {f"nncore.core.dispatch.{name}": source for name, source in MODULES.items()}
     sources |= {f"nncore.core.{name}": source for name, source in PORTABLE.items()}
     extensions = cythonize(
         [Extension(name, [source]) for name, source in sources.items()],
@@ -120,18 +126,12 @@ def copy_for(level: str, source: str) -> str:
 
 
 def extensions(levels: list[str]) -> list[Extension]:
-    """Return all there is to compile, what takes longest first."""
-    sources = translated()
-    names = {
-        f"nncore.core._{level}.{name}": copy_for(level, sources[name]) for name in MODULES for level in levels[::-1]
-    }
-    names |= {SHARED: shared_source()} | {f"nncore.core.{name}": sources[name] for name in PORTABLE}
-    return [
-        Extension(name, [source], include_dirs=INCLUDE, depends=HEADERS, define_macros=[
-            ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")
-        ])
-        for name, source in names.items()
-    ]  # fmt: skip
+    """Return all there is to compile, what takes longest first; their sources are C only when they are built."""
+    each = [(level, name) for name in MODULES for level in reversed(levels)]
+    sources = {f"nncore.core._{level}.{name}": MODULES[name] for level, name in each}
+    sources |= {f"nncore.core.{name}": source for name, source in PORTABLE.items()}
+    made = [Extension(name, [source], include_dirs=["nncore_ext"], depends=HEADERS) for name, source in sources.items()]
+    return [*made, Extension(SHARED, [])]
 
 
 class build_levels(build_ext):
@@ -147,14 +147,22 @@ class build_levels(build_ext):
         else:
             flags = FLAGS + SANITIZER_FLAGS
             openmp = ["-fopenmp"] if self.compiles(["-fopenmp"]) else ["-fopenmp-simd"]
-        for extension in self.extensions:
-            level = extension.name.split(".")[2].removeprefix("_")
-            extension.extra_compile_args = flags + openmp + LEVELS.get(level, [])
-            extension.extra_link_args = SANITIZER_FLAGS + (openmp if openmp == ["-fopenmp"] else [])
-            extension.define_macros += [("NNCORE_FLAGS", '"' + " ".join(extension.extra_compile_args) + '"')]
-        self.remove_others()
         began = perf_counter()
         print(f"nncore: compiling {', '.join(CHOSEN)}, about a minute on two cores", flush=True)
+        sources = translated()
+        for extension in self.extensions:
+            level, name = extension.name.split(".")[2].removeprefix("_"), extension.name.rpartition(".")[2]
+            extension.sources = [
+                shared_source() if extension.name == SHARED
+                else copy_for(level, sources[name]) if level in LEVELS
+                else sources[name]
+            ]  # fmt: skip
+            extension.include_dirs += [np.get_include()]
+            extension.extra_compile_args = flags + openmp + LEVELS.get(level, [])
+            extension.extra_link_args = SANITIZER_FLAGS + (openmp if openmp == ["-fopenmp"] else [])
+            extension.define_macros += [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+            extension.define_macros += [("NNCORE_FLAGS", '"' + " ".join(extension.extra_compile_args) + '"')]
+        self.remove_others()
         super().build_extensions()
         print(f"nncore: compiled in {perf_counter() - began:.0f} s", flush=True)
 

@@ -14,7 +14,7 @@ import pytest
 
 from nncore.core import dispatch, notices
 
-MODULES = ("activation", "dense", "loss", "network", "optimizer", "sparse")
+MODULES = ("activation", "compressed", "dense", "loss", "network", "optimizer")
 
 
 @pytest.fixture(scope="session", params=dispatch.USABLE)

@@ -37,13 +37,13 @@ level = _pick_level()
 if TYPE_CHECKING:
     from nncore.core import _functions
     from nncore.core._baseline import activation as activation
+    from nncore.core._baseline import compressed as compressed
     from nncore.core._baseline import dense as dense
     from nncore.core._baseline import loss as loss
     from nncore.core._baseline import network as network
     from nncore.core._baseline import optimizer as optimizer
-    from nncore.core._baseline import sparse as sparse
 
-    numdiff = _functions
+    functions = _functions
 else:
     # GNU's OpenMP reads this when it is loaded. A thread that waits spins for a millisecond otherwise, which costs a
     # factor of 30 where another program keeps the core of the one it waits for busy: 23 to 0.7 ms a step of the book's
@@ -53,11 +53,11 @@ else:
     if not chosen:
         os.environ["GOMP_SPINCOUNT"] = "5000"
     activation = importlib.import_module(f"nncore.core._{level}.activation")
+    compressed = importlib.import_module(f"nncore.core._{level}.compressed")
     dense = importlib.import_module(f"nncore.core._{level}.dense")
     loss = importlib.import_module(f"nncore.core._{level}.loss")
     network = importlib.import_module(f"nncore.core._{level}.network")
-    numdiff = importlib.import_module("nncore.core._functions")
+    functions = importlib.import_module("nncore.core._functions")
     optimizer = importlib.import_module(f"nncore.core._{level}.optimizer")
-    sparse = importlib.import_module(f"nncore.core._{level}.sparse")
     if not chosen:
         del os.environ["GOMP_SPINCOUNT"]

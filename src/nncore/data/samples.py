@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks, mapped
-from nncore.core.dispatch import network, sparse
+from nncore.core.dispatch import compressed, network
 from nncore.data import batches
 from nncore.data import inputs as _inputs
 from nncore.data.signature import Signature
@@ -122,7 +122,7 @@ def _rows(x: Any, limit: float) -> Any:
     some = x[:: max(1, len(x) // 1000)]
     if np.count_nonzero(some) > limit * some.size:
         return x
-    return sparse.compress(x, limit) or x
+    return compressed.compress(x, limit) or x
 
 
 def _labels(targets: Array) -> NDArray[np.intp] | None:

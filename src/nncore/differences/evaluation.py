@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nncore.core import checks
 from nncore.core import threads as _threads
-from nncore.core.dispatch import numdiff
+from nncore.core.dispatch import functions
 from nncore.differences import c_functions
 from nncore.differences.watch import Watched
 
@@ -91,7 +91,7 @@ class PythonFunction(Evaluator):
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
-        numdiff.evaluate(self.f, self.argument, self.x, elements, points, values, self.name)
+        functions.evaluate(self.f, self.argument, self.x, elements, points, values, self.name)
 
 
 class ComplexFunction(PythonFunction):
@@ -115,7 +115,7 @@ class ComplexFunction(PythonFunction):
             raise TypeError(f"f is not complex-safe, expected a function of complex x: it raised {error!r}") from error
         value = _values(result)
         if value.dtype.kind != "c" or (value.ndim and not self.arrays):
-            what = numdiff.described(result)
+            what = functions.described(result)
             expected = "complex numbers" if self.arrays else "one complex number"
             raise TypeError(f"f is not complex-safe: of a complex x it returned {what}, expected {expected}")
         return value
@@ -205,11 +205,11 @@ class CFunction(Evaluator):
     def call(self) -> Array:
         """f at self.x as it is now."""
         self.n_evaluations += 1
-        return np.asarray(numdiff.c_value(*self.function[:3], self.x.reshape(-1)))
+        return np.asarray(functions.c_value(*self.function[:3], self.x.reshape(-1)))
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """values[r, j] = f where x.flat[elements[r]] is points[r, j]."""
-        numdiff.c_evaluate(*self.function[:3], self.x.reshape(-1), elements, points, values, self.n_threads)
+        functions.c_evaluate(*self.function[:3], self.x.reshape(-1), elements, points, values, self.n_threads)
 
 
 def evaluator(
@@ -277,7 +277,7 @@ def rebuilt(container: Any, items: list[Any]) -> Any:
 def number(result: Any) -> float:
     """What f returned, which has to be one number."""
     try:
-        return float(numdiff.number_of(result))
+        return float(functions.number_of(result))
     except TypeError as error:
         shape = np.shape(result) if isinstance(result, np.ndarray) else ()
         if not shape:
@@ -294,7 +294,7 @@ def _values(result: Any) -> Array:
     """What f returned as an array of numbers."""
     values: Array = np.asarray(result)
     if values.dtype.kind not in "fiubc":
-        raise TypeError(f"f returned {numdiff.described(result)}, expected numbers")
+        raise TypeError(f"f returned {functions.described(result)}, expected numbers")
     return values
 
 

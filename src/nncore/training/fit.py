@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks, mapped, notices
 from nncore.core import threads as _threads
+from nncore.core.dispatch import compressed
 from nncore.core.dispatch import optimizer as core_optimizer
-from nncore.core.dispatch import sparse
 from nncore.data import inputs as _inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
@@ -197,7 +197,7 @@ class _Run:
         self.schedule, self.after, self.history = schedule, after, after.history
         self.clip_norm, self.clip_value = clip
         rows = data.rows(net, total * plan.batch_size)
-        if isinstance(rows, sparse.CompressedRows):
+        if isinstance(rows, compressed.CompressedRows):
             self.history.density = len(rows.values) / data.x.size
         self.given, self.data = data, (rows, data.t, data.weights)
         self.look_every = max(1, looks_apart(net.n_params) // plan.batch_size)
