@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard nncore_ext/*.pyx nncore_ext/*.pxd nncore_ext/*.h)
+SOURCES := setup.py pyproject.toml $(shell find nncore_ext -name '*.p[yx]?' -o -name '*.h')
+# The packages of an extra of pyproject.toml, without nncore itself, which is there and would be compiled again.
+EXTRA = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")' \
+    | $(BIN)/python -m pip install -q -r /dev/stdin
 
 .PHONY: demo test test-all test-dist test-sanitized lint bench bench-peers clean
 
@@ -13,8 +16,10 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
 
 # With PyTorch, ONNX and the other peers installed, at each level this CPU has: nothing is skipped for want of a package.
-test-all: $(VENV)/.test $(VENV)/.bench
-	for level in $$($(BIN)/python -c 'from nncore import _cpu; print(*_cpu.supported_levels())'); do \
+test-all:
+	NNCORE_LEVELS=all $(MAKE) $(VENV)/.all
+	$(MAKE) $(VENV)/.test $(VENV)/.bench
+	for level in $$($(BIN)/python -c 'from nncore.core.dispatch import USABLE; print(*USABLE)'); do \
 	    NNCORE_LEVEL=$$level NNCORE_TEST_ALL=1 $(BIN)/python -m pytest -q || exit 1; \
 	done
 
@@ -56,18 +61,27 @@ bench-peers: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.scaling --write docs/benchmarks
 
 # Installed with build isolation and editable: the Python sources are the ones in src, the core is compiled once.
-$(VENV)/.built: $(SOURCES)
+define INSTALL
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing nncore into $(VENV) and compiling its core: a minute or two on two cores ..."
 	$(BIN)/python -m pip install -q -e .
+	touch $(VENV)/.built
+endef
+
+$(VENV)/.built: $(SOURCES)
+	$(INSTALL)
+
+# Every level, not only the best of this machine.
+$(VENV)/.all: $(SOURCES)
+	$(INSTALL)
 	touch $@
 
-$(VENV)/.test: $(SOURCES)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[test]'
-	touch $(VENV)/.built $@
+$(VENV)/.test: $(VENV)/.built
+	$(call EXTRA,test)
+	touch $@
 
 $(VENV)/.bench: $(VENV)/.built
-	$(BIN)/python -m pip install -q -e '.[bench]'
+	$(call EXTRA,bench)
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.built

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nncore.core import _cpu, notices
+from nncore.core import dispatch, notices
 
-MODULES = ("activation", "dense", "loss", "network", "numdiff", "optimizer", "sparse")
+MODULES = ("activation", "compressed", "dense", "loss", "network", "optimizer")
 
 
-@pytest.fixture(scope="session", params=_cpu.supported_levels())
+@pytest.fixture(scope="session", params=dispatch.USABLE)
 def core(request):
-    """The compiled modules of every level this machine runs."""
+    """The compiled modules of every level that is built and that this machine runs."""
     return SimpleNamespace(
         **{name: importlib.import_module(f"nncore.core._{request.param}.{name}") for name in MODULES}
     )

@@ -11,46 +11,24 @@ import arrows
 import pytest
 
 import nncore
-from nncore.core import _cpu, threads
+from nncore.core import dispatch, threads
 
 PACKAGE = Path(nncore.__file__).parent
 CORE = Path(__file__).parents[1] / "nncore_ext"
 
-# Kernels include kernels, faces the kernels they show.
-PXD = {
-    "watch": set(),
-    "alignment": set(),
-    "product": {"watch"},
-    "vmath": set(),
-    "activation": {"vmath"},
-    "optimizer": {"vmath", "watch"},
-    "dense": {"product", "vmath", "watch"},
-    "loss": {"activation"},
-    "batch_norm": {"vmath"},
-    "dropout": set(),
-    "network": {"activation", "batch_norm", "dense", "dropout", "loss", "vmath", "watch"},
-    "update": {"network", "optimizer", "vmath"},
-    "rows": set(),
-    "sparse": {"rows", "vmath"},
-    "online": {"activation", "dense", "network"},
-    "batch": {"dropout", "network", "optimizer", "rows", "update", "vmath", "watch"},
-    "arrays": {"network", "rows", "vmath"},
-    "passes": {"activation", "loss", "network", "rows", "update", "watch"},
-    "training": {
-        "activation",
-        "batch",
-        "dropout",
-        "network",
-        "online",
-        "optimizer",
-        "rows",
-        "sparse",
-        "vmath",
-        "watch",
-    },
-    "numdiff": {"activation", "batch_norm", "loss", "network", "product", "vmath", "watch"},
-    "callback": {"watch"},
-}
+# The compiled core from the ground up: a kernel includes none that comes later, nor does the folder of a header.
+KERNELS = (
+    "watch", "alignment",
+    "arithmetic.vmath", "arithmetic.product",
+    "layers.activation", "layers.batch_norm", "layers.dense", "layers.dropout", "layers.loss",
+    "samples.rows", "samples.arrays",
+    "network.network", "network.penalty", "network.passes",
+    "training.optimizer", "training.update", "training.batch", "training.sparse_layer", "training.blocks",
+    "training.dense_steps", "training.sparse_steps", "training.online", "training.online_steps",
+    "differences.probe_base", "differences.probe_losses", "differences.probe", "differences.probe_blocks",
+    "differences.callback",
+)  # fmt: skip
+FOLDERS = (*dict.fromkeys(name.partition(".")[0] for name in KERNELS), "engine")
 
 
 def test_no_import_runs_upward():
@@ -74,10 +52,31 @@ def test_an_upward_import_and_a_circle_are_seen(tmp_path):
     assert arrows.circles(found) == [["core.a", "core.b"]]
 
 
-@pytest.mark.parametrize("name", PXD)
-def test_kernels_include_downwards(name):
-    text = (CORE / f"{name}.pxd").read_text()
-    assert set(re.findall(r"nncore_ext\.(\w+)", text)) <= PXD[name]
+def cimported(path):
+    """The kernels that a file of the core includes."""
+    return set(re.findall(r"nncore_ext\.([\w.]+)", path.read_text()))
+
+
+def test_kernels_include_downwards():
+    files = {".".join(path.relative_to(CORE).with_suffix("").parts): path for path in CORE.rglob("*.pxd")}
+    assert set(files) == set(KERNELS)
+    for name, path in files.items():
+        assert cimported(path) <= set(KERNELS[: KERNELS.index(name)]), name
+
+
+def test_faces_stand_above_their_kernels():
+    """A face in a folder shows kernels of that folder and of those below."""
+    for path in CORE.glob("*/*.pyx"):
+        below = FOLDERS[: FOLDERS.index(path.parent.name) + 1]
+        assert {name.partition(".")[0] for name in cimported(path)} <= set(below), path.name
+        for other in cimported(path):
+            assert other in KERNELS
+
+
+def test_headers_include_downwards():
+    for path in CORE.glob("*/*.h"):
+        below = FOLDERS[: FOLDERS.index(path.parent.name) + 1]
+        assert set(re.findall(r'#include "(\w+)/', path.read_text())) <= set(below), path.name
 
 
 def python(code, **environment):
@@ -99,7 +98,7 @@ def test_first_use_loads_no_more_than_blas():
     assert loaded("nncore.sigmoid(0)", "sklearn", "matplotlib", "scipy.optimize", "tqdm", "pooch") == "[]\n"
 
 
-@pytest.mark.parametrize("level", _cpu.supported_levels())
+@pytest.mark.parametrize("level", dispatch.USABLE)
 def test_a_level_can_be_forced(level):
     done = python("import nncore; nncore.show_config()", NNCORE_LEVEL=level)
     assert re.search(rf"^level +{level} ", done.stdout, re.MULTILINE)
@@ -119,9 +118,7 @@ net = nncore.NeuralNetwork([nncore.Layer(2, 25, "sigmoid"), nncore.Layer(25, 2, 
 net.fit(x, t, batch_size=7, iterations=200, rng=0, progress=False)
 print(" ".join(map(repr, net.core.params.tolist())))
 """
-    first, *others = (
-        [float(v) for v in python(code, NNCORE_LEVEL=level).stdout.split()] for level in _cpu.supported_levels()
-    )
+    first, *others = ([float(v) for v in python(code, NNCORE_LEVEL=level).stdout.split()] for level in dispatch.USABLE)
     for other in others:
         assert other == pytest.approx(first, rel=1e-10, abs=1e-12)
 
@@ -268,7 +265,7 @@ other.start()
 other.join()
 """
     assert python(code, NNCORE_LEVEL="baseline", OPENBLAS_NUM_THREADS="2").stdout == "True False\nTrue\n" * 2
-    widest = _cpu.supported_levels()[0]
+    widest = dispatch.USABLE[0]
     if widest != "baseline":
         assert python(code, NNCORE_LEVEL=widest, OPENBLAS_NUM_THREADS="2").stdout == "False True\nTrue\n" * 2
 

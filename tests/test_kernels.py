@@ -273,7 +273,7 @@ def test_faces_refuse_shapes_that_do_not_fit(core):
     with pytest.raises(ValueError, match=r"a has shape \(5, 3\), expected \(5, 2\)"):
         core.dense.forward(x, np.zeros((3, 2)), b, np.zeros((5, 3)))
     with pytest.raises(ValueError, match=r"t has shape \(5, 2\), expected \(5, 3\)"):
-        core.loss.squared_error(x, np.zeros((5, 2)), x.copy())
+        core.loss.terms(core.loss.LOSSES["squared_error"], 0.0, x, np.zeros((5, 2)), None, x.copy())
     with pytest.raises(TypeError, match="contiguous"):
         make_network(core, "moons", np.float64, np.random.default_rng(0))[0].forward(
             np.zeros((4, 4))[:, ::2], np.zeros((4, 2))

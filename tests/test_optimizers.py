@@ -176,7 +176,7 @@ def test_sparse_rows_equal_dense_ones(core, name, trainable_bias, rng):
     t, index, rule = rng.normal(size=(30, 2)), rng.permutation(30), make(name)._rule()
     specs = [(64, 5, core.activation.ACTIVATIONS["tanh"], True, trainable_bias), (5, 2, 0, True, True)]
     start, results = rng.normal(size=64 * 5 + 5 + 5 * 2 + 2), []
-    for data in (x, core.sparse.compress(x, 1.0)):
+    for data in (x, core.compressed.compress(x, 1.0)):
         net = core.network.Network(specs, core.loss.LOSSES["squared_error"], 0.0, np.dtype(float))
         net.params[:] = start
         state = State(np.zeros((core.optimizer.STATE_VECTORS[rule[0]], start.size)))

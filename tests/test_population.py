@@ -54,8 +54,8 @@ def test_each_network_is_as_trained_by_itself(data, rng, seed, n_jobs):
 def test_data_are_checked_and_compressed_once(rng, monkeypatch):
     """And a run too short to be worth the compression does without, as by itself."""
     x, t = sparse_rows(rng, (500, 100), np.uint8), rng.integers(3, size=500)
-    compress, calls = samples.sparse.compress, []
-    monkeypatch.setattr(samples.sparse, "compress", lambda *args: calls.append(args) or compress(*args))
+    compress, calls = samples.compressed.compress, []
+    monkeypatch.setattr(samples.compressed, "compress", lambda *args: calls.append(args) or compress(*args))
     settings = {"batch_size": 20, "iterations": [60, 3, 60], "progress": False, "rng": 0}
     histories = fit_many(networks(3, 100), x, t, **settings)
     assert len(calls) == 1

@@ -46,7 +46,7 @@ def test_rows_that_change_while_they_are_compressed_stay_within_their_place(core
     thread.start()
     try:
         for _ in range(100):
-            rows = core.sparse.compress(x, 1.0)
+            rows = core.compressed.compress(x, 1.0)
             assert len(rows.columns) == len(rows.values) == rows.pieces[-1]
     finally:
         stop.set()

@@ -59,9 +59,9 @@ def test_a_step_with_dropout_is_that_of_its_masks(rows, dtype, n, rng):
     before = {name: value.copy() for name, value in net.params.items()}
     data = x
     if rows == "sparse":
-        from nncore.core.dispatch import sparse
+        from nncore.core.dispatch import compressed
 
-        data = sparse.compress(x, 0.5)
+        data = compressed.compress(x, 0.5)
     losses = np.empty(1)
     net.core.train(data, t, None, np.arange(n), 0, n, n, 1.0, losses, seed=seed, first_step=step, n_threads=2)
     for name, value in net.params.items():
@@ -312,12 +312,12 @@ def test_accuracy_and_probabilities_of_one_logit(fused, rng):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_first_layer_on_compressed_rows(activation, threads, rng):
     """Activations that keep their slope beside their output, or are not 0 at 0, where rows of weights are padded."""
-    from nncore.core.dispatch import sparse
+    from nncore.core.dispatch import compressed
 
     nets = [network(sizes=(80, 33, 7, 3), activations=(activation, "tanh", None), dropout=0.2) for _ in range(2)]
     x, t = batch(rng, nets[0])
     x *= rng.random(x.shape) < 0.1
-    for net, rows in zip(nets, (x, sparse.compress(x, 0.5)), strict=True):
+    for net, rows in zip(nets, (x, compressed.compress(x, 0.5)), strict=True):
         index, losses = np.tile(np.arange(20), 3), np.empty(9)
         net.core.train(rows, t, None, index, 0, 20, 8, 0.1, losses, seed=3, n_threads=threads)
     np.testing.assert_allclose(nets[1].core.params, nets[0].core.params, rtol=0, atol=1e-13)

@@ -23,7 +23,7 @@ def test_compressed_rows_hold_every_value(core, shape, dtype, rng):
     x = sparse_rows(rng, shape, dtype)
     x[0] = 0
     x[-1, -1] = 9
-    rows = core.sparse.compress(x, 1.0)
+    rows = core.compressed.compress(x, 1.0)
     assert rows.columns.dtype == (np.uint16 if shape[1] <= 2**16 else np.int32)
     parts = len(rows.bounds) - 1
     assert rows.bounds[0] == 0
@@ -37,7 +37,7 @@ def test_compressed_rows_hold_every_value(core, shape, dtype, rng):
         again[i, rows.columns[at]] = rows.values[at]
     np.testing.assert_array_equal(again, x)
     assert np.all(rows.values != 0)
-    assert core.sparse.compress(x, 0.5 * np.count_nonzero(x) / x.size) is None
+    assert core.compressed.compress(x, 0.5 * np.count_nonzero(x) / x.size) is None
 
 
 @pytest.mark.parametrize("name", ["mnist", "one layer", "deep", "moons", "no bias"])
@@ -56,7 +56,7 @@ def test_training_equals_the_dense_path(core, name, dtype, source, batch_size, r
             x[3] = 0
             t = same.random(size=(30, sizes[-1])).astype(dtype)
             index, losses, weights = same.permutation(30), np.empty(-(-30 // batch_size)), same.random(30)
-            data = core.sparse.compress(x, 1.0) if compressed else x
+            data = core.compressed.compress(x, 1.0) if compressed else x
             done = net.train(data, t, weights, index, 0, 30, batch_size, 0.01, losses, n_threads=n_threads)
             assert done == len(losses)
             results.append(np.append(net.params, losses))

@@ -40,7 +40,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     checks.choice(mode, "mode", ("stdout", "dicts"))
     config = {
         "nncore": VERSION,
-        "level": f"{dispatch.level} (of {', '.join(_cpu.supported_levels())})",
+        "level": f"{dispatch.level} (of {', '.join(dispatch.USABLE)})",
         "compiler": _cpu.compiler(),
         "flags": dispatch.network.build_flags(),
         "OpenMP": "yes" if dispatch.network.has_openmp() else "no: one thread",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks, mapped, target_checks
-from nncore.core.dispatch import network, sparse
+from nncore.core.dispatch import compressed, network
 from nncore.data import batches, inputs
 from nncore.data.signature import Signature
 from nncore.data.sparse_rows import SparseRows
@@ -121,7 +121,7 @@ def _rows(x: Any, limit: float) -> Any:
     some = x[:: max(1, len(x) // 1000)]
     if np.count_nonzero(some) > limit * some.size:
         return x
-    return sparse.compress(x, limit) or x
+    return compressed.compress(x, limit) or x
 
 
 def _labels(targets: Array) -> NDArray[np.intp] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.core.dispatch import sparse
+from nncore.core.dispatch import compressed
 
 Array = NDArray[Any]
 
@@ -57,12 +57,12 @@ class SparseRows:
     def __getitem__(self, part: slice) -> NDArray[Any]:
         return np.ascontiguousarray(self.rows[part].toarray())
 
-    def compressed(self) -> sparse.CompressedRows:
+    def compressed(self) -> compressed.CompressedRows:
         """As the training loop takes them."""
         indptr = self.rows.indptr.astype(np.intp)
         columns = self.rows.indices.astype(np.uint16 if self.shape[1] <= 2**16 else np.int32)
         counts = np.bincount(self.rows.indices, minlength=self.shape[1])
-        return sparse.cut(indptr, columns, np.ascontiguousarray(self.rows.data), counts)
+        return compressed.cut(indptr, columns, np.ascontiguousarray(self.rows.data), counts)
 
 
 def _own(x: Any, name: str) -> Any:

@@ -9,7 +9,7 @@ import sys
 import types
 from typing import Any, NamedTuple
 
-from nncore.core.dispatch import numdiff
+from nncore.core.dispatch import functions
 
 ACCEPTED = ("double (intptr_t n, const double *x, void *user_data)", "double (intptr_t n, const double *x)")
 UNTYPED = (
@@ -62,7 +62,7 @@ def c_function(f: Any) -> CFunction | None:
 
 
 def _from_capsule(capsule: Any, owner: Any) -> CFunction:
-    address, user_data, signature = numdiff.capsule_parts(capsule)
+    address, user_data, signature = functions.capsule_parts(capsule)
     return CFunction(address, user_data, _takes_user_data(signature), owner)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks
-from nncore.core.dispatch import numdiff
+from nncore.core.dispatch import functions
 from nncore.differences.arguments import bounds_of, inward
 from nncore.differences.evaluation import MAX_MEMORY, Evaluator, PythonFunction, evaluator
 from nncore.differences.schemes import (
@@ -93,7 +93,7 @@ def _fill_by_two_points(fn: PythonFunction, f0: Array, scheme: Scheme, result: "
     size = typical_size(fn, f0, error, None, scheme)
     up, down = TWO_POINTS[scheme.kind]
     step = relative_step(error, POWERS[scheme.kind])
-    numdiff.two_points(fn.f, fn.argument, fn.x, float(f0), scheme.h, step, size, up, down, result.value, fn.name)
+    functions.two_points(fn.f, fn.argument, fn.x, float(f0), scheme.h, step, size, up, down, result.value, fn.name)
     fn.n_evaluations += (up + down) * fn.x.size
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks
-from nncore.core.dispatch import numdiff
+from nncore.core.dispatch import functions
 from nncore.core.threads import choices
 from nncore.differences import c_functions
 from nncore.differences.arguments import Watched, copied, perturbable, replaced
@@ -91,7 +91,7 @@ class PythonFunction(Evaluator):
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
-        numdiff.evaluate(self.f, self.argument, self.x, elements, points, values, self.name)
+        functions.evaluate(self.f, self.argument, self.x, elements, points, values, self.name)
 
 
 class ComplexFunction(PythonFunction):
@@ -115,7 +115,7 @@ class ComplexFunction(PythonFunction):
             raise TypeError(f"f is not complex-safe, expected a function of complex x: it raised {error!r}") from error
         value = _values(result)
         if value.dtype.kind != "c" or (value.ndim and not self.arrays):
-            what = numdiff.described(result)
+            what = functions.described(result)
             expected = "complex numbers" if self.arrays else "one complex number"
             raise TypeError(f"f is not complex-safe: of a complex x it returned {what}, expected {expected}")
         return value
@@ -205,11 +205,11 @@ class CFunction(Evaluator):
     def call(self) -> Array:
         """Return f at self.x as it is now."""
         self.n_evaluations += 1
-        return np.asarray(numdiff.c_value(*self.function[:3], self.x.reshape(-1)))
+        return np.asarray(functions.c_value(*self.function[:3], self.x.reshape(-1)))
 
     def fill(self, elements: NDArray[np.intp], points: Array, values: Array) -> None:
         """Fill values[r, j] with f where x.flat[elements[r]] is points[r, j]."""
-        numdiff.c_evaluate(*self.function[:3], self.x.reshape(-1), elements, points, values, self.n_threads)
+        functions.c_evaluate(*self.function[:3], self.x.reshape(-1), elements, points, values, self.n_threads)
 
 
 def evaluator(
@@ -256,7 +256,7 @@ def evaluator(
 def number(result: Any) -> float:
     """Return the value of f, which has to be one number."""
     try:
-        return float(numdiff.number_of(result))
+        return float(functions.number_of(result))
     except TypeError as error:
         shape = np.shape(result) if isinstance(result, np.ndarray) else ()
         if not shape:
@@ -273,7 +273,7 @@ def _values(result: Any) -> Array:
     """Return the value of f as an array of numbers."""
     values: Array = np.asarray(result)
     if values.dtype.kind not in "fiubc":
-        raise TypeError(f"f returned {numdiff.described(result)}, expected numbers")
+        raise TypeError(f"f returned {functions.described(result)}, expected numbers")
     return values
 
 

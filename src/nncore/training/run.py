@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nncore.core import checks, mapped, threads
 from nncore.core.blas import single_threaded_blas
-from nncore.core.dispatch import sparse
+from nncore.core.dispatch import compressed
 from nncore.core.pace import CALL_SECONDS, Pace
 from nncore.data import inputs
 from nncore.data.samples import Data
@@ -65,7 +65,7 @@ class Run:
         self.epoch_end, self.history = epoch_end, epoch_end.history
         self.plan = _plan(data, settings)
         rows = data.rows(net, settings.total * settings.batch_size)
-        if isinstance(rows, sparse.CompressedRows):
+        if isinstance(rows, compressed.CompressedRows):
             self.history.density = len(rows.values) / data.x.size
         self.samples = rows, data.t, data.weights
         self.look_every = max(1, looks_apart(net.n_params) // settings.batch_size)

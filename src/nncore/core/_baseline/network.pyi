@@ -4,7 +4,7 @@ from typing import Any
 from numpy import dtype, float64, intp, uint8
 from numpy.typing import NDArray
 
-from nncore.core._baseline.sparse import CompressedRows
+from nncore.core._baseline.compressed import CompressedRows
 
 def has_openmp() -> bool: ...
 def build_flags() -> str: ...
