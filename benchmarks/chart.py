@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness import Row
 from benchmarks.problem import Job
-from nncore.plotting import BLUE, ORANGE
+from nncore.plotting.style import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ import numpy as np
 import nncore
 from benchmarks import report
 from benchmarks.problem import SEED
-from nncore.plotting import BLUE, VERMILLION
+from nncore.plotting.style import BLUE, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nncore import Adam, Layer, NeuralNetwork, load_mnist
-from nncore.functions import losses
+from nncore import Adam, Layer, NeuralNetwork, load_mnist, losses
 
 
 def signs(net, x, t):

@@ -18,8 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nncore import Adam, Layer, NeuralNetwork, check_gradient, sigmoid
-from nncore.functions import losses
+from nncore import Adam, Layer, NeuralNetwork, check_gradient, losses, sigmoid
 
 SIZE, GRID = 16, 4
 CELL = SIZE // GRID

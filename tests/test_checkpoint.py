@@ -26,7 +26,8 @@ from nncore import (
     WarmUp,
 )
 from nncore.files import checkpoints as checkpoint
-from nncore.training import fit as training
+from nncore.training import fingerprint, progress
+from nncore.training import run as training
 
 N, TOTAL, BATCH = 53, 150, 5  # 11 updates an epoch, the last of three samples; the run ends within an epoch
 
@@ -85,7 +86,7 @@ def ends(monkeypatch):
     def arm(step, error):
         steps.left, steps.error = step, error
 
-    monkeypatch.setattr(training.NoBar, "update", update)
+    monkeypatch.setattr(progress.NoBar, "update", update)
     monkeypatch.setattr(training, "CHUNK_SECONDS", 0.0)  # chunks of one step
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the machine stays on
     return arm
@@ -307,7 +308,7 @@ def test_the_previous_one_is_used_when_the_last_is_damaged(data, tmp_path, monke
         damage()
         net = classifier()
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint.persistence, "write_atomically", refuse)
+            patch.setattr(checkpoint.atomic, "write_atomically", refuse)
             with (
                 pytest.warns(
                     UserWarning, match=r"c is not (a complete safetensors file|there).*: going on from .*c\.previous"
@@ -537,17 +538,17 @@ def test_a_checkpoint_by_the_clock(data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHUNK_SECONDS", 0.0)
     seen = []
     monkeypatch.setattr(
-        checkpoint.Checkpoint, "write", lambda self, run: seen.append(self._count(len(run.history.loss)))
+        checkpoint.Checkpoint, "write", lambda self, tensors, state, done: seen.append(self._count(done))
     )
     fit(classifier(), data, checkpoint=tmp_path / "c", checkpoint_every="10ms")
     assert len(seen) == pytest.approx(TOTAL / 10, rel=0.2)
 
 
 def test_sums_of_large_arrays_take_blocks_of_them(rng, monkeypatch):
-    monkeypatch.setattr(checkpoint, "WHOLE_BYTES", 1 << 12)
-    monkeypatch.setattr(checkpoint, "BLOCK_BYTES", 1 << 8)
+    monkeypatch.setattr(fingerprint, "WHOLE_BYTES", 1 << 12)
+    monkeypatch.setattr(fingerprint, "BLOCK_BYTES", 1 << 8)
     x = rng.integers(256, size=(1 << 14, 1), dtype=np.uint8)
     other = x.copy()
     other[5 * 1024 + 3] ^= 1
-    assert checkpoint.checksum(other) != checkpoint.checksum(x)
-    assert checkpoint.checksum(other[:-1]) != checkpoint.checksum(other)
+    assert fingerprint.checksum(other) != fingerprint.checksum(x)
+    assert fingerprint.checksum(other[:-1]) != fingerprint.checksum(other)

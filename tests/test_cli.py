@@ -190,8 +190,8 @@ def test_resume_gives_the_same_model(tmp_path, capsys, monkeypatch):
         net, history = NeuralNetwork.load(folder / "model.safetensors"), (folder / "history.csv").read_text()
         return net.core.params.tolist(), history
 
-    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
-    monkeypatch.setattr(nncore.training.fit, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(nncore.training.progress.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.run, "CHUNK_SECONDS", 0.0)
     options += ["--checkpoint-every", 10, "--out", tmp_path / "o"]
     for i, done in enumerate((7, 12, 65)):
         steps[:] = [done]

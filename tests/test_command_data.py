@@ -15,7 +15,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 import nncore
 from nncore import Layer, NeuralNetwork
 from nncore.cli import main as cli
-from nncore.cli import train as _train_command
+from nncore.cli import train
 from nncore.cli.terminal import printable
 from nncore.files import models as persistence
 
@@ -37,7 +37,7 @@ def no_pictures(monkeypatch):
         plt.close(figure)
         return b""
 
-    monkeypatch.setattr(_train_command, "png", png)
+    monkeypatch.setattr(train, "png", png)
 
 
 def kinds(n=60):
@@ -227,7 +227,7 @@ def test_a_signal_ends_the_training_as_ctrl_c_does(name, tmp_path, capsys, monke
     request.addfinalizer(lambda: signal.signal(number, before))
     options = ["train", "moons", "--iterations", 300, "--checkpoint-every", "1h", "--quiet", "--out"]
     assert run(capsys, *options, tmp_path / "whole")[0] == 0
-    monkeypatch.setattr(nncore.training.fit, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(nncore.training.run, "CHUNK_SECONDS", 0.0)
     calls = []
 
     def update(bar, n):
@@ -235,7 +235,7 @@ def test_a_signal_ends_the_training_as_ctrl_c_does(name, tmp_path, capsys, monke
         if len(calls) == 5:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.progress.NoBar, "update", update)
     code, out, err = run(capsys, *options, tmp_path / "o")
     assert (code, out) == (128 + number, "")
     assert re.search(
@@ -253,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys, monkeypatch):
         if n:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.progress.NoBar, "update", update)
     for options, way_out in (
         ((), "to go on later, train with --checkpoint-every, then with --resume"),
         (("--checkpoint-every", "1h"), "the same command with --resume goes on"),

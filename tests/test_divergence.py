@@ -11,7 +11,7 @@ import nncore
 from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, MLPClassifier, MLPRegressor, NeuralNetwork, RMSprop, fit_many
 from nncore.data.samples import Data
 from nncore.training import divergence
-from nncore.training import fit as training
+from nncore.training import run as training
 
 LINE = np.arange(200.0)[:, None]  # x = 0..199, y = 2x: keras#3040
 

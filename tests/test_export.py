@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 
 import nncore
 from nncore import Layer, NeuralNetwork
-from nncore.model.layers import ACTIVATIONS
+from nncore.functions.kinds import ACTIVATIONS
 
 WITHIN = [*(name for name in ACTIVATIONS if name != "softmax"), "leaky_relu(0.3)", "elu(0.7)"]
 C_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]

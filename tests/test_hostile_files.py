@@ -12,7 +12,8 @@ import pytest
 
 from nncore import Layer, NeuralNetwork
 from nncore.cli import main as cli
-from nncore.data import datasets, npz, sources
+from nncore.cli import sources
+from nncore.data import datasets, npz
 from nncore.files import models as persistence
 
 RNG = np.random.default_rng(0)

@@ -1,11 +1,12 @@
 """Losses for own loops: formulas, gradients, weights, masks, and the same numbers as networks have."""
 
+import re
+
 import numpy as np
 import pytest
 import reference as ref
 
-from nncore import Layer, NeuralNetwork, check_gradient
-from nncore.functions import losses
+from nncore import Layer, NeuralNetwork, check_gradient, losses
 
 # name -> the function, its NumPy twins, its name and settings in torch
 LOSSES = {
@@ -185,3 +186,19 @@ def test_bad_input(case):
     call, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_docstrings_are_whole(name):
+    """Their shared parts are filled in, as help() shows them."""
+    text = getattr(losses, name).__doc__
+    assert not re.search(r"{\w+}", text)
+    for part in (
+        "Parameters\n---",
+        "\ny : array_like",
+        "\nweights : array_like",
+        "Returns\n---",
+        "Raises\n---",
+        ">>> ",
+    ):
+        assert part in text

@@ -8,7 +8,7 @@ import pytest
 
 from nncore import SGD, Layer, NeuralNetwork
 from nncore.core import checks, mapped
-from nncore.training import fit as training
+from nncore.training import run as training
 
 N, WIDTH = 1000, 8
 

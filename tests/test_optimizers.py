@@ -10,7 +10,9 @@ import reference as ref
 
 import nncore
 from nncore import SGD, AdaGrad, Adam, AdamW, Layer, Momentum, Nesterov, NeuralNetwork, RMSprop
+from nncore.training import optimizers
 from nncore.training.optimizers import OPTIMIZERS
+from nncore.training.update_rule import State
 
 # name -> the class, its NumPy twin, its name in torch, settings that all three take
 RULES = {
@@ -177,7 +179,7 @@ def test_sparse_rows_equal_dense_ones(core, name, trainable_bias, rng):
     for data in (x, core.sparse.compress(x, 1.0)):
         net = core.network.Network(specs, core.loss.LOSSES["squared_error"], 0.0, np.dtype(float))
         net.params[:] = start
-        state = nncore.training.optimizers.State(np.zeros((core.optimizer.STATE_VECTORS[rule[0]], start.size)))
+        state = State(np.zeros((core.optimizer.STATE_VECTORS[rule[0]], start.size)))
         for _ in range(3):
             assert net.train(data, t, None, index, 0, 30, 7, 0.01, np.empty(5), rule, state) == 5
         assert state.n_steps == 15
@@ -330,7 +332,27 @@ def test_the_books_names():
     for make_one in OPTIMIZERS.values():
         optimizer = make_one(0.25)
         assert optimizer.lr == 0.25
-        assert eval(repr(optimizer), vars(nncore.training.optimizers)).__dict__ == optimizer.__dict__
+        assert eval(repr(optimizer), vars(optimizers)).__dict__ == optimizer.__dict__
+
+
+def test_every_kind_of_the_core_has_its_row(core):
+    """With as many vectors of state as the core keeps."""
+    kinds = core.optimizer.KINDS
+    assert {row.kind: len(row.state) for row in optimizers.RULES} == {
+        kind: core.optimizer.STATE_VECTORS[number] for kind, number in kinds.items()
+    }
+
+
+def test_no_kind_of_the_core_runs_the_rule_of_another(core):
+    """As one would whose number is known and whose arithmetic is missing."""
+    found = set()
+    for number in core.optimizer.KINDS.values():
+        params, state = np.ones(3), np.zeros((core.optimizer.STATE_VECTORS[number], 3))
+        for step in range(3):
+            grads = np.array([1.0, -2.0, step])
+            core.optimizer.update((number, 0.1, 0.7, 0.8, 0.01), 0.1, step, grads, params, state)
+        found.add(tuple(params))
+    assert len(found) == len(core.optimizer.KINDS)
 
 
 def updating(params, grads):
@@ -425,7 +447,7 @@ def test_the_faces_refuse_what_does_not_fit(core):
     net = core.network.Network([(2, 1, 0, True, True)], 0, 0.0, np.dtype(float))
     call = (np.ones((1, 2)), np.ones((1, 1)), None, np.zeros(1, np.intp), 0, 1, 1, 0.1, np.empty(1))
     with pytest.raises(TypeError, match="state is a float64 array of shape"):
-        net.train(*call, rule, nncore.training.optimizers.State(np.zeros((1, 3))))
+        net.train(*call, rule, State(np.zeros((1, 3))))
     with pytest.raises(TypeError, match="state is None"):
         net.train(*call, rule, None)
     with pytest.raises(ValueError, match="kind is -1"):

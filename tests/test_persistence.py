@@ -11,8 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from nncore import Layer, NeuralNetwork
 from nncore.files import models as persistence
-from nncore.functions.kinds import LOSSES
-from nncore.model.layers import ACTIVATIONS
+from nncore.functions.kinds import ACTIVATIONS, LOSSES
 
 
 def small_net(**settings):

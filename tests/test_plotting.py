@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
 from nncore import GradientReport, History, gradient_descent, numerical_gradient, plotting
-from nncore.checking.report import Evidence
+from nncore.checking.evidence import Evidence
+from nncore.plotting import canvas, style
 
 X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.5], [0.5, 2.0]])
 Y = np.array([0, 1, 1, 0])
@@ -193,10 +194,10 @@ def test_points_of_each_class_in_its_colour(dark):
     ax = plotting.plot_points(X, Y, dark=dark)
     for k, collection in enumerate(ax.collections):
         np.testing.assert_array_equal(collection.get_offsets(), X[k == Y])
-        colours = plotting.DARK_COLOURS if dark else plotting.COLOURS
+        colours = style.DARK_COLOURS if dark else style.COLOURS
         assert to_rgba(colours[k]) == tuple(collection.get_facecolor()[0])
     assert labels(ax) == ["class 0", "class 1"]
-    background = to_rgba(plotting.DARK_BACKGROUND) if dark else to_rgba("white")
+    background = to_rgba(style.DARK_BACKGROUND) if dark else to_rgba("white")
     assert ax.get_facecolor() == background
     assert ax.figure.get_facecolor() == background
 
@@ -205,13 +206,13 @@ def test_dark_points_darken_no_more_than_their_subfigure():
     figure = plt.figure()
     left, right = figure.subfigures(1, 2)
     plotting.plot_points(X, Y, right.subplots(), dark=True)
-    assert right.get_facecolor() == to_rgba(plotting.DARK_BACKGROUND)
+    assert right.get_facecolor() == to_rgba(style.DARK_BACKGROUND)
     assert figure.get_facecolor() == to_rgba("white")
     assert left.get_facecolor() != right.get_facecolor()
 
 
 def test_more_classes_than_colours():
-    n = len(plotting.COLOURS) + 1
+    n = len(style.COLOURS) + 1
     assert len(plotting.plot_points(np.eye(n)[:, :2], np.arange(n)).collections) == n
 
 
@@ -232,7 +233,7 @@ def test_boundary_is_where_the_score_is_half(form, dark):
     np.testing.assert_allclose(np.concatenate([path.vertices for path in border.get_paths()])[:, 0], 0.7)
     assert (filled.levels[0], filled.levels[-1]) == (0, 1)
     np.testing.assert_array_equal(points[1].get_offsets(), X[Y == 1])
-    assert ax.get_facecolor() == to_rgba(plotting.DARK_BACKGROUND if dark else "white")
+    assert ax.get_facecolor() == to_rgba(style.DARK_BACKGROUND if dark else "white")
 
 
 def test_no_boundary_where_all_scores_are_on_one_side():
@@ -299,7 +300,7 @@ def test_no_mistake_at_all():
     ("count", "columns"), [(1, 1), (2, 2), (3, 3), (5, 5), (7, 4), (10, 5), (25, 5), (50, 10), (64, 8)]
 )
 def test_grids_leave_few_places_empty(count, columns):
-    assert plotting._columns(count) == columns
+    assert canvas.columns(count) == columns
 
 
 # ---- gradient checks -----------------------------------------------------------------------------------------
@@ -449,10 +450,13 @@ def test_surface_needs_three_dimensions():
 # ---- the module ----------------------------------------------------------------------------------------------
 
 
+PICTURES = (plotting.training, plotting.functions, plotting.planes, plotting.images, plotting.gradient_check)
+
+
 def test_examples_in_docstrings():
-    result = doctest.testmod(plotting)
-    assert result.attempted >= 20
-    assert result.failed == 0
+    results = [doctest.testmod(module) for module in PICTURES]
+    assert sum(result.attempted for result in results) >= 20
+    assert not any(result.failed for result in results)
 
 
 def test_import_leaves_matplotlib_alone():

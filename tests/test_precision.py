@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from cases import NETWORKS, code, make_batch, make_network
 
-from nncore import SGD, Layer, Momentum, NeuralNetwork, SimpleNet
-from nncore.functions import activations as functions
-from nncore.functions import losses
+import nncore
+from nncore import SGD, Layer, Momentum, NeuralNetwork, SimpleNet, losses
 from nncore.model.python_engine import PythonNetwork
 
 DTYPES = (np.float32, np.float64)
@@ -138,9 +137,9 @@ def test_equal_logits_have_the_loss_log_5(offset):
     assert losses.softmax_cross_entropy(y, [0], label_smoothing=0.3)[0] == expected
     assert losses.softmax_cross_entropy(y, [0], [7.0])[0] == expected
     assert losses.softmax_cross_entropy(y, [0], delta=1e-7)[0] == pytest.approx(-np.log(0.2 + 1e-7), rel=1e-15)
-    assert functions.log_softmax(y)[0, 3] == -expected.expected
-    np.testing.assert_allclose(functions.log_softmax(y.T, axis=0), -np.log(5), rtol=1e-15)
-    assert functions.negative_log_likelihood(functions.log_softmax(y), [2]) == expected
+    assert nncore.log_softmax(y)[0, 3] == -expected.expected
+    np.testing.assert_allclose(nncore.log_softmax(y.T, axis=0), -np.log(5), rtol=1e-15)
+    assert nncore.negative_log_likelihood(nncore.log_softmax(y), [2]) == expected
 
 
 def test_a_network_keeps_differences_of_large_logits():

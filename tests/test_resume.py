@@ -12,7 +12,8 @@ import pytest
 
 from nncore import SGD, AdaGrad, Adam, EarlyStopping, Layer, NeuralNetwork, ReduceOnPlateau
 from nncore.files import checkpoints as checkpoint
-from nncore.training import resume as _resume
+from nncore.training import resume
+from nncore.training import resume_checks as _resume
 
 N, BATCH, TOTAL, HELD = 23, 5, 40, 17  # five updates an epoch; the checkpoint is within the fourth
 
@@ -92,16 +93,16 @@ def written(tmp_path_factory):
 
     def write(name):
         path, taken = tmp_path_factory.mktemp(name) / "c", []
-        real = checkpoint.captured
+        real = resume.captured
 
-        def take(run):
-            tensors, state = real(run)
+        def take(run, own):
+            tensors, state = real(run, own)
             if run.history.iterations == HELD:
                 taken.append(copy.deepcopy(checkpoint._from_bytes("c", checkpoint._to_bytes(tensors, state))))
             return tensors, state
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(checkpoint, "captured", take)
+            patch.setattr(resume, "captured", take)
             trial = Trial(name)
             trial.fit(path, checkpoint_every=HELD)
         return (*taken[0], trial.net.core.params.copy())

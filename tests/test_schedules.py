@@ -21,8 +21,8 @@ from nncore import (
     Step,
     WarmUp,
 )
-from nncore.training import fit as training
-from nncore.training import schedules
+from nncore.training import rates, schedules
+from nncore.training import run as training
 
 TOTAL = 40
 
@@ -150,7 +150,7 @@ def test_the_rates_reach_the_updates(data, make):
 
 
 def test_constant_changes_nothing_and_chunks_neither(data, monkeypatch):
-    monkeypatch.setattr(training, "RATES_TOGETHER", 16)
+    monkeypatch.setattr(rates, "BLOCK", 16)
 
     def run(seconds, **settings):
         monkeypatch.setattr(training, "CHUNK_SECONDS", seconds)
@@ -168,7 +168,7 @@ def test_constant_changes_nothing_and_chunks_neither(data, monkeypatch):
 
 def test_rates_are_computed_from_the_same_places_on(data, monkeypatch):
     """Their last bits may depend on it, however a run is cut."""
-    monkeypatch.setattr(training, "RATES_TOGETHER", 16)
+    monkeypatch.setattr(rates, "BLOCK", 16)
     monkeypatch.setattr(training, "CHUNK_SECONDS", 0.0)
     asked = set()
 

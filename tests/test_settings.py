@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import EarlyStopping, Layer, NeuralNetwork
+from nncore import EarlyStopping, Layer, NeuralNetwork, losses
 from nncore.core import checks
 from nncore.files import models as persistence
-from nncore.functions import activations as functions
-from nncore.functions import losses
 from nncore.training import callbacks, optimizers, schedules
 
 NET = NeuralNetwork([Layer(2, 2)], loss="softmax_cross_entropy", rng=0)
@@ -62,11 +60,11 @@ SETTINGS = {
     "power": (schedules.InverseScaling, False),
     "threshold": (lambda v: schedules.ReduceOnPlateau(threshold=v), False),
     "minimum": (lambda v: schedules.ReduceOnPlateau(minimum=v), False),
-    "slope": (lambda v: functions.leaky_relu(1.0, v), False),
-    "alpha": (lambda v: functions.elu(1.0, v), False),
-    "delta of the book": (lambda v: functions.cross_entropy_error([0.5, 0.5], 0, v), False),
-    "eps": (lambda v: functions.binary_cross_entropy(0.5, 1, v), False),
-    "base": (lambda v: functions.entropy([0.5, 0.5], v), False),
+    "slope": (lambda v: nncore.leaky_relu(1.0, v), False),
+    "alpha": (lambda v: nncore.elu(1.0, v), False),
+    "delta of the book": (lambda v: nncore.cross_entropy_error([0.5, 0.5], 0, v), False),
+    "eps": (lambda v: nncore.binary_cross_entropy(0.5, 1, v), False),
+    "base": (lambda v: nncore.entropy([0.5, 0.5], v), False),
     "delta of huber": (lambda v: losses.huber([1.0], [1.0], delta=v), False),
     "q": (lambda v: losses.quantile([1.0], [1.0], q=v), False),
     "delta of a loss": (lambda v: losses.softmax_cross_entropy([[1.0, 2.0]], [0], delta=v), False),

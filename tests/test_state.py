@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import nncore
+import nncore.losses
 from nncore import LBFGS, SGD, Adam, EarlyStopping, Layer, NeuralNetwork, fit_many
-from nncore.estimators.multilayer import MLPClassifier
+from nncore.estimators.classifier import MLPClassifier
 from nncore.training.callbacks import TimeLimit
 
 
@@ -356,6 +357,7 @@ EXIT = """
 import os, sys, threading
 import numpy as np
 import nncore
+import nncore.losses
 from nncore import SGD, Layer, NeuralNetwork, fit_many
 r = np.random.default_rng(0)
 x, t = r.normal(size=(400, 64)), r.integers(0, 10, 400)

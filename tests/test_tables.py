@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nncore.data import sources, tables
+from nncore.cli import advice, sources
+from nncore.data import tables
 
 ROWS = [f"{i % 2 + 0.25 * (i % 3)},{1 - i % 2 + 0.125 * (i % 5)},{'xy'[i % 2]}" for i in range(30)]
 
@@ -307,8 +308,6 @@ SIZES = {
 
 @pytest.mark.parametrize("expected", SIZES)
 def test_sizes_that_a_network_does_not_learn_from_are_said(tmp_path, expected):
-    from nncore.data import advice
-
     (note,) = advice.on_scales(load(tmp_path, SIZES[expected]))
     assert expected in note
     assert "standardise" in note

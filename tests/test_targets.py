@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nncore
 from nncore import (
     LBFGS,
     SGD,
@@ -20,9 +21,8 @@ from nncore import (
     TwoLayerNet,
     check_gradient,
     fit_many,
+    losses,
 )
-from nncore.functions import activations as functions
-from nncore.functions import losses
 
 X = np.linspace(-1, 1, 24).reshape(6, 4)
 PROBABILITIES = np.array([[1.0, 0, 0], [0, 1, 0], [0.2, 0.3, 0.5], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0]])
@@ -99,10 +99,10 @@ def test_probabilities_that_a_softmax_gave_are_taken(seed, n, dtype):
     """Whatever rounding leaves of their sums."""
     y = (np.random.default_rng(seed).normal(size=(5, n)) * 4).astype(dtype)
     e = np.exp(y - y.max(axis=1, keepdims=True))
-    for t in (functions.softmax(y), e / e.sum(axis=1, keepdims=True)):
+    for t in (nncore.softmax(y), e / e.sum(axis=1, keepdims=True)):
         loss, _ = losses.softmax_cross_entropy(y, t)
-        assert loss == pytest.approx(float(-(t * functions.log_softmax(y)).sum(axis=1).mean()), rel=1e-5)
-        functions.cross_entropy_error(functions.softmax(y), t)
+        assert loss == pytest.approx(float(-(t * nncore.log_softmax(y)).sum(axis=1).mean()), rel=1e-5)
+        nncore.cross_entropy_error(nncore.softmax(y), t)
 
 
 SMOOTH = {"delta": 1e-7, "label_smoothing": 0.1}
@@ -144,7 +144,7 @@ def test_bool_labels_are_zero_and_one():
     assert single.loss(X, labels) == single.loss(X, labels[:, None]) == single.loss(X, labels.astype(float))
     for t in (labels, labels.tolist(), pd.Series(labels), pd.Series(labels, dtype="boolean")):
         assert losses.softmax_cross_entropy(X[:, :2], t)[0] == losses.softmax_cross_entropy(X[:, :2], labels * 1)[0]
-    np.testing.assert_array_equal(functions.one_hot([True, False]), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(nncore.one_hot([True, False]), [[0, 1], [1, 0]])
 
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
@@ -188,17 +188,17 @@ MESSAGES = {
     ),
     "NaN for a probability": (lambda: losses.binary_cross_entropy([np.nan], [1.0]), "expected numbers from 0 to 1"),
     "logits": (
-        lambda: functions.cross_entropy_error([2.0, -1.0], 0),
+        lambda: nncore.cross_entropy_error([2.0, -1.0], 0),
         "y goes from -1.0 to 2.0, expected probabilities from 0 to 1",
     ),
-    "clipped": (lambda: functions.binary_cross_entropy([7.0], [1]), "y goes from 7.0 to 7.0, expected probabilities"),
-    "targets": (lambda: functions.binary_cross_entropy([0.7], [2]), "t goes from 2.0 to 2.0, expected probabilities"),
-    "no distribution": (lambda: functions.cross_entropy_error([[0.5, 0.5]], [[1.0, 1.0]]), "t[0] sums to 2"),
+    "clipped": (lambda: nncore.binary_cross_entropy([7.0], [1]), "y goes from 7.0 to 7.0, expected probabilities"),
+    "targets": (lambda: nncore.binary_cross_entropy([0.7], [2]), "t goes from 2.0 to 2.0, expected probabilities"),
+    "no distribution": (lambda: nncore.cross_entropy_error([[0.5, 0.5]], [[1.0, 1.0]]), "t[0] sums to 2"),
     "probabilities for logarithms": (
-        lambda: functions.negative_log_likelihood([[0.5, 0.5]], [1]),
+        lambda: nncore.negative_log_likelihood([[0.5, 0.5]], [1]),
         "log_probabilities goes up to 0.5, expected logarithms",
     ),
-    "base": (lambda: functions.entropy([0.5, 0.5], base=1), "base is 1, expected a finite number above 0 other than 1"),
+    "base": (lambda: nncore.entropy([0.5, 0.5], base=1), "base is 1, expected a finite number above 0 other than 1"),
     "counts": (
         lambda: MLPRegressor(loss="poisson").fit(X, [1, 2, -3, 0, 1, 2]),
         "y[2, 0] is -3.0, expected numbers of 0 or more",

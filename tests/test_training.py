@@ -1,5 +1,7 @@
 """fit: the fused loop, the Python loop and NumPy's agree step by step; sampling, chunks, interruption, failure."""
 
+import dataclasses
+import inspect
 import itertools
 import signal
 import sys
@@ -13,7 +15,9 @@ import reference as ref
 import nncore
 from nncore import SGD, InterruptWarning, Layer, NeuralNetwork, TwoLayerNet
 from nncore.core import threads as _threads
-from nncore.training import fit as training
+from nncore.training import run as training
+from nncore.training.plan import Plan
+from nncore.training.settings import FitSettings
 
 
 def moons_net(dtype=np.float64, rng=0):
@@ -55,7 +59,7 @@ def run_book_job(x, t, n_in, iterations, batch_size=100):
     index = np.random.default_rng(3).integers(len(x), size=(iterations, batch_size), dtype=np.intp)
     fused, stepped = TwoLayerNet(n_in, 50, 10, rng=1), TwoLayerNet(n_in, 50, 10, rng=1)
     plain = params_of(fused)
-    plan = training._Plan(len(x), batch_size, "replacement", np.random.default_rng(3))
+    plan = Plan(len(x), batch_size, "replacement", np.random.default_rng(3))
     np.testing.assert_array_equal(
         np.concatenate([plan.epoch() for _ in range(-(-iterations // plan.steps))])[: index.size], index.ravel()
     )
@@ -412,3 +416,12 @@ def test_partial_fit_refuses_what_does_not_fit(rng):
         large.partial_fit([1e300], [0.0])
     np.testing.assert_array_equal(net.core.params, before)
     assert large.params["W1"][0, 0] == 1e300
+
+
+def test_settings_have_the_defaults_of_fit():
+    """Those that are not about data: L-BFGS refuses what differs from them."""
+    public = inspect.signature(NeuralNetwork.fit).parameters
+    for field in dataclasses.fields(FitSettings):
+        assert field.default == public[field.name].default
+    about_data = {"self", "X", "y", "validation_data", "sample_weight", "class_weight"}
+    assert public.keys() == about_data | {field.name for field in dataclasses.fields(FitSettings)}

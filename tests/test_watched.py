@@ -375,8 +375,8 @@ def test_the_command_names_resume(options, way, tmp_path, capsys, monkeypatch, t
         if n:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(nncore.training.fit.NoBar, "update", update)
-    monkeypatch.setattr(nncore.training.fit, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(nncore.training.progress.NoBar, "update", update)
+    monkeypatch.setattr(nncore.training.run, "CHUNK_SECONDS", 0.0)
     for _ in range(2):
         assert cli.main(["train", "moons", "--quiet", "--out", str(tmp_path / "o"), *options]) == 1
         assert way in capsys.readouterr().err

@@ -385,19 +385,17 @@ def test_a_checkpoint_killed_at_any_call_leaves_one_that_is_whole(tmp_path):
     """The last or the one before, at every moment; and whatever was left is removed by the next run."""
     said = run("""
         import os, sys
-        from types import SimpleNamespace
         import numpy as np
         from nncore.files import checkpoints as checkpoint
         os.fsync = os.fstat
         files = [checkpoint._encoded({"a": np.full(50, float(k))}, {"k": k}) for k in range(4)]
-        checkpoint.captured = lambda run: [run.history.iterations]
-        checkpoint._encoded = files.__getitem__
+        checkpoint._encoded = lambda tensors, state: files[state["k"]]
         def run(k):
-            return SimpleNamespace(history=SimpleNamespace(iterations=k, epoch_ends=[]))
+            return {}, {"k": k}, k
         def anew():
             with checkpoint.Checkpoint(sys.argv[1], 1) as one:
                 one.start(0)
-                one.write(run(1)); one.write(run(2))
+                one.write(*run(1)); one.write(*run(2))
             return one
         def killed_at(n):
             calls, one = 0, anew()
@@ -409,7 +407,7 @@ def test_a_checkpoint_killed_at_any_call_leaves_one_that_is_whole(tmp_path):
             if (child := os.fork()) == 0:
                 with one:
                     sys.setprofile(count)
-                    one.write(run(3))
+                    one.write(*run(3))
                     os._exit(0)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         n, seen = 0, set()

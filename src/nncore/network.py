@@ -2,28 +2,29 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nncore.core import checks
-from nncore.core import threads as _threads
 from nncore.data import batches
-from nncore.data import inputs as _inputs
-from nncore.model.model import Model
-from nncore.training import divergence, scoring
+from nncore.data.samples import Data
+from nncore.files import export, models
 from nncore.training import fit as training
+from nncore.training import scoring
 from nncore.training.early_stopping import EarlyStopping
 from nncore.training.history import History
-from nncore.training.optimizers import LBFGS, SGD, Optimizer
+from nncore.training.online import OnlineModel
+from nncore.training.optimizers import LBFGS, SGD
 from nncore.training.schedules import Schedule
+from nncore.training.scoring import ScoredModel
+from nncore.training.settings import FitSettings
+from nncore.training.update_rule import Optimizer
 
 Array = NDArray[Any]
 
 
-class NeuralNetwork(Model):
+class NeuralNetwork(OnlineModel, ScoredModel):
     """A stack of dense layers with a loss.
 
     Parameters
@@ -80,166 +81,6 @@ class NeuralNetwork(Model):
            [1.],
            [0.]])
     """
-
-    accuracy = scoring.Accuracy()
-
-    def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> dict[str, float]:
-        """Return the loss, and how good the predictions are, by name.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array_like
-            As X and t in loss.
-
-        Returns
-        -------
-        dict of float
-            "loss", with the penalties, and "accuracy" where the targets stand for classes (of several labels a sample
-            the fraction of right labels); "r2" and "rmse" where they are numbers, with "poisson" of the means,
-            exp(output). All by the weights, if there is one a sample.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As loss.
-
-        Examples
-        --------
-        >>> from nncore import Layer, NeuralNetwork
-        >>> net = NeuralNetwork([Layer(1, 1, weights=[[2.0]], bias=[0.0])])
-        >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 7.0])
-        {'loss': 0.16666666666666666, 'r2': 0.9210526315789473, 'rmse': 0.5773502691896257}
-        """
-        return scoring.evaluate(self, X, y, sample_weight)
-
-    def score(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy where the targets stand for classes, else R².
-
-        Parameters
-        ----------
-        X, y, sample_weight : array_like
-            As X and t in loss.
-
-        Returns
-        -------
-        float
-            1 at best.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As loss.
-        """
-        values = self.evaluate(X, y, sample_weight=sample_weight)
-        return next(values[name] for name in ("accuracy", "r2") if name in values)
-
-    def backpropagation(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> None:
-        """Make one gradient descent update, with one sample or the mean over a batch.
-
-        Parameters
-        ----------
-        X, y : array_like
-            As X and t in loss.
-        learning_rate : float
-            Above 0.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X or y does not fit the network, or the learning rate is not above 0.
-        FloatingPointError
-            As partial_fit.
-        """
-        lr = checks.positive_float(learning_rate, "learning_rate")
-        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or _inputs.NUMBERS)
-        with self.core.training("backpropagation"):
-            loss = self._update(rows, targets, lr)
-            self._single_sample = single
-            if not loss <= self.loss_limit:
-                self.loss_limit = divergence.limit_after(self, loss)
-        if self.input_kind is None:
-            self._trained_on_first(X, rows)
-
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, *, optimizer: Optimizer | None = None) -> float:
-        """Make one update, with one sample or the mean over a batch, as data come in.
-
-        Parameters
-        ----------
-        X, y : array_like
-            As X and t in loss.
-        optimizer : Optimizer, optional
-            By default that of this network's last fit or partial_fit, whose state is kept; at first SGD().
-
-        Returns
-        -------
-        float
-            The loss before the update.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X or y does not fit the network.
-        FloatingPointError
-            If the loss is not finite; nothing has changed then. If the loss and the largest parameter have grown by a
-            factor of 1e10 since the first updates: training has diverged, and parameters of before are gone, so keep a
-            copy of what must not be lost.
-
-        Examples
-        --------
-        >>> from nncore import SGD, Layer, NeuralNetwork
-        >>> net, optimizer = NeuralNetwork([Layer(1, 1)], rng=0), SGD(0.1)
-        >>> for x in np.random.default_rng(0).uniform(-1, 1, 1000):
-        ...     loss = net.partial_fit([x], [2 * x + 1], optimizer=optimizer)
-        >>> net.predict([0.5]).round(3)
-        array([2.])
-        """
-        if optimizer is None:
-            optimizer = self.optimizer or SGD()
-        rows, targets, single = batches.batch(self, X, y, "X", "y", kind=self.input_kind or _inputs.NUMBERS)
-        with self.core.training("partial_fit"):
-            before = self.trained_with
-            rule, state = training.rule_and_state(self, optimizer)
-            loss = self._update(rows, targets, optimizer.lr, rule, state)
-            self._single_sample = single
-            if not loss <= self.loss_limit:
-                if not isfinite(loss):
-                    self.trained_with = before
-                self.loss_limit = divergence.limit_after(self, loss)
-        if self.input_kind is None:
-            self._trained_on_first(X, rows)
-        return loss
-
-    def _trained_on_first(self, X: ArrayLike, rows: Array) -> None:
-        """The first sample or batch says what kind of numbers the network is trained on."""
-        _inputs.trained_on(self, _inputs.kind_of(X, rows, _inputs.scale_with(self, _inputs.BYTES)))
-
-    def _update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
-        """One update with the samples; returns the loss before it."""
-        core, n = self.core, len(rows)
-        if core.has_dropout or core.has_batch_norm:
-            return self._masked_update(rows, targets, lr, *rule)
-        if n == 1:  # without products
-            return core.step(rows, targets, lr, *rule)
-        with _threads.single_threaded_blas(n * self.n_params):
-            return core.step(rows, targets, lr, *rule)
-
-    def _masked_update(self, rows: Array, targets: Array, lr: float, *rule: Any) -> float:
-        """One update as fit makes it, with dropout and the moments of the batch; the masks go on where they ended."""
-        if self._seed is None:
-            self._seed = int(self.rng.integers(1 << 63))
-        loss, n = np.empty(1), len(rows)
-        with _threads.single_threaded_blas(n * self.n_params):
-            self.core.train(
-                rows, targets, None, np.arange(n), 0, n, n, lr, loss, *rule, seed=self._seed, first_step=self._masks
-            )
-        self._masks += 1
-        return float(loss[0])
-
-    @property
-    def optimizer(self) -> Optimizer | None:
-        """What fit or partial_fit last updated this network with; its state for this network is kept."""
-        used: Optimizer | None = self.trained_with[0]
-        return used
 
     def train(
         self,
@@ -382,11 +223,9 @@ class NeuralNetwork(Model):
         progress : bool or "auto"
             A progress bar; "auto" shows it on a terminal.
         n_threads : int or "auto"
-            "auto" tries one thread and all of them where steps are large enough to share, and goes by what is faster at
-            the time. All are NNCORE_NUM_THREADS, or the CPUs that this process is allowed on and its container has
-            time of, but no more than OMP_NUM_THREADS, OMP_THREAD_LIMIT and the limits of threadpoolctl allow, or of
-            torch.set_num_threads where PyTorch has the same OpenMP library; one in a process forked from one that has
-            used threads. The result does not depend on it, to the bit.
+            "auto" tries one thread and all of them (NNCORE_NUM_THREADS, or what the process, its container and OpenMP
+            allow) where steps are large enough to share, and goes by what is faster at the time. The result does not
+            depend on it, to the bit.
         rng : int or numpy.random.Generator, optional
             For sampling; by default the network's.
 
@@ -420,19 +259,9 @@ class NeuralNetwork(Model):
 
         Notes
         -----
-        Training has diverged if a loss or a parameter is not finite, or if the largest parameter is more than 100 times
-        what it was at the start (or than 1, if it was smaller) and the mean loss of up to 4096 training samples more
-        than 1e10 times what it was before that, and than that of outputs of 0. This is looked at after fixed numbers of
-        updates (16,384 samples or more), before a checkpoint and at the end; the parameters of the last look are kept.
-
-        The same data, settings and seed give the same bits, for any number of threads. Another batch size, another CPU
-        level, or rows in another order give sums in another order: the same to rounding.
-
-        From its begin to its end a training has the network for itself. Other threads may predict and compute losses,
-        by parameters between two updates or some of them from before one; all else, from gradient to save and an
-        assignment to params, is refused to them with a RuntimeError, but for save, exports and copies while callbacks
-        are called. What writes into the arrays of params themselves cannot be seen. Callbacks may do everything but
-        train. After Ctrl-C or an error the parameters are those after a whole update.
+        The same data, settings and seed give the same bits, for any number of threads. While it trains, other threads
+        may only predict and compute losses (RuntimeError for all else), and callbacks may do everything but train. When
+        training counts as diverged, and more on threads: docs/training.md.
 
         Examples
         --------
@@ -444,13 +273,14 @@ class NeuralNetwork(Model):
         True
         """
         with self.core.training("fit"):
+            data = Data(self, X, y, validation_data, sample_weight, class_weight)
             return training.fit(
-                self, X, y, optimizer=SGD() if optimizer is None else optimizer, batch_size=batch_size, epochs=epochs,
-                iterations=iterations, sampling=sampling, schedule=schedule, clip_norm=clip_norm,
-                clip_value=clip_value, validation_data=validation_data, sample_weight=sample_weight,
-                class_weight=class_weight, metrics=metrics, early_stopping=early_stopping, callbacks=callbacks,
-                checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
-                n_threads=n_threads, rng=rng,
+                self, data, FitSettings(
+                    optimizer=optimizer, batch_size=batch_size, epochs=epochs, iterations=iterations,
+                    sampling=sampling, schedule=schedule, clip_norm=clip_norm, clip_value=clip_value, metrics=metrics,
+                    early_stopping=early_stopping, callbacks=callbacks, checkpoint=checkpoint,
+                    checkpoint_every=checkpoint_every, resume=resume, progress=progress, n_threads=n_threads, rng=rng,
+                )
             )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -470,10 +300,8 @@ class NeuralNetwork(Model):
         UserWarning
             If the name ends as files of other programs do, such as .h5 or .onnx; the file is written nevertheless.
         """
-        from nncore.files import models as persistence
-
         with self.core.reading("save"):
-            persistence.save(self, path)
+            models.save(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
         """Write the network as ONNX; see nncore.files.export.export_onnx.
@@ -485,8 +313,6 @@ class NeuralNetwork(Model):
         OSError, TypeError, ValueError
             If the file cannot be written, or an argument is not as described there.
         """
-        from nncore.files import export
-
         with self.core.reading("export_onnx"):
             export.export_onnx(self, path, input_dtype=input_dtype)
 
@@ -506,8 +332,6 @@ class NeuralNetwork(Model):
         OSError, TypeError, ValueError
             If the file cannot be written, or an argument is not as described there.
         """
-        from nncore.files import export
-
         with self.core.reading("export_c"):
             return export.export_c(
                 self, path, name=name, input_dtype=input_dtype, quantize=quantize, samples=samples
@@ -521,8 +345,6 @@ class NeuralNetwork(Model):
         OSError, ValueError
             If the file cannot be written, or the network has no layer.
         """
-        from nncore.files import export
-
         with self.core.reading("export_torch"):
             return export.export_torch(self, path)
 
@@ -542,8 +364,6 @@ class NeuralNetwork(Model):
         OSError, TypeError, ValueError
             If the file cannot be read, its tensors are not of Linear layers, or an argument is not as described there.
         """
-        from nncore.files import export
-
         return export.from_torch(source, activations, names=names, make=cls, **settings)
 
     @classmethod
@@ -565,6 +385,4 @@ class NeuralNetwork(Model):
         UserWarning
             If the file is unverified: another program wrote it, without a digest.
         """
-        from nncore.files import models as persistence
-
-        return persistence.load(path, cls)
+        return models.load(path, cls)

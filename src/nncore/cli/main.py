@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nncore import __version__
-from nncore.cli import options as _train_options
-from nncore.cli import train as _train_command
-from nncore.cli import use as _predict_command
+from nncore.cli import options, train, use
 from nncore.cli.options import DATASETS
-from nncore.cli.pictures import png as _png
-from nncore.cli.pictures import use_agg as _use_agg
+from nncore.cli.pictures import png, use_agg
 from nncore.cli.terminal import fail, note, say
 from nncore.cli.use import classes_of, rows_to_predict
 
@@ -44,27 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
-    predict = commands.add_parser(
-        "predict", help="predict with a saved model", description="Write a class or a number for every row of DATA."
-    )
-    predict.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
-    predict.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
-    predict.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
-    predict.add_argument("--out", metavar="FILE", help="write the .csv there instead of to the terminal")
-    predict.set_defaults(run=_predict_command.run)
-    check = commands.add_parser(
-        "check", help="check a model's gradient element by element",
-        description="Compare the back-propagation of MODEL on rows of DATA with central differences of its loss.",
-    )  # fmt: skip
-    check.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
-    check.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
-    check.add_argument("--samples", type=int, default=100, metavar="N", help="rows of DATA to use (default: 100)")
-    check.add_argument("--sample", type=int, metavar="K", help="check only K parameters, drawn at random")
-    check.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
-    check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
-    check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
-    check.add_argument("--html", metavar="FILE", help="write the report as a page")
-    check.set_defaults(run=_check)
+    _add_predict(commands)
+    _add_check(commands)
     show = commands.add_parser(
         "show", help="show a model's layers, sizes and metadata", description="Show what MODEL holds."
     )
@@ -79,17 +57,45 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict", help="predict with a saved model", description="Write a class or a number for every row of DATA."
+    )
+    predict.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
+    predict.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
+    predict.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
+    predict.add_argument("--out", metavar="FILE", help="write the .csv there instead of to the terminal")
+    predict.set_defaults(run=use.run)
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check", help="check a model's gradient element by element",
+        description="Compare the back-propagation of MODEL on rows of DATA with central differences of its loss.",
+    )  # fmt: skip
+    check.add_argument("model", metavar="MODEL", help="model.safetensors that train wrote")
+    check.add_argument("data", metavar="DATA", help=f"{DATASETS} (of a named data set, the test rows)")
+    check.add_argument("--samples", type=int, default=100, metavar="N", help="rows of DATA to use (default: 100)")
+    check.add_argument("--sample", type=int, metavar="K", help="check only K parameters, drawn at random")
+    check.add_argument("--label", metavar="COLUMN", help="label column of a table (default: as in training, or last)")
+    check.add_argument("--plot", metavar="FILE", help="draw the report as a PNG picture")
+    check.add_argument("--json", metavar="FILE", help="write the report with all its arrays")
+    check.add_argument("--html", metavar="FILE", help="write the report as a page")
+    check.set_defaults(run=_check)
+
+
 def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
+    parser = commands.add_parser(
         "train",
         help="train a network and write model, history and pictures",
-        description="Train a network on DATASET. Without options: one hidden layer of 50, batch 100, "
-        "plain gradient descent with learning rate 0.1, 10,000 iterations: the book's job for mnist, which draws its "
-        "batches with --sampling replacement. "
+        description="Train a network on DATASET. "
+        f"Without options: one hidden layer of {options.HIDDEN[0]}, batch {options.BATCH_SIZE}, plain gradient descent "
+        f"with learning rate {options.SGD_LR:g}, {options.ITERATIONS:,} iterations: the book's job for mnist, which "
+        "draws its batches with --sampling replacement. "
         "All options are written beside the model, as config.toml.",
     )
-    _train_options.add(train)
-    train.set_defaults(run=_train_command.run)
+    options.add(parser)
+    parser.set_defaults(run=train.run)
 
 
 def _add_export(commands: Any) -> None:
@@ -123,16 +129,16 @@ def _check(args: argparse.Namespace) -> int:
 
     from nncore import check_gradient
     from nncore.core import checks
-    from nncore.data import classes as _targets
+    from nncore.data.classes import names_as
     from nncore.files import models as persistence
 
     count = checks.positive_int(args.samples, "--samples")
-    net, metadata = _predict_command.load(args.model)
+    net, metadata = use.load(args.model)
     classes = classes_of(args.model, net, metadata)
     x, y = rows_to_predict(args, net, metadata)
     if y is None or "" in y:
         raise ValueError(f"DATA is {args.data!r}, which has no labels, expected a data set with them")
-    y = _targets.names(y, classes) if classes else y
+    y = names_as(y, classes) if classes else y
     unknown = sorted({label for label in y if classes and label not in classes})
     if unknown:
         raise ValueError(f"{args.data} has the label {unknown[0]!r}, expected one of {', '.join(classes)}")
@@ -143,14 +149,14 @@ def _check(args: argparse.Namespace) -> int:
     if args.html:
         persistence.write_atomically(args.html, report.to_html().encode())
     if args.plot:
-        _use_agg()
-        persistence.write_atomically(args.plot, _png(report.plot()))
+        use_agg()
+        persistence.write_atomically(args.plot, png(report.plot()))
     print(report)
     return 0 if report.passed else 1
 
 
 def _show(args: argparse.Namespace) -> int:
-    net, metadata = _predict_command.load(args.model)
+    net, metadata = use.load(args.model)
     state = "verified" if "sha256" in metadata else "unverified, it has no SHA-256"
     print(f"{args.model}: {os.path.getsize(args.model):,} bytes, {state}")
     print(net.summary())
@@ -172,9 +178,9 @@ def _export(args: argparse.Namespace) -> int:
     for option, value in {**of_c, "--input": args.input}.items():
         if value is not None and args.to != "c" and (args.to, option) != ("onnx", "--input"):
             raise ValueError(f"{option} is {value!r}, expected no such option with --to {args.to}")
-    net, metadata = _predict_command.load(args.model)
+    net, metadata = use.load(args.model)
     out = Path(args.out or Path(args.model).with_suffix(ending))
-    if out.suffix.lower() in _train_command.FILES and not out.name.endswith(ending[ending.rindex(".") :]):
+    if out.suffix.lower() in train.FILES and not out.name.endswith(ending[ending.rindex(".") :]):
         raise ValueError(f"--out is {out}, expected a name that ends in {ending}, which --to {args.to} writes")
     input_dtype = args.input or ("uint8" if metadata.get("input") == "uint8" else None)
     if args.to == "onnx":

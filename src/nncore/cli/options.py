@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Defaults that others than the table below need as well.
+HIDDEN = [50]
+SGD_LR = 0.1  # plain descent takes larger steps than the others, whose default is their own
+BATCH_SIZE = 100  # or all rows, if there are fewer
+ITERATIONS, MOST_EPOCHS = 10_000, 1_000  # the book's job, and no more epochs than this on few rows
+TEST_SIZE, TASK = 0.2, "auto"
+CHECKPOINT_EVERY = "30s"  # of a resumed run
+
 DATASETS = "digits, mnist, fashion-mnist, moons, a .npz file with X and y, or a .csv or .tsv file with a label column"
 
 
@@ -28,7 +36,7 @@ class Option:
 
 OPTIONS = {
     "network": [
-        Option("hidden", list, "N", "units of a hidden layer; 64,32 or --hidden 64 --hidden 32: two; 0: none", [50]),
+        Option("hidden", list, "N", "units of a hidden layer; 64,32 or --hidden 64 --hidden 32: two; 0: none", HIDDEN),
         Option("activation", str, "NAME", "of the hidden layers: sigmoid, tanh, relu, gelu and others", "sigmoid"),
         Option("loss", str, "NAME", "(default: softmax_cross_entropy for classes, squared_error for numbers)"),
         Option("dropout", float, "X", "fraction of the hidden units dropped in each update", 0.0),
@@ -37,13 +45,13 @@ OPTIONS = {
     ],
     "training": [
         Option("optimizer", str, "NAME", "sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw", "sgd"),
-        Option("lr", float, "X", "learning rate (default: 0.1 for sgd, 0.001 for adam and adamw, else 0.01)"),
+        Option("lr", float, "X", f"learning rate (default: {SGD_LR:g} for sgd, 0.001 for adam and adamw, else 0.01)"),
         Option("schedule", str, "NAME", "of the learning rate: constant, linear, cosine, inverse_scaling or plateau"),
         Option("warm-up", int, "N", "iterations in which the learning rate rises before that"),
         Option("clip-norm", float, "X", "largest norm of an update's gradient"),
         Option("class-weight", str, "NAME", "balanced: every class counts the same"),
-        Option("batch-size", int, "N", "samples an update (default: 100, or all if there are fewer)"),
-        Option("iterations", int, "N", "updates (default: 10000, for few rows at most 1000 epochs)"),
+        Option("batch-size", int, "N", f"samples an update (default: {BATCH_SIZE}, or all if there are fewer)"),
+        Option("iterations", int, "N", f"updates (default: {ITERATIONS}, for few rows at most {MOST_EPOCHS} epochs)"),
         Option("epochs", int, "N", "passes over the data, instead of iterations"),
         Option("sampling", str, "NAME", "shuffle, replacement or sequential", "shuffle"),
         Option("val", float, "X", "fraction of the training rows to validate on"),
@@ -57,8 +65,8 @@ OPTIONS = {
         Option("threads", str, "N", "threads; the result does not depend on it", "auto"),
     ],
     "files": [
-        Option("test-size", float, "X", "fraction of a file kept for testing", 0.2),
-        Option("task", str, "NAME", "classes or numbers: what a file's labels are; auto goes by the labels", "auto"),
+        Option("test-size", float, "X", "fraction of a file kept for testing", TEST_SIZE),
+        Option("task", str, "NAME", "classes or numbers: what a file's labels are; auto goes by the labels", TASK),
         Option("label", str, "COLUMN", "label column of a table with a header (default: the last)"),
         Option("out", str, "DIR", "folder to write to, over an earlier run's files (default: nncore-DATASET)"),
         Option("checkpoint-every", str, "TIME", "write DIR/run.ckpt so often: 30s, 10min, or a number of iterations"),

@@ -1,6 +1,5 @@
 """Pictures that the command writes to files."""
 
-import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ def use_agg() -> None:
 
 def png(figure: "Figure") -> bytes:
     """Return the picture as the content of a PNG file, and close it."""
-    import matplotlib.pyplot as plt
+    from nncore.plotting import canvas
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    return buffer.getvalue()
+    return canvas.encoded(figure, dpi=120)

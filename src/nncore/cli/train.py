@@ -15,18 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nncore.cli import options as _train_options
+from nncore.cli import options, results
+from nncore.cli.options import BATCH_SIZE, CHECKPOINT_EVERY, ITERATIONS, MOST_EPOCHS, SGD_LR
 from nncore.cli.pictures import png, use_agg
 from nncore.cli.terminal import fail, note, printable, say
-from nncore.cli.use import regression_scores
 
 if TYPE_CHECKING:
-    from nncore.data.sources import Source
+    from nncore.cli.source import Source
     from nncore.network import NeuralNetwork
     from nncore.training.history import History
-    from nncore.training.optimizers import Optimizer
+    from nncore.training.update_rule import Optimizer
 
-ITERATIONS, MOST_EPOCHS = 10_000, 1_000  # by default: the book's job, and no more epochs than this on few rows
 PICTURES = ("weights.png", "mistakes.png")  # of images only
 # Endings that a person means a file by.
 FILES = (".safetensors", ".h5", ".pt", ".pth", ".pkl", ".onnx", ".npz", ".csv", ".json", ".toml", ".ckpt", ".png", ".h")
@@ -67,54 +66,45 @@ def _signals_interrupt() -> Iterator[list[signal.Signals]]:
 
 
 def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
-    from nncore.core import checks, notices
-    from nncore.data import advice, sources
+    from nncore.cli import sources
+    from nncore.cli.files import expect_range
+    from nncore.core import checks
     from nncore.files import models as persistence
 
     started = time.perf_counter()
-    args = _train_options.complete(args)
+    args = options.complete(args)
     checks.non_negative_int(args.seed, "--seed")
     optimizer = _optimizer(args)
     source = sources.load(args.dataset, test_size=args.test_size, label=args.label, task=args.task, seed=args.seed)
     train, validation = _validation_split(args, source)
-    args.batch_size = min(100, len(train[0])) if args.batch_size is None else args.batch_size
+    args.batch_size = min(BATCH_SIZE, len(train[0])) if args.batch_size is None else args.batch_size
     defaults = _default_length(args, len(train[0]))
     args.lr, args.out = optimizer.lr, args.out or f"nncore-{Path(args.dataset).stem}"
     net, out = _network(args, source), Path(args.out)
     settings = _fit_settings(args, out)
     for x in (source.x_train, source.x_test):
-        sources.expect_range(x, net.dtype, source.name)
+        expect_range(x, net.dtype, source.name)
     _make_writable(out)
-    for text in (*source.notes, *advice.on_scales(source), *_earlier(out, args.dataset)):
-        note(text)
-    if args.resume and not args.quiet and not list(out.glob("run.ckpt*")):
-        print(f"nncore: no checkpoint in {out}: training from the start", file=sys.stderr)
+    _note_before(args, source, out)
 
     def write_config(history: "History | None" = None) -> None:
         if history is None or history.epochs == 1:  # once a killed run could need it
-            persistence.write_atomically(out / "config.toml", _train_options.to_toml(args).encode())
+            persistence.write_atomically(out / "config.toml", options.to_toml(args).encode())
 
-    notices.forget()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", notices.InterruptWarning)  # it is said below
-        history = net.fit(
-            *train, optimizer=optimizer, validation_data=validation or (source.x_test, source.t_test),
-            callbacks=[write_config] if settings["checkpoint"] else (), **settings,
-        )  # fmt: skip
+    settings |= {"optimizer": optimizer, "callbacks": [write_config] if settings["checkpoint"] else ()}
+    history = _fit(net, train, validation or (source.x_test, source.t_test), settings)
     history.held_out = "test" if validation is None else "validation"
-    if history.interrupted and not history.iterations:
-        raise KeyboardInterrupt
     write_config()
     written = [*_write(net, source, history, out), str(out / "config.toml")]
     if not args.quiet:
         rows = {
-            "data": _data(source, history, 0 if validation is None else len(validation[0])),
+            "data": results.data(source, history, 0 if validation is None else len(validation[0])),
             **({"labels": source.labels} if source.labels else {}),
             "network": net.description,
             "parameters": f"{net.n_params:,}",
-            "training": _training(args, history) + defaults,
-            "time": _times(history, time.perf_counter() - started),
-            **_results(net, source, history, train, validation),
+            "training": results.training(args, history) + defaults,
+            "time": results.times(history, time.perf_counter() - started),
+            **results.reached(net, source, history, train, validation),
             "written": ("\n" + 12 * " ").join(written),
         }
         say("\n".join(f"{name:<11} {value}" for name, value in rows.items()))
@@ -122,6 +112,31 @@ def _train(args: argparse.Namespace, signals: list[signal.Signals]) -> int:
         by = f" by {signals[0].name}" if signals else ""
         return fail(f"interrupted after {history.iterations} iterations{by}; {_how_to_go_on(args)}", 1)
     return 0
+
+
+def _note_before(args: argparse.Namespace, source: "Source", out: Path) -> None:
+    """Say what is known of the data and of the folder before the training."""
+    from nncore.cli import advice
+
+    for text in (*source.notes, *advice.on_scales(source), *_earlier(out, args.dataset)):
+        note(text)
+    if args.resume and not args.quiet and not list(out.glob("run.ckpt*")):
+        print(f"nncore: no checkpoint in {out}: training from the start", file=sys.stderr)
+
+
+def _fit(
+    net: "NeuralNetwork", train: tuple[Any, Any], held_out: tuple[Any, Any], settings: dict[str, Any]
+) -> "History":
+    """Train; an interruption is no warning, as the command ends with a message about it."""
+    from nncore.core import notices
+
+    notices.forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", notices.InterruptWarning)
+        history = net.fit(*train, validation_data=held_out, **settings)
+    if history.interrupted and not history.iterations:
+        raise KeyboardInterrupt
+    return history
 
 
 def _how_to_go_on(args: argparse.Namespace) -> str:
@@ -154,12 +169,12 @@ def _earlier(out: Path, dataset: str) -> list[str]:
 
 
 def _optimizer(args: argparse.Namespace) -> "Optimizer":
-    """The optimizer the options describe; plain descent takes larger steps than the others."""
+    """The optimizer the options describe."""
     from nncore.core import checks
     from nncore.training.optimizers import OPTIMIZERS
 
     name = checks.choice(args.optimizer, "--optimizer", OPTIMIZERS)
-    lr = 0.1 if args.lr is None and name == "sgd" else args.lr
+    lr = SGD_LR if args.lr is None and name == "sgd" else args.lr
     return OPTIMIZERS[name]() if lr is None else OPTIMIZERS[name](lr)
 
 
@@ -181,7 +196,7 @@ def _validation_split(args: argparse.Namespace, source: "Source") -> tuple[tuple
 
 
 def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """What the options say to fit."""
+    """The arguments of fit that the options give."""
     from nncore.core import checks
     from nncore.training import schedules
 
@@ -192,7 +207,7 @@ def _fit_settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         schedule = schedules.WarmUp(checks.positive_int(args.warm_up, "--warm-up"), schedule or "constant")
     if args.class_weight is not None:
         checks.choice(args.class_weight, "--class-weight", ["balanced"])
-    every = args.checkpoint_every or "30s"
+    every = args.checkpoint_every or CHECKPOINT_EVERY
     return {
         "batch_size": args.batch_size, "iterations": args.iterations, "epochs": args.epochs,
         "sampling": args.sampling, "schedule": schedule, "clip_norm": args.clip_norm,
@@ -211,19 +226,18 @@ def _whole(text: str) -> int | str:
 def _network(args: argparse.Namespace, source: "Source") -> "NeuralNetwork":
     """The network the options describe, for this data."""
     from nncore.core import checks
-    from nncore.functions.kinds import ACTIVATION_PARAMS, ACTIVATIONS
+    from nncore.functions import kinds
     from nncore.model.layers import Layer
     from nncore.network import NeuralNetwork
 
     hidden = [checks.positive_int(n, "--hidden") for n in args.hidden if n != 0]
-    known = [name for name in ACTIVATIONS if name != "softmax"]
-    name, _ = checks.named(args.activation, "--activation", known, ACTIVATION_PARAMS)
+    name, _ = checks.named(args.activation, "--activation", kinds.HIDDEN, kinds.ACTIVATION_PARAMS)
     loss = args.loss = args.loss or ("softmax_cross_entropy" if source.classes else "squared_error")
-    if loss == "softmax_cross_entropy" and not source.classes:
+    if kinds.loss(loss).exclusive and not source.classes:
         raise ValueError(f"--loss is {loss!r}, but the labels of {source.name} are not classes: use squared_error")
     output = "sigmoid" if loss == "squared_error" and source.classes else None
     sizes = [source.n_in, *hidden, source.n_out]
-    init = "he" if "relu" in name else "xavier"
+    init = kinds.activation(name).init
     layers = [
         Layer(m, n, args.activation, init=init, dropout=args.dropout, l2=args.l2) for m, n in pairwise(sizes[:-1])
     ]
@@ -268,61 +282,3 @@ def _write(net: "NeuralNetwork", source: "Source", history: "History", out: Path
     for name in set(PICTURES) - set(figures):
         (out / name).unlink(missing_ok=True)  # of an earlier run: beside this model it would mislead
     return [str(out / name) for name in ("model.safetensors", "history.csv", *figures)]
-
-
-def _data(source: "Source", history: "History", n_validation: int) -> str:
-    """What it was trained on, in a line."""
-    kind = f"{len(source.classes)} classes" if source.classes else f"{source.n_out} number{'s' * (source.n_out > 1)}"
-    sparse = "" if history.density is None else f" ({history.density:.0%} not zero, compressed)"
-    held = f" {n_validation:,} validation," if n_validation else ""
-    n_train = len(source.x_train) - n_validation
-    sizes = f"{n_train:,} train,{held} {len(source.x_test):,} test"
-    return f"{source.name}: {sizes}, {source.n_in} inputs{sparse}, {kind}"
-
-
-def _training(args: argparse.Namespace, history: "History") -> str:
-    """How it was trained, in a line."""
-    parts = [f"{history.iterations:,} iterations of {args.batch_size}", args.optimizer, f"lr {args.lr:g}"]
-    schedule = args.schedule or "constant"
-    if args.warm_up is not None:
-        schedule = f"{schedule} after {args.warm_up} of warm-up"
-    parts += [schedule] if args.schedule or args.warm_up is not None else []
-    parts += [args.sampling, f"{history.n_threads} thread{'s' if history.n_threads > 1 else ''}"]
-    return ", ".join(parts)
-
-
-def _times(history: "History", seconds: float) -> str:
-    per_iteration = 1e6 * history.train_seconds / max(history.iterations, 1)
-    return f"{history.train_seconds:.2f} s training, {per_iteration:.1f} µs an iteration; {seconds:.2f} s this command"
-
-
-def _results(
-    net: "NeuralNetwork",
-    source: "Source",
-    history: "History",
-    train: tuple[Any, Any],
-    validation: tuple[Any, Any] | None,
-) -> dict[str, str]:
-    """What was reached; with --val the rows that decided are those of the validation, and the test is made now."""
-    rows, columns = {}, history.epoch_columns()
-    best = len(history.epoch_ends) if history.best_epoch is None else history.best_epoch
-    for kind, form in (("accuracy", ".4f"), ("loss", ".6g")):
-        if f"test_{kind}" not in columns or not columns[f"test_{kind}"]:
-            continue
-        values = {name: columns[f"{data}_{kind}"][best - 1] for name, data in (("train", "train"), ("test", "test"))}
-        if validation is not None:
-            test = source.x_test, source.t_test
-            measured = net.evaluate(*test)[kind]
-            values = {"train": values["train"], "validation": values["test"], "test": measured}
-        rows[kind] = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
-    if history.best_epoch is not None and validation is not None:
-        watched = f"by the {history.watched_label} of {len(validation[0]):,} rows"
-        rows["best epoch"] = f"{best} of {history.epochs}, {watched}"
-    if history.ended:
-        rows["ended by"] = history.ended
-    if not source.classes:
-        sets = {"train": train, "validation": validation, "test": (source.x_test, source.t_test)}
-        scores = {name: regression_scores(net.predict(pair[0]), pair[1]) for name, pair in sets.items() if pair}
-        rows["R²"] = ", ".join(f"{name} {r2:.4g}" for name, (r2, _) in scores.items())
-        rows["RMSE"] = ", ".join(f"{name} {rmse:.6g}" for name, (_, rmse) in scores.items())
-    return rows

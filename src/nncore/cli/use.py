@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nncore.cli.results import regression_scores
 from nncore.cli.terminal import note, say
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 
 def load(path: str) -> tuple["NeuralNetwork", dict[str, str]]:
     """Return the network in a model file, and the file's metadata."""
-    from nncore.data import sources
+    from nncore.cli.files import expect_file
     from nncore.files import models as persistence
     from nncore.network import NeuralNetwork
 
-    sources.expect_file(Path(path), "MODEL")
+    expect_file(Path(path), "MODEL")
     return NeuralNetwork.load(path), persistence.read_metadata(path)
 
 
@@ -98,24 +99,24 @@ def rows_to_predict(
     """Return the rows of DATA in the form the model was trained on, and their true labels if it has them, as text."""
     import numpy as np
 
-    from nncore.data import sources
+    from nncore.cli import files, rows, sources
 
     path = Path(args.data)
     ending = path.suffix.lower()
-    if ending not in sources.FILES:
+    if ending not in files.FILES:
         if args.data not in sources.NAMES:
             names = ", ".join(sources.NAMES)
             raise ValueError(f"DATA is {args.data!r}, expected one of {names}, or a .npz, .csv or .tsv file")
         source = sources.load(args.data, label=args.label)
         return source.x_test, [source.classes[k] for k in source.t_test]
-    sources.expect_file(path, "DATA")
+    files.expect_file(path, "DATA")
     if ending == ".npz":
         if args.label is not None:
             raise ValueError(f"--label is {args.label!r}, expected it for tables only: the labels of {path} are its y")
-        x, y = sources.rows_of_npz(path)
+        x, y = rows.rows_of_npz(path)
     else:
         trained = _trained(args.model, net, metadata)
-        x, y, notes = sources.rows_of_table(path, net.n_in, args.label, trained)
+        x, y, notes = rows.rows_of_table(path, net.n_in, args.label, trained)
         for text in notes:
             note(text)
     if metadata.get("input") == "uint8" and x.dtype != np.uint8:
@@ -126,29 +127,29 @@ def rows_to_predict(
         x = x.astype(np.uint8)
     elif metadata.get("input", "uint8") != "uint8" and x.dtype == np.uint8:
         x = x.astype(np.float64)  # the model was not trained on bytes, which would be scaled
-    sources.expect_range(x, net.dtype, str(path))
+    files.expect_range(x, net.dtype, str(path))
     return x, y
 
 
 def _trained(path: str, net: "NeuralNetwork", metadata: dict[str, str]) -> Any:
     """Return what the model knows of the table it was trained on."""
-    from nncore.data import sources
+    from nncore.cli.rows import Trained
 
     columns, label = _listed_names(path, metadata, "columns"), metadata.get("label") or None
     n_features = len(columns) - (label in columns)
     if columns and n_features != net.n_in:
         raise ValueError(f"{path} has {n_features} names of columns, expected {net.n_in}, one for each input")
-    return sources.Trained(columns, label, metadata.get("decimal") == ",")
+    return Trained(columns, label, metadata.get("decimal") == ",")
 
 
 def _say_how_good(data: str, rows: Sequence[Sequence[str]], y: Labels, classes: Sequence[str], outputs: Any) -> None:
     """Compare with the labels that the rows have."""
     import numpy as np
 
-    from nncore.data import classes as _targets
     from nncore.data import tables
+    from nncore.data.classes import names_as
 
-    names = _targets.names(y, classes) if classes else list(y)
+    names = names_as(y, classes) if classes else list(y)
     known = [k for k, name in enumerate(names) if name != ""]
     of = f"{len(known):,} rows" if len(known) == len(names) else f"{len(known):,} of {len(names):,} rows, with labels"
     if not known:
@@ -167,14 +168,3 @@ def _say_how_good(data: str, rows: Sequence[Sequence[str]], y: Labels, classes: 
             return
         r2, rmse = regression_scores(outputs[known], t[:, np.newaxis])
         print(f"R² {r2:.4g}, RMSE {rmse:.6g} on {of}", file=sys.stderr)
-
-
-def regression_scores(y: Any, t: Any) -> tuple[float, float]:
-    """Return R², the mean over outputs as scikit-learn's r2_score, and the root of the mean squared error."""
-    import numpy as np
-
-    y, t = y.astype(np.float64), t.astype(np.float64)
-    errors, spread = ((y - t) ** 2).sum(axis=0), ((t - t.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(spread > 0, 1 - errors / spread, np.where(errors > 0, 0.0, 1.0))
-    return float(r2.mean()), float(np.sqrt(errors.sum() / t.size))

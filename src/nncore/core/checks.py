@@ -206,11 +206,11 @@ def finite(array: Array, name: str) -> Array:
     """No NaN, no infinity: the error names the first offending index."""
     if array.dtype.kind != "f":
         return array
-    for first, part in mapped.pieces(array):
+    for place, part in mapped.pieces(array):
         if not np.isfinite(part).all():
             index = [int(i) for i in np.argwhere(~np.isfinite(part))[0]]
             value = part[tuple(index)]
-            index[:1] = [first + i for i in index[:1]]  # a number alone has no index
+            index[:1] = [place.start + i for i in index[:1]]  # a number alone has no index
             raise ValueError(f"{name}[{', '.join(map(str, index))}] is {value}, expected finite numbers only")
     return array
 

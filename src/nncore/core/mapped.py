@@ -39,7 +39,7 @@ def _file_map(array: Any) -> mmap.mmap | None:
 
 
 def expect_whole(array: Any) -> None:
-    """That the file of a mapped array is as long as it was: reading beyond its end would end the process."""
+    """Refuse a mapped array whose file is shorter than it was: reading beyond its end would end the process."""
     whole = _memmap(array)
     if whole is not None:
         expected = whole.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY + len(whole._mmap)
@@ -62,28 +62,19 @@ def release(array: Any) -> None:
             pages.madvise(mmap.MADV_DONTNEED)
 
 
-def pieces(array: Array) -> Iterator[tuple[int, Array]]:
-    """Consecutive parts along the first axis, of about PIECE_BYTES, and where each starts."""
+def pieces(array: Any, *, uncut: bool = False) -> Iterator[tuple[slice, Array]]:
+    """Yield the places and the rows of consecutive parts along the first axis, of about PIECE_BYTES each.
+
+    uncut: an array that fits into memory comes as one; sparse rows, and files too large for it, in pieces all the same.
+    """
     expect_whole(array)
-    if array.nbytes <= PIECE_BYTES:
-        yield 0, array
+    if isinstance(array, np.ndarray) and (not is_large(array) if uncut else array.nbytes <= PIECE_BYTES):
+        yield slice(0, None), array
         return
     step = max(1, PIECE_BYTES * len(array) // array.nbytes)
     for first in range(0, len(array), step):
         expect_whole(array)
-        yield first, array[first : first + step]
-        release(array)
-
-
-def parts(array: Any) -> Iterator[tuple[Array, slice]]:
-    """The pieces of a large mapped array or of sparse rows, any other array as it is, and their places."""
-    if isinstance(array, np.ndarray) and not is_large(array):
-        yield array, slice(0, len(array))
-        return
-    step = max(1, PIECE_BYTES * len(array) // array.nbytes)
-    for first in range(0, len(array), step):
-        expect_whole(array)
-        yield array[first : first + step], slice(first, min(first + step, len(array)))
+        yield slice(first, min(first + step, len(array))), array[first : first + step]
         release(array)
 
 

@@ -135,7 +135,7 @@ def _name(value: Any) -> str:
     return str(value) if isinstance(value, str) else str(int(value))
 
 
-def names(labels: Sequence[Any], classes: Sequence[str]) -> list[str]:
+def names_as(labels: Sequence[Any], classes: Sequence[str]) -> list[str]:
     """Return the names of given labels as the classes have them: where all these are whole numbers, 1.0 means 1."""
     if not all(map(_WHOLE.fullmatch, classes)):
         return [str(label) for label in labels]

@@ -28,7 +28,7 @@ SOME = 1024, 1 << 20  # rows, numbers
 
 
 def kind_of(x: Any, rows: Any, scale: float) -> str:
-    """What x, which the engine gets as rows, trains a network on."""
+    """The kind of numbers in x, which the engine gets as rows: what a network is trained on."""
     if rows.dtype == np.uint8:
         return BYTES
     dtype = getattr(x, "dtype", None)
@@ -86,7 +86,7 @@ def same_numbers(array: Array, name: str, kind: str | None, scale: float) -> Arr
 
 
 def expect_scaled(array: Array, name: str, scale: float) -> None:
-    """That floats for a network trained on bytes may be scaled ones.
+    """Refuse floats that cannot be scaled ones, for a network trained on bytes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What networks train on: checked once, weighted by class, compressed where that is faster."""
+"""The data of a training: checked once, weighted by class, compressed where that is faster."""
 
 from typing import Any
 
@@ -7,11 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore.core import checks, mapped
 from nncore.core.dispatch import network, sparse
-from nncore.data import batches
-from nncore.data import inputs as _inputs
+from nncore.data import batches, inputs
 from nncore.data.signature import Signature
 from nncore.data.sparse_rows import SparseRows
-from nncore.functions import domains
+from nncore.functions import domains, kinds
 
 Array = NDArray[Any]
 # Rows with fewer non-zeros are compressed; measured with 784-50: as fast as dense ones at 0.4, half the time at 0.2.
@@ -24,7 +23,7 @@ UNCACHED = 0.2
 
 
 class Data:
-    """What a network trains on, and others with as many inputs and outputs: checked once, never copied for each."""
+    """The data of one network, or of several with as many inputs and outputs: checked once, never copied for each."""
 
     def __init__(
         self,
@@ -37,10 +36,10 @@ class Data:
     ) -> None:
         self._memory: list[object] = []
         # as they come
-        rows, targets, _ = batches.batch(net, X, y, "X", "y", sparse=True, weights=sample_weight, kind=_inputs.NUMBERS)
-        self.kind = _inputs.kind_of(X, rows, _inputs.scale_with(net, _inputs.BYTES))
-        self.input_scale = _inputs.scale_with(net, self.kind)
-        _inputs.warn_of_flags(rows, self.input_scale, "X")
+        rows, targets, _ = batches.batch(net, X, y, "X", "y", sparse=True, weights=sample_weight, kind=inputs.NUMBERS)
+        self.kind = inputs.kind_of(X, rows, inputs.scale_with(net, inputs.BYTES))
+        self.input_scale = inputs.scale_with(net, self.kind)
+        inputs.warn_of_flags(rows, self.input_scale, "X")
         weights = checks.sample_weights(sample_weight, len(rows), net.n_out)
         self.x, self.t = self._held(rows), self._held(targets)
         self.weights = None if weights is None else self._held(weights)
@@ -64,7 +63,7 @@ class Data:
         return mapped.settled(array)
 
     def expect_for(self, net: Signature) -> None:
-        """That the targets are what the loss of this network takes, as others of a population share them."""
+        """Refuse targets that the loss of this network does not take, as others of a population share them."""
         if net.loss_kind not in self._fits:
             domains.targets_for(net.loss_kind, self.true, "y", self.weights)
             if self.test is not None:
@@ -77,7 +76,7 @@ class Data:
         labels, spread = _labels(targets), net.label_smoothing / net.n_out / (1 - net.label_smoothing)
         if self.weights is not None and self.weights.ndim == 2:
             raise ValueError(f"sample_weight has shape {self.weights.shape}, expected one a sample with class_weight")
-        if labels is None and net.loss_kind != "softmax_cross_entropy":
+        if labels is None and not kinds.loss(net.loss_kind).exclusive:
             raise ValueError("class_weight is given, expected None unless y has labels or one-hot rows")
         if labels is None:
             by_class = class_weights(class_weight, self.t.sum(axis=0, dtype=np.float64))
@@ -136,8 +135,9 @@ def _labels(targets: Array) -> NDArray[np.intp] | None:
 
 
 def zero_one(targets: Array, loss: str) -> Array:
-    """Targets as labels or shares of classes: those of hinge are -1 and 1."""
-    return (targets + 1) / 2 if loss == "hinge" and targets.ndim == 2 else targets
+    """Targets as labels or shares of classes, whatever numbers the loss codes them by."""
+    off, on = kinds.loss(loss).coding
+    return (targets - off) / (on - off) if kinds.loss(loss).margin and targets.ndim == 2 else targets
 
 
 def is_one_hot(targets: Array, *, single: bool = False) -> bool:

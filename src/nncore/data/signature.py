@@ -1,10 +1,10 @@
-"""What data have to know of the network that takes them."""
+"""The part of a network that its data have to know."""
 
 from typing import Any, Protocol
 
 
 class Signature(Protocol):
-    """What data have to know of a network: its inputs and outputs, its loss, and what it was trained on."""
+    """A network to its data: inputs and outputs, its loss, and what it was trained on."""
 
     @property
     def n_in(self) -> int:
@@ -28,7 +28,7 @@ class Signature(Protocol):
 
     @property
     def label_smoothing(self) -> float:
-        """What targets of softmax_cross_entropy are smoothed by."""
+        """The share that targets of softmax_cross_entropy give to all classes alike."""
 
     @property
     def takes_sparse(self) -> bool:

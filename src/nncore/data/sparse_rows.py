@@ -85,7 +85,7 @@ def _own(x: Any, name: str) -> Any:
 
 @contextlib.contextmanager
 def _refused(name: str) -> Iterator[None]:
-    """What SciPy says of a matrix that it cannot convert, with its name before it."""
+    """Put the name before SciPy's message about a matrix that it cannot convert."""
     try:
         yield
     except (IndexError, ValueError) as error:
@@ -93,7 +93,7 @@ def _refused(name: str) -> Iterator[None]:
 
 
 def _expect_valid(data: Array, indices: Array, indptr: Array, shape: tuple[int, int], name: str) -> None:
-    """That the parts of a compressed matrix fit each other and shape: of rows, or columns, or blocks."""
+    """Refuse parts of a compressed matrix that do not fit each other and the shape: of rows, or columns, or blocks."""
     major, minor = shape
     said = f"{name} is an invalid sparse matrix: its"
     if (indices.ndim, indptr.ndim) != (1, 1) or indices.dtype.kind + indptr.dtype.kind != "ii":

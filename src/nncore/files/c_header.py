@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore.functions import kinds
 from nncore.model.model import Model
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ ACTIVATIONS = {
     "relu": "a < 0.0_ ? 0.0_ : a",
     "leaky_relu": "a < 0.0_ ? {p}_ * a : a",
     "elu": "a < 0.0_ ? {p}_ * expm1_(a) : a",
-    "selu": "1.0507009873554805_ * (a < 0.0_ ? 1.6732632423543772_ * expm1_(a) : a)",
+    "selu": f"{kinds.SELU_SCALE}_ * (a < 0.0_ ? {kinds.SELU_ALPHA}_ * expm1_(a) : a)",
     "gelu": "0.5_ * a * erfc_(-0.7071067811865476_ * a)",
     "silu": "a / (1.0_ + exp_(-a))",
     "softplus": "(a < 0.0_ ? 0.0_ : a) + log1p_(exp_(-fabs_(a)))",

@@ -13,6 +13,7 @@ from nncore.core import checks
 from nncore.files import c_header, formats
 from nncore.files import models as persistence
 from nncore.files import tensors as _tensors
+from nncore.functions import kinds
 from nncore.model.layers import Layer
 from nncore.model.model import Model
 
@@ -23,7 +24,7 @@ N_RANDOM_ROWS = 1000
 
 ONNX_BYTES = 2_000_000_000  # of a file, which holds little more
 
-SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # Klambauer et al. (2017)
+SELU = {"alpha": kinds.SELU_ALPHA, "gamma": kinds.SELU_SCALE}
 
 # The operators of each activation, from the graph, the name of a and the activation's parameter.
 ONNX: dict[str, Callable[["_Graph", str, float], str]] = {
@@ -55,19 +56,7 @@ ONNX_FLOAT64: dict[str, Callable[["_Graph", str, float], str]] = {
 }  # fmt: skip
 
 # The module of torch.nn that follows the Linear of a layer.
-TORCH = {
-    "relu": "ReLU()",
-    "leaky_relu": "LeakyReLU({p})",
-    "elu": "ELU({p})",
-    "selu": "SELU()",
-    "gelu": "GELU()",
-    "silu": "SiLU()",
-    "softplus": "Softplus()",
-    "tanh": "Tanh()",
-    "sigmoid": "Sigmoid()",
-    "hard_sigmoid": "Hardsigmoid()",
-    "softmax": "Softmax(dim=-1)",
-}
+TORCH = {name: row.torch for name, row in kinds.ACTIVATIONS.items() if row.torch}
 
 
 M = TypeVar("M", bound=Model)
@@ -77,7 +66,7 @@ def _link(net: Model) -> str | None:
     """What makes probabilities of what predict yields, if it yields logits."""
     if net._layer(-1).activation_name != "identity":
         return None
-    return {"softmax_cross_entropy": "softmax", "sigmoid_cross_entropy": "sigmoid"}.get(net.loss_name)
+    return kinds.loss(net.loss_name).probabilities
 
 
 def _folded(net: Model) -> Model:

@@ -1,1 +1,1 @@
-"""Activations, losses and information, each for arrays."""
+"""The kinds of activations and losses, and activations, errors and information of arrays."""

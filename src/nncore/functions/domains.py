@@ -1,4 +1,4 @@
-"""Targets that a loss is defined for."""
+"""Targets are checked to be what a loss is defined for."""
 
 from typing import Any
 
@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core.dispatch import loss as core
+from nncore.functions import kinds
 
 Array = NDArray[Any]
+# What takes the numbers of exclusive classes, without their sum.
+_WITHOUT_SUM = "sigmoid_cross_entropy"
 
 
 def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
@@ -16,32 +19,33 @@ def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
 
     weights: of the samples, or of the outputs: what those hide may be any number, and classes need not sum to 1.
     """
-    if loss not in core.TARGETS or t.ndim != 2:
+    row = kinds.loss(loss)
+    if row.targets is None or t.ndim != 2:
         return t
-    kind, seen = core.LOSSES[loss], t
+    number, seen = row.number, t
     if weights is not None and np.ndim(weights) == 2:
-        kind = core.LOSSES["sigmoid_cross_entropy"] if loss == "softmax_cross_entropy" else kind
+        number = kinds.LOSSES[_WITHOUT_SUM].number if row.exclusive else number
         if np.shape(weights) == t.shape:
             seen = np.where(np.asarray(weights) == 0, t.dtype.type(1), t)  # 1 is a target of every loss
-    for first, part in mapped.pieces(seen) if mapped.is_large(seen) else ((0, seen),):
-        row = core.first_misfit(kind, part)
-        if row >= 0:
-            raise ValueError(_message(loss, part[row], f"{name}[{first + row}", core.TARGETS[loss]))
+    for place, part in mapped.pieces(seen, uncut=True):
+        k = core.first_misfit(number, part)
+        if k >= 0:
+            raise ValueError(_message(row, row.targets, part[k], f"{name}[{place.start + k}"))
     return t
 
 
-def _message(loss: str, row: Array, name: str, expected: str) -> str:
+def _message(loss: kinds.Loss, targets: kinds.Targets, values: Array, name: str) -> str:
     """What is wrong with the targets of one sample."""
-    fits = {"poisson": row >= 0, "hinge": np.abs(row) == 1}.get(loss, (row >= 0) & (row <= 1))
+    fits = targets.fit(values)
     if fits.all():
         return (
-            f"{name}] sums to {float(row.sum(dtype=np.float64)):.7g}, expected {expected} with loss {loss!r}: divide "
-            f"each row by its sum; what a sample counts is its sample_weight"
+            f"{name}] sums to {float(values.sum(dtype=np.float64)):.7g}, expected {targets.expected} with loss "
+            f"{loss.name!r}: divide each row by its sum; what a sample counts is its sample_weight"
         )
     k = int(fits.argmin())
     hint = ""
-    if loss == "hinge" and np.isin(row, (0, 1)).all():
+    if loss.margin and np.isin(values, (0, 1)).all():
         hint = ": of 0 and 1 take 2 * t - 1"
-    elif loss == "softmax_cross_entropy" and row[k] > 1 and row.size > 1:
+    elif loss.exclusive and values[k] > 1 and values.size > 1:
         hint = ": class numbers go in one column of integers, (n_samples,)"
-    return f"{name}, {k}] is {row[k]}, expected {expected} with loss {loss!r}{hint}"
+    return f"{name}, {k}] is {values[k]}, expected {targets.expected} with loss {loss.name!r}{hint}"

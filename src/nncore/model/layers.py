@@ -10,7 +10,8 @@ from nncore.core import checks
 from nncore.core.dispatch import activation as core_activation
 from nncore.core.dispatch import dense as core_dense
 from nncore.core.settings import Checked, Fixed
-from nncore.functions.kinds import ACTIVATION_PARAMS, ACTIVATIONS, CUSTOM
+from nncore.functions import kinds
+from nncore.model import initial_weights
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -35,15 +36,7 @@ class Owner(Protocol):
 # An activation's own f(a) and f'(a), and its name then.
 Functions = tuple[Callable[[Array], Any], Callable[[Array], Any]]
 
-# Standard deviation of the weights from n_in and n_out; UNIFORM draws from +-sqrt(3) of it instead.
-# LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
-INITS: dict[str, Callable[[int, int], float]] = {
-    "normal": lambda n_in, n_out: 0.01,
-    "lecun": lambda n_in, n_out: (1 / n_in) ** 0.5,
-    "xavier": lambda n_in, n_out: (2 / (n_in + n_out)) ** 0.5,
-    "he": lambda n_in, n_out: (2 / n_in) ** 0.5,
-}
-UNIFORM = {"uniform": "normal", **{f"{name}_uniform": name for name in INITS if name != "normal"}}
+BATCH_NORM_EPS = 1e-5  # added to a running variance before its root is taken
 
 
 class _Setting(Checked[T]):
@@ -172,14 +165,15 @@ class Layer:
         self.n_neurons = checks.positive_int(n_neurons, "n_neurons")
         if isinstance(activation, (tuple, list)):
             self.functions = checks.functions(activation, "activation")
-            self.activation_name, self.activation_param = CUSTOM, 0.0
+            self.activation_name, self.activation_param = kinds.CUSTOM, 0.0
         else:
             self.functions = None
+            name = "identity" if activation is None else activation
             self.activation_name, self.activation_param = checks.named(
-                "identity" if activation is None else activation, "activation", ACTIVATIONS, ACTIVATION_PARAMS
+                name, "activation", kinds.ACTIVATIONS, kinds.ACTIVATION_PARAMS
             )
         self.activation = activation
-        if self.activation_name == "softmax" and self.n_neurons == 1:
+        if not kinds.activation(self.activation_name).elementwise and self.n_neurons == 1:
             raise ValueError(
                 "n_neurons is 1, expected 2 or more with activation 'softmax', as the softmax of one is always 1: for "
                 "a single output take 'sigmoid'"
@@ -190,11 +184,7 @@ class Layer:
             raise ValueError("use_bias is False, expected True with batch_norm, whose shift it is")
         self.trainable_bias = trainable_bias
         self.dropout, self.l1, self.l2, self.max_norm, self.lr_scale = dropout, l1, l2, max_norm, lr_scale
-        if isinstance(init, str):
-            checks.choice(init, "init", [*INITS, *UNIFORM, "orthogonal"])
-        elif init is not None:
-            init = checks.positive_float(init, "init")
-        self.init = init
+        self.init = initial_weights.checked(init)
         self._rng = rng if rng is None else checks.generator(rng)
         self._network: Owner | None = None
         self._last: Array | None = None
@@ -229,7 +219,7 @@ class Layer:
     @property
     def activation_id(self) -> int:
         """The core's number for the activation; functions are none of its business."""
-        return ACTIVATIONS["identity" if self.functions else self.activation_name]
+        return kinds.ACTIVATIONS["identity" if self.functions else self.activation_name].number
 
     def settings(self) -> dict[str, Any]:
         """What may be changed at any time, by name."""
@@ -257,22 +247,9 @@ class Layer:
         """Draw what was not given."""
         rng = self._rng or np.random.default_rng()
         if self._weights is None:
-            if self.init is None:
-                self._weights = rng.standard_normal(self.shape) * np.sqrt(1 / self.n_neurons)
-            elif isinstance(self.init, float):
-                self._weights = rng.standard_normal(self.shape) * self.init
-            elif self.init == "orthogonal":
-                self._weights = _orthogonal(rng, *self.shape)
-            else:
-                std = INITS[UNIFORM.get(self.init, self.init)](*self.shape)
-                bound = std * 3**0.5
-                self._weights = (
-                    rng.uniform(-bound, bound, self.shape)
-                    if self.init in UNIFORM
-                    else rng.standard_normal(self.shape) * std
-                )
+            self._weights = initial_weights.weights(rng, self.init, *self.shape)
         if self._bias is None and self.use_bias:
-            self._bias = rng.random(self.n_neurons) * 0.1 if self.init is None else np.zeros(self.n_neurons)
+            self._bias = initial_weights.bias(rng, self.init, self.n_neurons)
 
     @property
     def weights(self) -> Array:
@@ -333,7 +310,7 @@ class Layer:
         if self._norm is None:
             return self.weights, self.bias
         gamma, mean, variance = self._norm
-        factor = gamma / np.sqrt(variance + variance.dtype.type(1e-5))
+        factor = gamma / np.sqrt(variance + variance.dtype.type(BATCH_NORM_EPS))
         return self.weights * factor, self.bias - factor * mean
 
     def _of_last(self, what: str) -> Array | None:
@@ -365,7 +342,7 @@ class Layer:
         core_dense.forward(rows, W, b, z)
         if self.functions:
             z = checks.applied(self.functions[0], z)
-        elif self.activation_name == "softmax":
+        elif not kinds.activation(self.activation_name).elementwise:
             core_activation.softmax(z)
         else:
             core_activation.activate(self.activation_id, z.reshape(-1), param=self.activation_param)
@@ -391,9 +368,10 @@ class Layer:
             For softmax, whose derivative is not elementwise, for gelu and silu, which have the same output at two
             places, and for functions of your own, whose derivative is written from a.
         """
-        if self.activation_name == "softmax":
-            raise ValueError("activation is 'softmax', expected an elementwise one: its derivative is a matrix")
-        if self.functions or core_activation.keeps_slope(self.activation_id):
+        kind = kinds.activation(self.activation_name)
+        if not kind.elementwise:
+            raise ValueError(f"activation is {kind.name!r}, expected an elementwise one: its derivative is a matrix")
+        if self.functions or kind.keeps_slope:
             raise ValueError(f"activation is {self.activation!r}, expected one whose output determines its derivative")
         outputs = checks.floats(z, "z")
         slope = np.ones_like(outputs)
@@ -417,13 +395,3 @@ class Layer:
     def delta(self) -> Array | None:
         """The error times f'(a): minus the gradient of each sample's loss by the pre-activations, or None."""
         return self._of_last("da")
-
-
-def _orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> Array:
-    """Orthonormal columns, or rows if there are fewer, uniformly distributed.
-
-    Saxe, McClelland, Ganguli (2014); the signs make the decomposition unique (Mezzadri, 2007).
-    """
-    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
-    q *= np.sign(np.diag(r))
-    return np.ascontiguousarray(q if n_in >= n_out else q.T)

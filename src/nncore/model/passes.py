@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core import threads as _threads
-from nncore.functions.activations import sigmoid, softmax
+from nncore.functions import activations, kinds
 
 if TYPE_CHECKING:
     from nncore.model.stack import Stack
@@ -25,7 +25,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
         if type(rows) is np.ndarray and rows.nbytes <= mapped.WINDOW_BYTES:
             model.core.forward(rows, out, _threads.choices(n_threads, macs)[-1])
         else:
-            for part, at in mapped.parts(rows):
+            for at, part in mapped.pieces(rows, uncut=True):
                 model.core.forward(part, out[at], _threads.choices(n_threads, macs)[-1])
     if np.isnan(out.min()):
         model.expect_finite()
@@ -35,7 +35,7 @@ def outputs(model: "Stack", rows: Any, out: Array | None = None, n_threads: int 
 def mean(rows: Any, of: Callable[[Array, slice], float], weights: Array | None = None) -> float:
     """Return the mean over samples of a function that gives means over parts; rows in memory are one part."""
     means, sums = [], []
-    for part, at in mapped.parts(rows):
+    for at, part in mapped.pieces(rows, uncut=True):
         means.append(of(part, at))
         sums.append(len(part) if weights is None or weights.ndim == 2 else weights[at].sum())
     return means[0] if len(means) == 1 else float(np.average(means, weights=sums))
@@ -54,9 +54,10 @@ def loss(model: "Stack", rows: Array, targets: Array, weights: Array | None = No
 
 def probabilities(model: "Stack", outputs: Array) -> Array:
     """Return class probabilities from outputs."""
-    if model.layers[-1].activation_name != "identity":
+    link = kinds.loss(model.loss_kind).probabilities
+    if model.layers[-1].activation_name != "identity" or link is None:
         return outputs
-    of_logits: Array = (softmax if model.loss_kind == "softmax_cross_entropy" else sigmoid)(outputs)
+    of_logits: Array = getattr(activations, link)(outputs)
     return of_logits
 
 

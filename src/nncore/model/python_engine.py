@@ -19,7 +19,8 @@ from nncore.core.dispatch import dense as core_dense
 from nncore.core.dispatch import loss as core_loss
 from nncore.core.dispatch import network as core_network
 from nncore.differences.differences import differences
-from nncore.functions.losses import shares
+from nncore.functions import kinds
+from nncore.functions.weights import shares
 
 Array = NDArray[Any]
 Activation = tuple[Callable[[Array], Any], Callable[[Array], Any]]
@@ -27,7 +28,9 @@ LossFunction = Callable[[Array, Array], tuple[Any, Any]]
 Step = tuple[int, int]  # of training: the seed of the run's masks, and the number of the step
 # Samples that outputs are computed for at a time.
 BLOCK = 1024
-SIGMOID, SOFTMAX = core_activation.ACTIVATIONS["sigmoid"], core_activation.ACTIVATIONS["softmax"]
+SIGMOID, SOFTMAX = kinds.ACTIVATIONS["sigmoid"].number, kinds.ACTIVATIONS["softmax"].number
+LOSSES = {row.number: row for row in kinds.LOSSES.values()}
+KEEPING = {row.number for row in kinds.ACTIVATIONS.values() if row.keeps_slope}  # their slope
 
 
 @dataclass(eq=False)
@@ -69,9 +72,10 @@ class PythonNetwork(core_network.Network):
     ) -> None:
         self.kinds, self.batch_norm = [layer[2] for layer in layers], batch_norm
         self.activations, self.activation_params = activations, [0.0] * len(layers)
-        self.loss_kind, self.loss_param, self.delta, self.loss_function = loss, loss_param, delta, loss_function
-        off, on = smoothing / layers[-1][1], 1 - smoothing + smoothing / layers[-1][1]
-        self.off, self.on = (-1.0, 1.0) if loss == core_loss.LOSSES["hinge"] else (off, on)
+        self.loss_kind, self.loss_param, self.delta, self.loss_function = LOSSES[loss], loss_param, delta, loss_function
+        self.off, self.on = self.loss_kind.coding
+        if smoothing:
+            self.off, self.on = smoothing / layers[-1][1], 1 - smoothing + smoothing / layers[-1][1]
         self.smoothed = smoothing > 0
         self._passes: list[_Pass] = []  # of the last forward_keep or gradient
         self._t: Array | None = None  # of the last gradient
@@ -126,7 +130,7 @@ class PythonNetwork(core_network.Network):
             if functions:
                 z, kept = checks.applied(functions[0], a), a
             else:
-                kept = np.empty_like(a) if core_activation.keeps_slope(self.kinds[k]) else None
+                kept = np.empty_like(a) if self.kinds[k] in KEEPING else None
                 slope = None if kept is None else kept.reshape(-1)
                 core_activation.activate(self.kinds[k], a.reshape(-1), slope, self.activation_params[k])
                 z = a
@@ -173,19 +177,25 @@ class PythonNetwork(core_network.Network):
     def _loss(self, z: Array, t: Array, weights: Array | None) -> tuple[float, Array, Array | None]:
         """The mean loss, its gradient by the outputs y, and y; by z, and None, where the loss takes logits."""
         dy = np.empty_like(z)
-        if self.loss_kind == core_loss.LOSSES["softmax_cross_entropy"]:
+        if self.loss_kind.exclusive:
             weighted = np.asarray(t * shares(weights, t.shape), t.dtype)  # the loss is linear in t
             return core_loss.softmax_cross_entropy(z, weighted, dy, self.delta), dy, None
         fused = self.kinds[-1] == core_activation.LOGISTIC
         y = z if fused else self._output(z)
         if self.loss_function:
             return *_called(self.loss_function, y, t), y
-        if self.loss_kind == core_loss.LOSSES["binary_cross_entropy"] and not ((y >= 0) & (y <= 1)).all():
-            raise ValueError(
-                f"the outputs go from {y.min()} to {y.max()}, expected numbers from 0 to 1 with binary_cross_entropy"
-            )
-        loss = core_loss.terms(self.loss_kind, self.loss_param, y, t, shares(weights, t.shape), dy)
+        self._expect_possible(y)
+        loss = core_loss.terms(self.loss_kind.number, self.loss_param, y, t, shares(weights, t.shape), dy)
         return loss, dy, None if fused else y
+
+    def _expect_possible(self, y: Array) -> None:
+        """That outputs lie between what the loss is defined for."""
+        low, high = self.loss_kind.outputs or (None, None)
+        if low is not None and not ((y >= low) & (y <= high)).all():
+            raise ValueError(
+                f"the outputs go from {y.min()} to {y.max()}, expected numbers from {low:g} to {high:g} with "
+                f"{self.loss_kind.name}"
+            )
 
     def _backpropagate(
         self, passes: list[_Pass], da: Array, grads: Array, n_threads: int, step: Step | None = None

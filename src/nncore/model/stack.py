@@ -16,7 +16,8 @@ from nncore.core.dispatch import activation as core_activation
 from nncore.core.dispatch import network as core_network
 from nncore.core.settings import Fixed
 from nncore.data import inputs as _inputs
-from nncore.functions.kinds import CUSTOM, LAST_ACTIVATIONS, LOSS_PARAMS, LOSSES, OTHER_NAMES
+from nncore.functions import kinds
+from nncore.functions.kinds import CUSTOM, LOSS_PARAMS, LOSSES, OTHER_LOSSES
 from nncore.model import summary
 from nncore.model.layers import Layer
 from nncore.model.params import Params
@@ -53,15 +54,15 @@ class Stack:
         if self.loss_function:
             self.loss_kind, self.loss_param, self.loss_name = CUSTOM, 0.0, checks.function_name(loss)
         else:
-            self.loss_kind, self.loss_param = checks.named(loss, "loss", LOSSES, LOSS_PARAMS, OTHER_NAMES)
+            self.loss_kind, self.loss_param = checks.named(loss, "loss", LOSSES, LOSS_PARAMS, OTHER_LOSSES)
             self.loss_name = str(loss)
         self.dtype = checks.float_type(dtype)
         self.rng = checks.generator(rng)
         self.delta = checks.non_negative_float(delta, "delta")
         self.label_smoothing = checks.fraction(label_smoothing, "label_smoothing")
-        if self.label_smoothing and self.loss_kind != "softmax_cross_entropy":
+        if self.label_smoothing and not kinds.loss(self.loss_kind).exclusive:
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
-        if self.delta and self.loss_kind != "softmax_cross_entropy":
+        if self.delta and not kinds.loss(self.loss_kind).exclusive:
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
         self.input_kind: str | None = None  # what it was trained on, one of _inputs.KINDS
         # whether predict may take any plain array, and accuracy knows what it returned by the shape
@@ -128,10 +129,8 @@ class Stack:
                 f"layer {len(self._layers) + 1} has {layer.n_input} inputs, "
                 f"expected {self._layers[-1].n_neurons}, the outputs of the layer before it"
             )
-        if self._layers and self._layers[-1].activation_name == "softmax":
-            raise ValueError(
-                f"layer {len(self._layers)} has activation 'softmax', expected that in the last layer only"
-            )
+        if self._layers and not kinds.activation(name := self._layers[-1].activation_name).elementwise:
+            raise ValueError(f"layer {len(self._layers)} has activation {name!r}, expected that in the last layer only")
         with contextlib.nullcontext() if self._core is None else self._core.training("add_layer"):
             layer.join(self)
             self._layers.append(layer)
@@ -170,8 +169,8 @@ class Stack:
         return core
 
     def _build(self) -> core_network.Network:
-        last = self._layer(-1)
-        fitting = LAST_ACTIVATIONS.get(self.loss_kind, (last.activation_name,))
+        last, kind = self._layer(-1), kinds.loss(self.loss_kind)
+        fitting = kind.last_activations or (last.activation_name,)
         if last.activation_name not in fitting:
             names = " or ".join(map(repr, fitting)).replace("'identity'", "None").replace(repr(CUSTOM), "functions")
             raise ValueError(
@@ -180,9 +179,9 @@ class Stack:
         self._expect_classes()
         self._expect_plain_last()
         specs = [(*la.shape, la.activation_id, la.use_bias, la.trainable_bias) for la in self._layers]
-        if self.loss_kind == "sigmoid_cross_entropy" and last.activation_name == "sigmoid":
+        if kind.link == last.activation_name == "sigmoid":
             specs[-1] = (*last.shape, core_activation.LOGISTIC, last.use_bias, last.trainable_bias)
-        loss = LOSSES["squared_error" if self.loss_function else self.loss_kind]
+        loss = LOSSES["squared_error" if self.loss_function else self.loss_kind].number
         norm = tuple(index for index, layer in enumerate(self._layers) if layer.batch_norm)
         settings = specs, loss, self.delta, self.dtype, self.loss_param, self.label_smoothing, norm
         functions = [layer.functions for layer in self._layers]
@@ -199,7 +198,7 @@ class Stack:
         return core
 
     def _expect_classes(self) -> None:
-        if self.loss_kind == "softmax_cross_entropy" and self.n_out == 1:
+        if kinds.loss(self.loss_kind).exclusive and self.n_out == 1:
             raise ValueError(
                 f"the last layer has 1 output, expected 2 or more with {self.loss_name}, one a class, as the softmax "
                 f"of one is always 1: for a single output take sigmoid_cross_entropy"
@@ -312,7 +311,8 @@ class Stack:
     @property
     def is_classifier(self) -> bool:
         """Whether the outputs are probabilities or logits of classes."""
-        return self.loss_kind.endswith("cross_entropy") or self._layer(-1).activation_name == "softmax"
+        last = kinds.activation(self._layer(-1).activation_name)
+        return kinds.loss(self.loss_kind).of_probabilities or not last.elementwise
 
     def expect_unweighted(self, weights: ArrayLike | None) -> None:
         """Refuse weights for a loss that is a function and reduces a batch itself.

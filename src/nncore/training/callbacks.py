@@ -12,11 +12,12 @@ from typing import Any
 from nncore.core import checks
 from nncore.core.settings import Checked
 from nncore.files import atomic
+from nncore.plotting import canvas
 from nncore.training.history import History
 
 
 def _row(history: History, i: int) -> dict[str, float]:
-    """What is known of the epoch that ended i-th: its loss, the last learning rate, metrics."""
+    """Return the loss, the last learning rate and the metrics of the epoch that ended i-th."""
     end = history.epoch_ends[i]
     row = {"loss": history.epoch_loss[i]}
     if history.lr is not None:
@@ -139,14 +140,8 @@ class PlotHistory:
 
     def __call__(self, history: History) -> None:
         """Replace the picture."""
-        import matplotlib.pyplot as plt
-
-        buffer, figure = io.BytesIO(), history.plot()
-        try:
-            figure.savefig(buffer, format=self.path.suffix[1:] or "png")
-        finally:
-            plt.close(figure)
-        atomic.write_atomically(self.path, buffer.getvalue())
+        content = canvas.encoded(history.plot(), self.path.suffix[1:] or "png")
+        atomic.write_atomically(self.path, content)
 
 
 class TimeLimit:
@@ -177,5 +172,5 @@ class TimeLimit:
         self.seconds = seconds
 
     def __call__(self, history: History) -> bool:
-        """Whether the time is up."""
+        """Return whether the time is up."""
         return history.seconds >= self.seconds

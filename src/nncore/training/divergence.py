@@ -11,18 +11,16 @@ falls. Looks come after fixed numbers of updates, so that chance of timing decid
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import mapped
 from nncore.core.checks import largest
+from nncore.data.samples import Data
 from nncore.model import passes
 from nncore.model.model import Model
-
-if TYPE_CHECKING:
-    from nncore.data.samples import Data
 
 Array = NDArray[Any]
 GROWN, RISEN = 1e2, 1e10
@@ -49,7 +47,7 @@ class Watch:
         Updates, or epochs of the estimators, that the kept parameters have had.
     """
 
-    def __init__(self, net: Model, data: "Data", done: int = 0) -> None:
+    def __init__(self, net: Model, data: Data, done: int = 0) -> None:
         self.net, self.data = net, data
         self.params, self.moments = net.core.params.copy(), net.core.moments.copy()
         self.first = self.kept_at = done
@@ -58,7 +56,7 @@ class Watch:
         self.before = self.loss = math.nan  # the mean losses then, and at the look that found divergence
 
     def is_sane(self) -> bool:
-        """Whether the network, as it is now, has not diverged."""
+        """Return whether the network, as it is now, has not diverged."""
         self.loss = math.nan
         size = largest(self.net.core.params)
         if not math.isfinite(size):
@@ -74,7 +72,7 @@ class Watch:
         return True
 
     def keep(self, done: int) -> None:
-        """These parameters are sane."""
+        """Take note that these parameters are sane."""
         np.copyto(self.params, self.net.core.params)
         np.copyto(self.moments, self.net.core.moments)
         self.kept_at = done
@@ -85,7 +83,7 @@ class Watch:
         np.copyto(self.net.core.moments, self.moments)
 
     def _loss_now(self) -> float:
-        """The mean loss of some of the samples; infinite where a function of the user's refuses what it gets."""
+        """Return the mean loss of some of the samples; infinite where a function of the user's refuses what it gets."""
         x, t, weights = self.data.x, self.data.t, self.data.weights
         every = mapped.spread(x, *LOOK)
         if weights is not None:
@@ -101,7 +99,7 @@ class Watch:
             mapped.release(x)
 
     def _loss_before(self) -> float:
-        """That of the kept parameters, or of outputs of 0 if it is larger: few samples may have targets that count."""
+        """Return the mean loss of the kept parameters, or of outputs of 0 if larger: targets that count may be few."""
         core = self.net.core
         params, moments = core.params.copy(), core.moments.copy()
         self.go_back()
@@ -113,7 +111,7 @@ class Watch:
         return max(known, self._loss_of_zeros(), np.finfo(np.float64).tiny)
 
     def _loss_of_zeros(self) -> float:
-        """About that: squares, or sizes, of targets that are numbers."""
+        """Return about the mean loss of outputs of 0: squares, or sizes, of targets that are numbers."""
         t = self.data.t
         if t.ndim == 1:
             return 0.0
@@ -121,7 +119,7 @@ class Watch:
         return sum(float((np.abs(part, dtype=np.float64) ** power).sum()) for _, part in mapped.pieces(t)) / len(t)
 
     def layer(self) -> str:
-        """Which parameters grew most since they were kept, and from what to what."""
+        """Return which parameters grew most since they were kept, and from what to what."""
         before, after = self.net.named(self.params), self.net.named(self.net.core.params)
         sizes = {name: (largest(before[name]), largest(after[name])) for name in after}
 
@@ -133,14 +131,14 @@ class Watch:
         return f"{name} grew most, from {sizes[name][0]:.3g} to {sizes[name][1]:.3g}"
 
     def advice(self, *, rate: bool = True) -> str:
-        """What to do about it, by what is large; rate: whether training has a learning rate."""
+        """Return advice, by what is large; rate says whether training has a learning rate."""
         large = [scale_of_inputs(self.net, self.data.x), scale_of_targets(self.net, self.data.t)]
         scale = f"scale {' and '.join(filter(None, large)) or 'X and y'}"
         return f"{scale}, or try a smaller learning rate" if rate else scale
 
 
 def scale_of_inputs(net: Model, x: Any) -> str:
-    """How large a column of X is, if it is large."""
+    """Return how large a column of X is, in words; "" if none is large."""
     some = np.array(x[mapped.spread(x, *LOOK)])
     mapped.release(x)
     scale = net.core.input_scale if some.dtype == np.uint8 else 1.0
@@ -150,7 +148,7 @@ def scale_of_inputs(net: Model, x: Any) -> str:
 
 
 def scale_of_targets(net: Model, t: Array) -> str:
-    """How large targets that are numbers are, if they are large."""
+    """Return how large targets that are numbers are, in words; "" if they are not."""
     if t.ndim == 1 or net.is_classifier:
         return ""
     some = t[mapped.spread(t, *LOOK)].astype(np.float64)
@@ -162,7 +160,7 @@ def scale_of_targets(net: Model, t: Array) -> str:
 
 
 def limit_after(net: Model, loss: float) -> float:
-    """The loss of a single update up to which there is no need to look again.
+    """Return the loss of a single update up to which there is no need to look again.
 
     Raises
     ------

@@ -70,7 +70,7 @@ class EarlyStopping:
 
 
 def early_stopping(value: Any) -> EarlyStopping | None:
-    """As fit takes it: a number is the patience."""
+    """Return what fit was given as an EarlyStopping: a number is the patience."""
     if value is None or isinstance(value, EarlyStopping):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -1,4 +1,4 @@
-"""What follows an epoch: metrics, the schedule's share in them, early stopping, callbacks."""
+"""The end of an epoch: metrics, the schedule that follows one of them, early stopping, callbacks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from nncore.model.model import Model
 from nncore.training.early_stopping import EarlyStopping
 from nncore.training.evaluation import Evaluation
 from nncore.training.history import History
-from nncore.training.schedules import Schedule
+from nncore.training.schedules import Schedule, follower_of
 
 
 class EpochEnd:
-    """What one run does after every epoch.
+    """All that one run does after every epoch.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class EpochEnd:
         callbacks: Sequence[Callable[[History], Any]],
     ) -> None:
         self.net, self.history, self.evaluation, self.callbacks = net, history, evaluation, callbacks
-        self.follower, self.stopping = schedule._follower() if schedule else None, stopping
+        self.follower, self.stopping = follower_of(schedule), stopping
         # the columns they follow, and the signs that turn them so that less is better
         self.followed = evaluation.watched(self.follower.metric, self.follower.mode) if self.follower else None
         self.watched = evaluation.watched(stopping.metric, stopping.mode) if stopping else None
@@ -52,13 +52,13 @@ class EpochEnd:
 
     @property
     def recorded(self) -> bool:
-        """Whether the epoch that ends here has been recorded."""
+        """Return whether the epoch that ends here has been recorded."""
         ends = self.history.epoch_ends
         return bool(ends) and ends[-1] == self.history.iterations
 
     @property
     def stops(self) -> bool:
-        """Whether early stopping ends the run."""
+        """Return whether early stopping ends the run."""
         return self.stopping is not None and self.waited >= self.stopping.patience
 
     def record(self, shares: NDArray[Any] | None = None) -> None:
@@ -105,7 +105,7 @@ class EpochEnd:
             self.best_network = (core.params.copy(), core.moments.copy()) if stopping.restore_best else None
 
     def why_stopped(self) -> str:
-        """What early stopping went by, in words: a metric that never changed, or never was a number, told nothing."""
+        """Say what early stopping went by: a metric that never changed, or never was a number, told nothing."""
         history, values = self.history, np.array(self.history.column(self.history.watched or "epoch_loss"))
         if not np.isfinite(values).any():
             return f"early stopping: {history.watched_label} was not finite in any of {len(values)} epochs"

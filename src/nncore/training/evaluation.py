@@ -1,4 +1,4 @@
-"""What is measured after every epoch.
+"""Metrics that are measured after every epoch.
 
 A metric is "accuracy", "top_k" (such as "top_5": the fraction whose class is among the k largest outputs), "loss",
 "mse", "r2" or "auc" (scikit-learn's roc_auc_score, the mean over classes of one against the rest), or a function of
@@ -40,7 +40,7 @@ class Metric:
     function: Function | None = None
 
     def less_is_better(self, mode: str) -> bool:
-        """By its kind, or as the mode says."""
+        """Return whether less is better, by its kind or as the mode says."""
         if mode == "auto" and self.function is not None:
             name = self.column.removeprefix("test_")
             raise ValueError(f"mode is 'auto', expected 'min' or 'max' for the function {name}")
@@ -48,7 +48,7 @@ class Metric:
 
 
 def parsed(value: Any) -> Metric:
-    """A metric from its name or function."""
+    """Return the metric of a name or function."""
     if callable(value):
         return Metric(f"test_{getattr(value, '__name__', type(value).__name__)}", "test", "function", function=value)
     if isinstance(value, str):
@@ -100,7 +100,7 @@ class Evaluation:
         return self.metrics.setdefault(metric.column, metric)
 
     def watched(self, value: Any, mode: str) -> tuple[str, float]:
-        """The column that early stopping or a schedule follows, and its sign."""
+        """Return the column that early stopping or a schedule follows, and its sign."""
         if value is not None:
             metric = self.add(value)
         elif not self.metrics:
@@ -111,7 +111,7 @@ class Evaluation:
         return metric.column, 1.0 if metric.less_is_better(mode) else -1.0
 
     def _are_classes(self, data: str, *, single: bool = False) -> bool:
-        """Whether the targets are labels or one-hot rows; single: also one column of zeros and ones."""
+        """Return whether the targets are labels or one-hot rows; single: also one column of zeros and ones."""
         targets = self.data[data][1]
         if targets.ndim == 1:
             return True
@@ -120,7 +120,7 @@ class Evaluation:
         return self._classes[data, single]
 
     def __call__(self, n_threads: int = 1) -> dict[str, float]:
-        """All of them now, by column."""
+        """Return all of them as they are now, by column."""
         outputs: dict[str, Array] = {}
         return {column: self._value(metric, outputs, n_threads) for column, metric in self.metrics.items()}
 

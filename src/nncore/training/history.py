@@ -1,4 +1,4 @@
-"""class History: what a training run was like, while it runs and after."""
+"""class History: the record of a training run, while it runs and after."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class History:
-    """What a training run was like.
+    """The record of a training run.
 
     Attributes
     ----------
@@ -91,35 +91,35 @@ class History:
         return len(self.loss)
 
     def column(self, name: str) -> list[float]:
-        """The list by epoch of this name, empty at first."""
+        """Return the list by epoch of this name, empty at first."""
         known = name in ("epoch_loss", "train_accuracy", "test_accuracy", "train_loss", "test_loss")
         values: list[float] = getattr(self, name) if known else self.metrics.setdefault(name, [])
         return values
 
     @property
     def held_out_label(self) -> str:
-        """What pictures and messages call the held-out data: what decides is no test."""
+        """The name that pictures and messages give the held-out data: data that decide are no test."""
         return "validation" if (self.watched or "").startswith("test_") else self.held_out
 
     @property
     def watched_label(self) -> str:
-        """What is watched, in words."""
+        """The name of the metric that is watched, in words."""
         data, _, metric = (self.watched or "epoch_loss").partition("_")
         name = {"train": "training", "test": self.held_out_label, "epoch": "training"}[data]
         return f"{name} {metric}"
 
     def named(self, column: str) -> str:
-        """The name of a list by epoch in tables."""
+        """Return the name of a list by epoch in tables."""
         data, _, metric = column.partition("_")
         return f"{self.held_out}_{metric}" if data == "test" else column
 
     def epoch_columns(self) -> dict[str, list[float]]:
-        """The lists by epoch that were recorded, by name."""
+        """Return the lists by epoch that were recorded, by name."""
         names = ("train_accuracy", "test_accuracy", "train_loss", "test_loss", *self.metrics)
         return {name: self.column(name) for name in names if self.column(name)}
 
     def to_csv(self) -> str:
-        """One line an iteration; what is recorded by epoch stands in the line of the epoch's last iteration."""
+        """Return one line an iteration; what is recorded by epoch stands in the line of the epoch's last iteration."""
         columns = self.epoch_columns()
         rows = dict(zip(self.epoch_ends, zip(*columns.values(), strict=True), strict=True)) if columns else {}
         blank = "," * len(columns)

@@ -7,60 +7,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.core import checks, mapped
-from nncore.core import threads as _threads
-from nncore.data import inputs as _inputs
+from nncore.core import checks, mapped, threads
+from nncore.data import inputs
 from nncore.data.samples import Data
 from nncore.model.model import Model
-from nncore.training import fit as training
 from nncore.training.divergence import Watch
-from nncore.training.early_stopping import early_stopping as as_stopping
+from nncore.training.early_stopping import early_stopping
 from nncore.training.epoch_end import EpochEnd
 from nncore.training.evaluation import Evaluation
 from nncore.training.history import History
 from nncore.training.optimizers import LBFGS
+from nncore.training.progress import bar_of
+from nncore.training.settings import FitSettings
 
 Array = NDArray[Any]
 # Samples whose outputs are in memory at a time.
 ROWS = 4096
-# What of fit's settings has no meaning here, and what it is if it was not given.
-WITHOUT = {
-    "batch_size": None, "epochs": None, "iterations": None, "sampling": "shuffle", "schedule": None, "clip_norm": None,
-    "clip_value": None, "checkpoint": None, "resume": False, "rng": None,
-}  # fmt: skip
+# Settings of fit that have no meaning here: they must be as if they had not been given.
+WITHOUT = (
+    "batch_size", "epochs", "iterations", "sampling", "schedule", "clip_norm", "clip_value", "checkpoint", "resume",
+    "rng",
+)  # fmt: skip
 
 
 class Ended(Exception):
     """A callback or early stopping ends the run."""
 
 
-def fit(
-    net: Model,
-    data: Data,
-    *,
-    optimizer: LBFGS,
-    progress: bool | str,
-    metrics: Any,
-    early_stopping: Any,
-    callbacks: Any,
-    n_threads: int | str,
-    **settings: Any,
-) -> History:
-    """NeuralNetwork.fit with L-BFGS."""
-    for name, default in WITHOUT.items():
-        if settings[name] != default:
-            raise ValueError(f"{name} is {settings[name]!r}, expected {default!r} with LBFGS, which takes all samples")
+def fit(net: Model, data: Data, optimizer: LBFGS, given: FitSettings) -> History:
+    """Train with L-BFGS."""
+    _expect_usual(net, given)
+    net.expect_finite()
+    evaluation = Evaluation(net, (data.x, data.true), data.test, given.metrics)
+    stopping, callbacks = early_stopping(given.early_stopping), checks.callables(given.callbacks, "callbacks")
+    epoch_end = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
+    objective = Objective(net, data, given.n_threads)
+    with bar_of(given.progress, optimizer.max_iter) as bar:
+        return _Minimization(objective, epoch_end, bar).run(optimizer)
+
+
+def _expect_usual(net: Model, given: FitSettings) -> None:
+    """Raise ValueError for settings, of fit or of layers, that have no meaning with L-BFGS."""
+    usual = FitSettings()
+    for name in WITHOUT:
+        value, default = getattr(given, name), getattr(usual, name)
+        if value != default:
+            raise ValueError(f"{name} is {value!r}, expected {default!r} with LBFGS, which takes all samples")
     for k, layer in enumerate(net.layers, start=1):
         for what in ("dropout", "max_norm", "batch_norm"):
             if getattr(layer, what):
                 raise ValueError(f"layer {k} has {what} {getattr(layer, what)}, expected none with LBFGS")
-    net.expect_finite()
-    evaluation = Evaluation(net, (data.x, data.true), data.test, metrics)
-    stopping, callbacks = as_stopping(early_stopping), checks.callables(callbacks, "callbacks")
-    after = EpochEnd(net, History(), evaluation, None, stopping, callbacks)
-    objective = Objective(net, data, n_threads)
-    with training.bar_of(progress, optimizer.max_iter) as bar:
-        return _Minimization(objective, after, bar).run(optimizer)
 
 
 class Objective:
@@ -68,19 +64,19 @@ class Objective:
 
     def __init__(self, net: Model, data: Data, n_threads: int | str) -> None:
         self.net, self.data = net, data
-        self.pace = _threads.Pace(_threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params))
+        self.pace = threads.Pace(threads.choices(n_threads, min(len(data.x), ROWS) * net.n_params))
         self.free = _trainable(net)
         weights = data.weights
         self.total = float(len(data.x) if weights is None or weights.ndim == 2 else weights.sum())
         self.grads = np.empty(net.n_params, net.dtype)
 
     def __call__(self, x: Array) -> tuple[float, Array]:
-        """The loss and the gradient at x; the network has these parameters then."""
+        """Return the loss and the gradient at x; the network has these parameters then."""
         net, before = self.net, time.perf_counter()
         net.core.params[self.free] = x
         loss, gradient = 0.0, np.zeros(len(x))
         n_threads, _ = self.pace.next()
-        usable = _threads.usable(n_threads)
+        usable = threads.usable(n_threads)
         for rows, targets, weights, share in self.blocks():
             loss += share * net.core.gradient(rows, targets, weights, self.grads, n_threads=usable)
             gradient += share * self.grads[self.free]
@@ -88,8 +84,8 @@ class Objective:
         return loss, gradient
 
     def blocks(self) -> Iterator[tuple[Array, Array, Array | None, float]]:
-        """Rows, targets and weights of some samples after the other, and their share in the mean."""
-        for part, at in mapped.parts(self.data.x):
+        """Yield rows, targets and weights of some samples after the other, and their share in the mean."""
+        for at, part in mapped.pieces(self.data.x, uncut=True):
             for first in range(0, len(part), ROWS):
                 rows = part[first : first + ROWS]
                 here = slice(at.start + first, at.start + first + len(rows))
@@ -100,11 +96,11 @@ class Objective:
 
 
 class _Minimization:
-    """One run: what scipy calls, and the network that follows it."""
+    """One run: the functions that SciPy calls, and the network that follows it."""
 
-    def __init__(self, objective: Objective, after: EpochEnd, bar: Any) -> None:
+    def __init__(self, objective: Objective, epoch_end: EpochEnd, bar: Any) -> None:
         self.objective, self.net, self.free = objective, objective.net, objective.free
-        self.after, self.history, self.bar = after, after.history, bar
+        self.epoch_end, self.history, self.bar = epoch_end, epoch_end.history, bar
         self.started = time.perf_counter()
         self.watch = Watch(self.net, objective.data)
 
@@ -116,7 +112,7 @@ class _Minimization:
     def _run(self, optimizer: LBFGS) -> History:
         from scipy.optimize import minimize
 
-        _inputs.trained_on(self.net, self.objective.data.kind)
+        inputs.trained_on(self.net, self.objective.data.kind)
         params, history = self.net.core.params, self.history
         options = {
             "maxiter": optimizer.max_iter, "maxfun": optimizer.max_fun, "gtol": optimizer.tol, "ftol": optimizer.ftol,
@@ -129,7 +125,7 @@ class _Minimization:
             reached[:] = intermediate_result.x
             self.iterated(reached, intermediate_result.fun)
 
-        with _threads.held_blas():
+        with threads.held_blas():
             try:
                 minimize(self.evaluate, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
             except KeyboardInterrupt:
@@ -140,11 +136,11 @@ class _Minimization:
                 # a line search may have ended elsewhere
                 params[self.free] = reached
                 history.seconds = time.perf_counter() - self.started
-        self.after.restore_best()
+        self.epoch_end.restore_best()
         return history
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
-        """What scipy calls."""
+        """Return the loss and the gradient at x, for SciPy."""
         before = time.perf_counter()
         loss, gradient = self.objective(x)
         self.history.train_seconds += time.perf_counter() - before
@@ -157,24 +153,24 @@ class _Minimization:
 
     def iterated(self, x: Array, loss: float) -> None:
         """Note an iteration that has reached x."""
-        history, after = self.history, self.after
+        history, epoch_end = self.history, self.epoch_end
         self.net.core.params[self.free] = x
         history.loss = np.append(history.loss, loss)
         history.epochs = history.iterations
-        after.record()
+        epoch_end.record()
         history.seconds = time.perf_counter() - self.started
         self.bar.update(1)
         self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        if after.call_back():
+        if epoch_end.call_back():
             history.ended = "a callback"
             raise Ended
-        if after.stops:
-            history.ended = after.why_stopped()
+        if epoch_end.stops:
+            history.ended = epoch_end.why_stopped()
             raise Ended
 
 
 def _trainable(net: Model) -> NDArray[np.bool_]:
-    """Which parameters training may change."""
+    """Return which parameters training may change."""
     mask = np.ones(net.n_params, net.dtype)
     views = net.named(mask)
     for k, layer in enumerate(net.layers, start=1):

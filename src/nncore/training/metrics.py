@@ -46,7 +46,7 @@ def accuracy(y_pred: ArrayLike, y_true: ArrayLike) -> float:
 
 
 def classes(y: ArrayLike) -> Array:
-    """Labels, from labels or scores."""
+    """Return labels, from labels or scores."""
     array = np.asarray(y)
     if array.ndim == 2 and array.shape[1] == 1:
         return array[:, 0] if array.dtype.kind in "iub" else (array[:, 0] > 0.5).astype(int)
@@ -54,26 +54,26 @@ def classes(y: ArrayLike) -> Array:
 
 
 def top_k(targets: Array, outputs: Array, k: int) -> float:
-    """The fraction of samples with fewer than k outputs above that of the true class."""
+    """Return the fraction of samples with fewer than k outputs above that of the true class."""
     labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
     true = np.take_along_axis(outputs, labels[:, np.newaxis], axis=1)
     return float(np.mean((outputs > true).sum(axis=1) < k))
 
 
 def mse(targets: Array, outputs: Array) -> float:
-    """The mean of the squared differences."""
+    """Return the mean of the squared differences."""
     return float(np.mean((targets - outputs.astype(np.float64)) ** 2))
 
 
 def r2(targets: Array, outputs: Array) -> float:
-    """1 - sum((t - y)**2) / sum((t - mean(t))**2), the mean over columns; scikit-learn's r2_score."""
+    """Return R², 1 - sum((t - y)**2) / sum((t - mean(t))**2), the mean over columns; scikit-learn's r2_score."""
     from sklearn.metrics import r2_score
 
     return float(r2_score(targets, outputs))
 
 
 def auc(targets: Array, scores: Array) -> float:
-    """The area under the ROC curve; of several classes the mean over each against the rest."""
+    """Return the area under the ROC curve; of several classes the mean over each against the rest."""
     from sklearn.metrics import roc_auc_score
 
     if scores.shape[1] > 1 and targets.ndim == 1:
@@ -82,6 +82,6 @@ def auc(targets: Array, scores: Array) -> float:
 
 
 def every_class(targets: Array, n_out: int) -> bool:
-    """Whether every class has samples, and none has all."""
+    """Return whether every class has samples, and none has all."""
     counts = np.bincount(targets, minlength=n_out) if targets.ndim == 1 else targets.sum(axis=0, dtype=np.float64)
     return bool(((counts > 0) & (counts < len(targets))).all())

@@ -1,114 +1,16 @@
-"""Update rules: settings here, arithmetic in the core.
+"""Update rules: settings here, arithmetic in the core, and the table of all of them.
 
 Formulas, names and defaults are those of torch.optim, from which each class's docstring quotes; g is the gradient,
 p the parameter, and all operations are by element.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 from nncore.core import checks
 from nncore.core.dispatch import optimizer as core
 from nncore.core.settings import Checked
-
-Array = NDArray[Any]
-# What the core reads: kind, weight_decay, beta1, beta2, eps.
-Rule = tuple[int, float, float, float, float]
-
-
-@dataclass(eq=False)
-class State:
-    """What a rule remembers of one parameter vector: (n_vectors, n) numbers and the updates done."""
-
-    vectors: Array
-    n_steps: int = 0
-
-
-class Optimizer(ABC):
-    """What the rules share: settings, and the book's update.
-
-    Attributes are the settings; they may be changed between updates. Copies and pickles keep the state of update.
-    """
-
-    lr = Checked(checks.positive_float)
-    weight_decay = Checked(checks.non_negative_float)
-
-    def __init__(self, lr: float, weight_decay: float) -> None:
-        self.lr, self.weight_decay = lr, weight_decay
-        self._states: dict[str, State] = {}
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
-        return f"{type(self).__name__}({settings})"
-
-    @abstractmethod
-    def _rule(self) -> Rule:
-        """The settings as the core reads them."""
-
-    def _numbers(self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0) -> Rule:
-        return core.KINDS[kind], self.weight_decay, beta1, beta2, eps
-
-    def _state(self, size: int, dtype: "np.dtype[Any]", before: State | None = None) -> State:
-        """The state before if it fits this rule and vector, else a new one."""
-        shape = core.STATE_VECTORS[self._rule()[0]], size
-        if before is not None and before.vectors.shape == shape and before.vectors.dtype == dtype:
-            return before
-        return State(np.zeros(shape, dtype))
-
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Change the arrays of params in place by those of grads: the book's call for own loops.
-
-        Parameters
-        ----------
-        params, grads : mapping of str to ndarray
-            Arrays of float32 or float64, by the same names and of the same shapes; finite gradients. The state of each
-            is kept by its name.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an array is missing or does not fit, or is of another size than in the update before; nothing has
-            changed then.
-
-        Notes
-        -----
-        grads may hold more than params: what is to stay as it is is left out of params. All arrays get the learning
-        rate lr; a layer's own lr_scale is for fit. For rates of your own use several optimizers, each with its params.
-
-        Examples
-        --------
-        The gradients of two halves of a batch make one update, of the last layer only:
-
-        >>> from nncore import Layer, NeuralNetwork
-        >>> net, optimizer = NeuralNetwork([Layer(2, 3, "tanh"), Layer(3, 1)], rng=0), SGD(lr=0.1)
-        >>> x, t = np.ones((8, 2)), np.ones((8, 1))
-        >>> halves = [net.gradient(x[part], t[part]) for part in (slice(4), slice(4, 8))]
-        >>> grads = {name: (halves[0][name] + halves[1][name]) / 2 for name in net.params}
-        >>> optimizer.update({name: net.params[name] for name in ("W2", "b2")}, grads)
-        """
-        missing = [key for key in params if key not in grads]
-        if missing:
-            raise ValueError(f"grads has {', '.join(grads) or 'nothing'}, expected {', '.join(params)}")
-        arrays = {key: checks.updatable(params[key], grads[key], key) for key in params}
-        for key, (flat, _) in arrays.items():
-            known = self._states[key].vectors.shape[1] if key in self._states else flat.size
-            if known != flat.size:
-                raise ValueError(
-                    f"params[{key!r}] has {flat.size} elements, expected {known} as in the update before: "
-                    "another network needs an optimizer of its own"
-                )
-        rule = self._rule()
-        for key, (flat, grad) in arrays.items():
-            state = self._states[key] = self._state(flat.size, flat.dtype, self._states.get(key))
-            core.update(rule, self.lr, state.n_steps, grad, flat, state.vectors)
-            state.n_steps += 1
-            if not np.may_share_memory(flat, params[key]):
-                params[key][...] = flat.reshape(params[key].shape)
+from nncore.training.update_rule import Optimizer, Rule, rule_of
 
 
 class SGD(Optimizer):
@@ -268,7 +170,7 @@ class RMSprop(Optimizer):
 
 
 def _betas(value: Any, name: str) -> tuple[float, float]:
-    """A pair of numbers from 0 to below 1."""
+    """Check a pair of numbers from 0 to below 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} is {value!r}, expected a pair of numbers from 0 to below 1")
     return checks.fraction(value[0], f"{name}[0]"), checks.fraction(value[1], f"{name}[1]")
@@ -397,6 +299,7 @@ class LBFGS:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from nncore import Layer, NeuralNetwork
     >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> net = NeuralNetwork([Layer(2, 8, "tanh"), Layer(8, 1)], rng=0)
@@ -420,22 +323,49 @@ class LBFGS:
         return f"LBFGS({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
-# By the names of the command line.
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "adagrad": AdaGrad,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
-}
+class Row(NamedTuple):
+    """One rule of the core: its kind, what makes it with its defaults, and what the vectors of its state are.
+
+    The kind is the name for fit and on the command line too. make is None where only the estimators use the rule.
+    """
+
+    kind: str
+    make: Callable[..., Optimizer] | None
+    state: tuple[str, ...]
+
+
+# Every kind that the core knows: a new one needs its row here.
+RULES = (
+    Row("sgd", SGD, ()),
+    Row("momentum", Momentum, ("velocity",)),
+    Row("nesterov", Nesterov, ("velocity",)),
+    Row("adagrad", AdaGrad, ("squares",)),
+    Row("rmsprop", RMSprop, ("squares",)),
+    Row("adam", Adam, ("mean", "squares")),
+    Row("adamw", AdamW, ("mean", "squares")),
+    Row("adam_hat", None, ("mean", "squares")),
+)
+OPTIMIZERS = {row.kind: row.make for row in RULES if row.make is not None}
+_CLASSES = {make for make in OPTIMIZERS.values() if isinstance(make, type)}
+_BY_NUMBER = {core.KINDS[row.kind]: row for row in RULES}
 
 
 def by_name(value: Any) -> Any:
-    """The optimizer of this name with its defaults; what is no string as it is."""
+    """Return the optimizer of this name with its defaults, SGD for None, and anything else as it is."""
+    if value is None:
+        return SGD()
     if not isinstance(value, str):
         return value
     if value == "lbfgs":
         return LBFGS()
     return OPTIMIZERS[checks.choice(value, "optimizer", [*OPTIMIZERS, "lbfgs"])]()
+
+
+def class_of(optimizer: Optimizer) -> type[Optimizer]:
+    """Return the class here that an optimizer is of: its own may be a subclass of the user's."""
+    return next((one for one in type(optimizer).__mro__ if one in _CLASSES), Optimizer)
+
+
+def state_names(optimizer: Optimizer) -> tuple[str, ...]:
+    """Return what the vectors of an optimizer's state are: "velocity", "mean" or "squares"."""
+    return _BY_NUMBER[rule_of(optimizer)[0]].state

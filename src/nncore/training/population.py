@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nncore.core import checks, notices
-from nncore.core import threads as _threads
+from nncore.core import checks, notices, threads
 from nncore.data.samples import Data
 from nncore.model.model import Model
-from nncore.training import fit as training
 from nncore.training.early_stopping import EarlyStopping
+from nncore.training.fit import prepare
 from nncore.training.history import History
-from nncore.training.optimizers import SGD, Optimizer
+from nncore.training.progress import NoBar, bar_of
+from nncore.training.run import Run
 from nncore.training.schedules import Schedule
+from nncore.training.settings import FitSettings
+from nncore.training.update_rule import Optimizer
 
 # The progress bar, and on some systems Ctrl-C, are looked at this often.
 POLL_SECONDS = 0.1
@@ -107,8 +109,8 @@ def fit_many(
     nets = _population(networks, shared_rng=rng is not None)
     n_threads = min(_n_jobs(n_jobs), len(nets))
     one_each = bool(callbacks) and all(isinstance(some, (list, tuple)) for some in callbacks)
-    settings: dict[str, list[Any]] = {
-        "optimizer": [SGD() if one is None else one for one in _each(optimizer, "optimizer", nets)],
+    each: dict[str, list[Any]] = {
+        "optimizer": _each(optimizer, "optimizer", nets),
         "batch_size": _each(batch_size, "batch_size", nets),
         "epochs": _each(epochs, "epochs", nets),
         "iterations": _each(iterations, "iterations", nets),
@@ -119,18 +121,13 @@ def fit_many(
         "early_stopping": _each(early_stopping, "early_stopping", nets),
         "callbacks": _each(callbacks, "callbacks", nets) if one_each else [callbacks] * len(nets),
     }
+    given = [
+        FitSettings(metrics=metrics, n_threads=1, **{name: values[i] for name, values in each.items()})
+        for i in range(len(nets))
+    ]
     generator = checks.generator(rng)
-    data = Data(nets[0], X, y, validation_data, sample_weight, class_weight)
-    runs = []
-    for i, net in enumerate(nets):
-        try:
-            data.expect_for(net)
-            one = {name: values[i] for name, values in settings.items()}
-            runs.append(training.prepare(net, data, metrics=metrics, n_threads=1, rng=None, **one))
-        except (TypeError, ValueError) as error:
-            error.add_note(f"This is about networks[{i}].")
-            raise
-    with training.bar_of(progress, sum(run.total for run in runs)) as bar:
+    runs = _prepared(nets, Data(nets[0], X, y, validation_data, sample_weight, class_weight), given)
+    with bar_of(progress, sum(run.settings.total for run in runs)) as bar:
         if rng is not None:
             for run, child in zip(runs, generator.spawn(len(runs)), strict=True):
                 run.plan.rng = child
@@ -142,7 +139,7 @@ def fit_many(
 
 
 def _population(networks: Iterable[Model], *, shared_rng: bool) -> list[Model]:
-    """The networks as a list, if they can be trained side by side on the same data."""
+    """Return the networks as a list, if they can be trained side by side on the same data."""
     if not isinstance(networks, Iterable):
         raise TypeError(f"networks is a {type(networks).__name__}, expected a list of NeuralNetwork")
     nets = list(networks)
@@ -169,16 +166,29 @@ def _population(networks: Iterable[Model], *, shared_rng: bool) -> list[Model]:
     return nets
 
 
+def _prepared(nets: list[Model], data: Data, given: list[FitSettings]) -> list[Run]:
+    """Return the runs of all networks; an error says which network it is about."""
+    runs = []
+    for i, (net, settings) in enumerate(zip(nets, given, strict=True)):
+        try:
+            data.expect_for(net)
+            runs.append(prepare(net, data, settings))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"This is about networks[{i}].")
+            raise
+    return runs
+
+
 def _n_jobs(n_jobs: int | None) -> int:
-    """A number of threads of Python's: these need no OpenMP, and may be started after a fork."""
+    """Return a number of threads of Python's: these need no OpenMP, and may be started after a fork."""
     if n_jobs is None:
-        return _threads.limited()
+        return threads.limited()
     jobs = checks.jobs(n_jobs)
-    return jobs if jobs > 0 else max(1, _threads.cpus() + 1 + jobs)
+    return jobs if jobs > 0 else max(1, threads.cpus() + 1 + jobs)
 
 
 def _each(value: Any, name: str, nets: list[Model]) -> list[Any]:
-    """One value a network, out of a list of them or one for all."""
+    """Return one value a network, out of a list of them or one for all."""
     if not isinstance(value, (list, tuple)):
         return [value] * len(nets)
     if len(value) != len(nets):
@@ -186,8 +196,8 @@ def _each(value: Any, name: str, nets: list[Model]) -> list[Any]:
     return list(value)
 
 
-class _Stop(training.NoBar):
-    """What a run has for a progress bar: ends it as Ctrl-C would, once that is pressed."""
+class _Stop(NoBar):
+    """Stands in for a run's progress bar, and ends the run as Ctrl-C would once that is pressed."""
 
     def __init__(self) -> None:
         self.pressed = threading.Event()
@@ -197,7 +207,7 @@ class _Stop(training.NoBar):
             raise KeyboardInterrupt
 
 
-def _train_all(runs: list[training._Run], n_threads: int, bar: Any) -> list[History]:
+def _train_all(runs: list[Run], n_threads: int, bar: Any) -> list[History]:
     """Train all, while this thread shows the progress and waits for Ctrl-C."""
     histories, stop = [run.history for run in runs], _Stop()
     for history in histories:
@@ -214,7 +224,7 @@ def _train_all(runs: list[training._Run], n_threads: int, bar: Any) -> list[Hist
     return histories
 
 
-def _train(run: training._Run, stop: _Stop) -> None:
+def _train(run: Run, stop: _Stop) -> None:
     """Train one network; what goes wrong stands in its history, what is to end the process ends the others first."""
     if stop.pressed.is_set():
         return

@@ -1,332 +1,149 @@
-"""What a checkpoint holds, checked as a whole before anything of a run is changed.
+"""The checkpoints of a run: what they hold of it, and how another run takes that over.
 
-A right digest says that a file is as it was written, not that fit wrote it. Each number is compared with what the run
-at hand allows: its type, its range, and what must fit together (epochs, iterations, metrics).
+Beside network and history that is where the epochs at hand began, how the generator stood there, and how many
+iterations are done: the epoch is drawn again and gone on with.
 """
 
-import copy
-import inspect
-import json
-import reprlib
-from collections.abc import Callable, Mapping
-from math import isfinite, isnan
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from nncore.core import checks
-from nncore.core.dispatch import optimizer as core_optimizer
-from nncore.model.layers import Layer
-from nncore.training.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from nncore.training.fit import _Run
+from nncore.core import notices
+from nncore.files.checkpoints import Checkpoint
+from nncore.training.fingerprint import expect_same, fingerprint
+from nncore.training.resume_checks import RECORDED, Resumed, checked
+from nncore.training.run import Run
+from nncore.training.settings import FitSettings
+from nncore.training.update_rule import State, settings_of
 
 Array = NDArray[Any]
-Numbers = dict[str, Any]
-# What a checkpoint notes beside the arrays.
-STATE = ("run", "epoch", "seed", "n_steps", "optimizer", "layers", "schedule", "early_stopping", "history")
-COLUMNS = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
-# What a run's History holds besides the losses and rates.
-RECORDED = ("epoch_ends", "epoch_loss", *COLUMNS, "metrics", "best_epoch", "seconds", "train_seconds")
-# The vectors of an optimizer's state that are sums or means of squares, by the core's kind.
-SQUARES = {core_optimizer.KINDS[name]: row for name, row in (("adagrad", 0), ("rmsprop", 0), ("adam", 1), ("adamw", 1))}
-MOST = (1 << 63) - 1
 
 
-class Resumed(NamedTuple):
-    """The content of a checkpoint, ready to be taken over."""
+class Checkpoints:
+    """The keeper of one run's checkpoints. Within its "with" no other run has their file."""
 
-    tensors: dict[str, Array]
-    epoch: Numbers
-    seed: int
-    n_steps: int
-    optimizer: Numbers
-    layers: list[Numbers]
-    schedule: Any
-    early_stopping: tuple[float, int]
-    history: Numbers
+    def __init__(self, run: Run, given: FitSettings) -> None:
+        self.fingerprint = fingerprint(run)
+        self.file = Checkpoint(given.checkpoint, given.checkpoint_every)
+        self.resumed: Resumed | None = None
+        # how far the run was when the last one was written
+        self.held: tuple[int, int] | None = None
 
+    def __enter__(self) -> "Checkpoints":
+        self.file.__enter__()
+        return self
 
-def checked(path: Path, tensors: dict[str, Array], state: Numbers, run: "_Run") -> Resumed:
-    """Return the content of a checkpoint that this run can go on with.
+    def __exit__(self, *exc: object) -> None:
+        self.file.__exit__(*exc)
 
-    Raises
-    ------
-    ValueError
-        If it has anything that fit would not have written; the run is as it was.
-    """
-    try:
-        _arrays(tensors, state, run)
-        done = len(tensors["loss"])
-        ends = _recorded(state, done, run)
-        return Resumed(
-            tensors,
-            _epoch(state["epoch"], done, ends, run),
-            _whole(state["seed"], "seed", 0, MOST),
-            _whole(state["n_steps"], "n_steps", done, MOST),
-            _optimizer(state["optimizer"], run),
-            _layers(state["layers"], run),
-            _schedule(state["schedule"], run),
-            _early_stopping(state, tensors, run),
-            _history(state["history"], run),
-        )
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has {' '.join(str(error).split())}") from None
+    def read(self, run: Run) -> None:
+        """Read the newest whole checkpoint, if there is one, and check that the run can go on with it.
 
+        Raises
+        ------
+        OSError, ValueError
+            If it is of another run, holds what fit would not have written, or none of those there is whole.
+        """
+        found = self.file.read()
+        if found is None:
+            return
+        expect_same(found.path, found.state.get("run"), self.fingerprint)
+        self.resumed = checked(found.path, found.tensors, found.state, run)
+        if found.problem:
+            notices.warn(f"{found.problem}: going on from {found.path}")
 
-def _fail(name: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{name} {reprlib.repr(value)}, expected {expected}")
+    def restore(self, run: Run) -> bool:
+        """Make the run what it was at the checkpoint that was read; False if there was none."""
+        if self.resumed is None:
+            return False
+        restore(run, self.resumed)
+        return True
 
+    def start(self, done: int) -> None:
+        """Remove what killed runs have left, and count from here."""
+        self.file.start(done)
 
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise _fail(name, value, f"a whole number from {low} to {high}")
-    return value
+    def steps_left(self, done: int) -> int:
+        """Return the iterations until one is due by their number."""
+        return self.file.steps_left(done)
 
+    def due(self, done: int) -> bool:
+        """Return whether it is time for one."""
+        return self.file.due(done)
 
-def _real(value: Any, name: str, fits: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(value) if type(value) in (int, float) else None
-    except OverflowError:
-        number = None
-    if number is None or not fits(number):
-        raise _fail(name, value, expected)
-    return number
+    def write(self, run: Run) -> None:
+        """Write one."""
+        self.file.write(*captured(run, self.fingerprint), run.history.iterations)
+        self.held = _position(run)
 
-
-def _same_kind(value: Any, model: Any, name: str) -> Any:
-    """A switch where it is one, else no text and no switch: what number it may be is checked elsewhere."""
-    for one in value if isinstance(value, list) else [value]:
-        too_large = type(one) is int and abs(one) > 1e308
-        if isinstance(one, str) or too_large or isinstance(one, bool) != isinstance(model, bool):
-            raise _fail(name, value, "True or False" if isinstance(model, bool) else "numbers")
-    return value
+    def finish(self, run: Run) -> None:
+        """Write the last one, unless it is there."""
+        if self.held != _position(run):
+            self.write(run)
 
 
-def _names(value: Any, name: str, expected: Any) -> Numbers:
-    """A dict with exactly these names."""
-    if not isinstance(value, dict) or value.keys() != set(expected):
-        raise _fail(name, value, f"{', '.join(expected)} by name")
-    return value
+def _position(run: Run) -> tuple[int, int]:
+    return run.history.iterations, len(run.history.epoch_ends)
 
 
-def _arrays(tensors: Mapping[str, Array], state: Numbers, run: "_Run") -> None:
-    """That all arrays are there, of their shapes and types, with possible numbers."""
-    core, dtype = run.net.core, run.net.dtype
-    vectors = run.optimizer._state(core.params.size, dtype).vectors
-    loss = tensors.get("loss", np.empty(0))
-    expected = {"params": core.params.shape, "moments": core.moments.shape, "optimizer": vectors.shape}
-    expected["loss"] = (loss.size,)
-    if run.rates is not None:
-        expected["lr"] = (loss.size,)
-    if "best_params" in tensors or "best_moments" in tensors:
-        expected |= {"best_params": core.params.shape, "best_moments": core.moments.shape}
-    missing = [name for name in expected if name not in tensors] + [name for name in STATE if name not in state]
-    if missing:
-        raise ValueError(f"no {', no '.join(missing)}, expected what fit writes")
-    unknown = [*(tensors.keys() - expected.keys()), *(state.keys() - set(STATE))]
-    if unknown:
-        raise ValueError(f"the unknown {reprlib.repr(unknown[0])}, expected what fit writes")
-    if loss.size > run.total:
-        raise ValueError(f"{loss.size} losses, expected at most {run.total}")
-    for name, shape in expected.items():
-        kind = np.dtype(np.float64) if name in ("loss", "lr") else dtype
-        if tensors[name].shape != shape or tensors[name].dtype != kind:
-            got = f"{tensors[name].dtype} of shape {tensors[name].shape}"
-            raise ValueError(f"{name} as {got}, expected {kind} of shape {shape}")
-        _check_numbers(name, tensors[name], run)
-
-
-def _check_numbers(name: str, array: Array, run: "_Run") -> None:
-    """That an array is finite, and 0 or more where it must be."""
-    if name == "optimizer":  # squares can grow beyond the type: their parameter then stands still
-        row = SQUARES.get(run.optimizer._rule()[0])
-        for i, vector in enumerate(array):
-            if i != row:
-                checks.finite(vector, f"{name}[{i}]")
-            elif not (vector >= 0).all():
-                raise ValueError(f"{name}[{i}] with numbers that are not 0 or more, expected squares")
-        return
-    checks.finite(array, name)
-    if name == "lr" and (array < 0).any():
-        raise ValueError(f"lr from {array.min()} on, expected 0 or more")
-    if name.endswith("moments"):
-        for k, layer in enumerate(run.net.layers):
-            variances = array[_variances(run, k)] if layer.batch_norm else array[:0]
-            if (variances < 0).any():
-                raise ValueError(f"{name} with the variance {variances.min()} in layer {k + 1}, expected 0 or more")
-
-
-def _variances(run: "_Run", k: int) -> slice:
-    """Where the running variances of a layer lie in the vector of all moments."""
-    core = run.net.core
-    start, view = core.moments.__array_interface__["data"][0], core.norm_views(k)[2]
-    first = (view.__array_interface__["data"][0] - start) // view.itemsize
-    return slice(first, first + view.size)
-
-
-def _recorded(state: Numbers, done: int, run: "_Run") -> list[int]:
-    """Where the epochs ended that were recorded: all, unless only callbacks, which may be others, asked for it."""
-    history = _names(state["history"], "history", RECORDED)
-    ends, steps, after = history["epoch_ends"], run.plan.steps, run.after
-    if not isinstance(ends, list) or any(type(end) is not int or not 0 < end <= done for end in ends):
-        raise _fail("epoch_ends", ends, f"a list of iterations up to {done}")
-    all_of_them = [min((i + 1) * steps, run.total) for i in range(len(ends))]
-    if after.evaluation.metrics or after.follower or after.stopping:
-        fits = ends == all_of_them
-    else:
-        fits = ends == sorted(set(ends)) and all(end % steps == 0 or end == run.total for end in ends)
-    if not fits:
-        raise _fail("epoch_ends", ends, f"the ends of epochs of {steps} iterations")
-    return ends
-
-
-def _epoch(value: Any, done: int, ends: list[int], run: "_Run") -> Numbers:
-    """Where the epochs at hand began, and how the generator stood there."""
-    epoch, plan = _names(value, "epoch", ("begin", "rng")), run.plan
-    begin = _whole(epoch["begin"], "epoch's begin", 0, min(done, run.total - 1))
-    if begin % plan.steps or done > begin + plan.together * plan.steps:
-        raise ValueError(f"epochs from iteration {begin} to {done}, expected a begin at a multiple of {plan.steps}")
-    last = ends[-1] if ends else 0
-    complete = run.after.evaluation.metrics or run.after.follower or run.after.stopping
-    if last != done and (last > begin or (complete and last < begin)):
-        raise _fail("epoch_ends", ends, f"the ends of epochs to iteration {begin}")
-    return {"begin": begin, "rng": _generator(epoch["rng"], plan.rng.bit_generator)}
-
-
-def _generator(value: Any, generator: Any) -> Numbers:
-    """A state that a generator of this kind can have: tried on a copy of it."""
-    now = _plain(generator.state)
-    if not _alike(value, now):
-        raise _fail("the generator's state", value, f"one of {now['bit_generator']}")
-    possible, twin = _possible(value), copy.deepcopy(generator)
-    try:
-        twin.state = value
-    except (ArithmeticError, TypeError, ValueError):
-        possible = False
-    if not possible or _plain(twin.state) != value:
-        raise _fail("the generator's state", value, f"one that {value['bit_generator']} can have")
-    result: Numbers = value
-    return result
-
-
-def _possible(state: Numbers) -> bool:
-    """Whether NumPy's generators stay within their memory, and give more than one number, which they do not look at."""
-    name, inner = state["bit_generator"], state["state"]
-    if state.get("has_uint32", 0) > 1:
-        return False
-    if name in ("PCG64", "PCG64DXSM"):
-        return bool(inner["inc"] % 2)
-    if name == "MT19937":
-        return bool(inner["pos"] <= 624 and (any(inner["key"][1:]) or inner["key"][0] >> 31))
-    return bool(name != "Philox" or state["buffer_pos"] <= 4)
-
-
-def _plain(state: Any) -> Any:
-    return json.loads(json.dumps(state, default=lambda array: array.tolist()))
-
-
-def _alike(value: Any, model: Any) -> bool:
-    """Whether both have the same names, lengths and types; whole numbers are 0 or more."""
-    if type(value) is not type(model):
-        return False
-    if isinstance(model, dict):
-        return value.keys() == model.keys() and all(_alike(value[name], model[name]) for name in model)
-    if isinstance(model, list):
-        return len(value) == len(model) and all(map(_alike, value, model))
-    return bool(value >= 0) if isinstance(model, int) else bool(value == model)
-
-
-def _optimizer(value: Any, run: "_Run") -> Numbers:
-    """Settings that its class takes; a callback may have set lr to 0."""
-    now = {name: setting for name, setting in vars(run.optimizer).items() if name[0] != "_"}
-    given = {
-        name: _same_kind(setting, now[name], f"the optimizer's {name}")
-        for name, setting in _names(value, "optimizer", now).items()
+def captured(run: Run, own: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the arrays and the numbers of a run as it is now; own is its fingerprint."""
+    history, epoch_end, core = run.history, run.epoch_end, run.net.core
+    tensors = {
+        "params": core.params, "moments": core.moments, "optimizer": run.state.vectors, "loss": history.loss,
+    }  # fmt: skip
+    if history.lr is not None:
+        tensors["lr"] = history.lr
+    if epoch_end.best_network is not None:
+        tensors["best_params"], tensors["best_moments"] = epoch_end.best_network
+    state = {
+        "run": own,
+        "epoch": run.epoch,
+        "seed": run.seed,
+        "n_steps": run.state.n_steps,
+        "optimizer": settings_of(run.settings.optimizer),
+        "layers": [layer.settings() for layer in run.net.layers],
+        "schedule": epoch_end.follower and epoch_end.follower.state,
+        "early_stopping": [epoch_end.best, epoch_end.waited],
+        "history": {name: getattr(history, name) for name in RECORDED},
     }
-    given = {name: tuple(setting) if isinstance(setting, list) else setting for name, setting in given.items()}
-    kind = next(one for one in type(run.optimizer).__mro__ if one.__module__ == Optimizer.__module__)
-    settings = {name: given[name] for name in inspect.signature(kind).parameters}
-    lr = checks.positive_float(given["lr"], "lr")
-    made = kind(**{**settings, "lr": lr})
-    if core_optimizer.STATE_VECTORS[made._rule()[0]] != core_optimizer.STATE_VECTORS[run.optimizer._rule()[0]]:
-        raise _fail("optimizer", given, f"settings for the state of {run.optimizer}")
-    return {**given, **{name: vars(made)[name] for name in settings}, "lr": lr}
+    return tensors, state
 
 
-def _layers(value: Any, run: "_Run") -> list[Numbers]:
-    """The settings that training looks at, each as its layer takes it."""
-    layers = run.net.layers
-    if not isinstance(value, list) or len(value) != len(layers):
-        raise _fail("layers", value, f"the settings of {len(layers)}")
-    result = []
-    for k, (given, layer) in enumerate(zip(value, layers, strict=True), 1):
-        names = layer.settings()
-        given = _names(given, f"layer {k}'s settings", names)
-        result.append(
-            {
-                name: vars(Layer)[name].check(
-                    _same_kind(given[name], now, f"layer {k}'s {name}"), f"layer {k}'s {name}"
-                )
-                for name, now in names.items()
-            }
-        )
-    if result[-1]["dropout"]:
-        raise _fail(f"layer {len(layers)}'s dropout", result[-1]["dropout"], "0 of the last layer")
-    return result
+def restore(run: Run, saved: Resumed) -> None:
+    """Make a run what it was when the checkpoint was written; all that is in it has been checked."""
+    _restore_network(run, saved)
+    _restore_history(run, saved)
+    epoch_end, tensors = run.epoch_end, saved.tensors
+    if epoch_end.follower:
+        epoch_end.follower.state = saved.schedule
+    epoch_end.best, epoch_end.waited = saved.early_stopping
+    if "best_params" in tensors:
+        epoch_end.best_network = tensors["best_params"], tensors["best_moments"]
+    run.epoch, run.seed = saved.epoch, saved.seed
 
 
-def _schedule(value: Any, run: "_Run") -> Any:
-    """What a plateau has left of the learning rate, its best and the epochs since then."""
-    follower = run.after.follower
-    if follower is None:
-        if value is not None:
-            raise _fail("schedule", value, "None")
-        return None
-    if not isinstance(value, list) or len(value) != len(follower.state):
-        raise _fail("schedule", value, "the state of a plateau")
-    factor = _real(value[0], "schedule's factor", lambda v: 0 <= v <= 1, "a number from 0 to 1")
-    best = _real(value[1], "schedule's best", lambda v: not isnan(v), "a number")
-    return factor, best, _whole(value[2], "schedule's epochs", 0, follower.patience)
+def _restore_network(run: Run, saved: Resumed) -> None:
+    """Restore the parameters, the optimizer with its state, and the settings of the layers."""
+    core, tensors, optimizer = run.net.core, saved.tensors, run.settings.optimizer
+    core.params[:], core.moments[:] = tensors["params"], tensors["moments"]
+    run.state = State(tensors["optimizer"].copy(), saved.n_steps)
+    run.net.trained_with = optimizer, run.state
+    for name, value in saved.optimizer.items():
+        setattr(optimizer, name, value)
+    for layer, settings in zip(run.net.layers, saved.layers, strict=True):
+        for name, value in settings.items():
+            setattr(layer, name, value)
 
 
-def _early_stopping(state: Numbers, tensors: Mapping[str, Array], run: "_Run") -> tuple[float, int]:
-    """The best metric so far and the epochs since then, which fit the best epoch and the parameters kept of it."""
-    value, stopping, history = state["early_stopping"], run.after.stopping, state["history"]
-    if not isinstance(value, list) or len(value) != 2:
-        raise _fail("early_stopping", value, "the best metric and the epochs since then")
-    best = _real(value[0], "the best metric", lambda v: not isnan(v), "a number")
-    count = len(history["epoch_ends"]) if stopping else 0
-    waited = _whole(value[1], "epochs since the best", 0, count)
-    if history["best_epoch"] is not None:
-        _whole(history["best_epoch"], "best_epoch", 1, count)
-        if history["best_epoch"] + waited != count:
-            raise _fail("epochs since the best", waited, f"{count} less the best_epoch, {history['best_epoch']}")
-    kept = stopping is not None and stopping.restore_best and history["best_epoch"] is not None
-    if kept != ("best_params" in tensors):
-        raise ValueError(f"{'no ' if kept else ''}best_params, expected {'those' if kept else 'none'} to be restored")
-    return best, waited
-
-
-def _history(history: Numbers, run: "_Run") -> Numbers:
-    """Columns as long as there are records, and times."""
-    count, columns = len(history["epoch_ends"]), set(run.after.evaluation.metrics)
-    metrics = history["metrics"]
-    if not isinstance(metrics, dict) or metrics.keys() != (
-        columns - set(COLUMNS) if count else metrics.keys() & columns
-    ):
-        raise _fail("metrics", metrics, f"{', '.join(sorted(columns - set(COLUMNS))) or 'none'} by name")
-    for name, values in [*((name, history[name]) for name in ("epoch_loss", *COLUMNS)), *metrics.items()]:
-        length = count if name in {"epoch_loss", *columns} else 0
-        if not isinstance(values, list) or len(values) != length:
-            raise _fail(name, values, f"{length} numbers, one for each record")
-        for value in values:
-            _real(value, name, lambda v: True, "numbers")
-    times = {
-        name: _real(history[name], name, lambda v: isfinite(v) and v >= 0, "a number of seconds, 0 or more")
-        for name in ("seconds", "train_seconds")
-    }
-    return {**history, **times}
+def _restore_history(run: Run, saved: Resumed) -> None:
+    history, tensors, rates = run.history, saved.tensors, run.rates.values
+    done = len(tensors["loss"])
+    run.losses[:done] = tensors["loss"]
+    history.loss, history.epochs = run.losses[:done], -(-done // run.plan.steps)
+    if rates is not None:
+        rates[:done] = tensors["lr"]
+        history.lr = rates[:done]
+    for name, value in saved.history.items():
+        setattr(history, name, value)

@@ -20,12 +20,12 @@ MODES = ("auto", "min", "max")
 
 
 def mode_of(value: Any, name: str) -> str:
-    """Whether less or more of a metric is better."""
+    """Check whether less or more of a metric is better."""
     return checks.choice(value, name, MODES)
 
 
 def _shrinking(value: Any, name: str) -> float:
-    """A number above 0 and below 1."""
+    """Check a number above 0 and below 1."""
     factor = checks.positive_float(value, name)
     if factor >= 1:
         raise ValueError(f"{name} is {value}, expected a number above 0 and below 1")
@@ -33,7 +33,7 @@ def _shrinking(value: Any, name: str) -> float:
 
 
 class Schedule(ABC):
-    """What the schedules share; a subclass with factors of its own is a schedule too.
+    """The base of all schedules; a subclass with factors of its own is a schedule too.
 
     Attributes are the settings. One object may serve many runs: those that follow a metric are copied for each.
     """
@@ -59,10 +59,6 @@ class Schedule(ABC):
             Finite numbers of 0 or more.
         """
 
-    def _follower(self) -> "ReduceOnPlateau | None":
-        """The part that follows a metric, if there is one."""
-        return None
-
 
 class Constant(Schedule):
     """The optimizer's lr throughout: 1.
@@ -74,7 +70,7 @@ class Constant(Schedule):
     """
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """Ones."""
+        """Return ones."""
         return np.ones(last - first)
 
 
@@ -108,7 +104,7 @@ class Step(Schedule):
         self.every, self.factor = every, factor
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         return np.asarray(np.power(self.factor, np.arange(first, last) // self.every))
 
 
@@ -139,7 +135,7 @@ class Exponential(Schedule):
         self.factor = factor
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         return np.asarray(np.power(self.factor, np.arange(first, last, dtype=np.float64)))
 
 
@@ -170,7 +166,7 @@ class Linear(Schedule):
         self.final = final
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         return np.asarray(1 + (self.final - 1) * (np.arange(first, last) / total))
 
 
@@ -202,7 +198,7 @@ class Cosine(Schedule):
         self.final = final
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         wave = (1 + np.cos(np.pi * np.arange(first, last) / total)) / 2
         return np.asarray(self.final + (1 - self.final) * wave)
 
@@ -234,12 +230,12 @@ class InverseScaling(Schedule):
         self.power = power
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         return np.asarray(np.arange(first + 1, last + 1, dtype=np.float64) ** -self.power)
 
 
 def _threshold_mode(value: Any, name: str) -> str:
-    """Whether a threshold is relative."""
+    """Check whether a threshold is relative."""
     return checks.choice(value, name, ("rel", "abs"))
 
 
@@ -309,11 +305,8 @@ class ReduceOnPlateau(Schedule):
         self._factor, self._best, self._waited = 1.0, np.inf, 0
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """What the epochs so far have left of 1."""
+        """Return the factor that the epochs so far have left, for each iteration."""
         return np.full(last - first, self._factor)
-
-    def _follower(self) -> "ReduceOnPlateau | None":
-        return self
 
     def observe(self, value: float, sign: float = 1.0) -> None:
         """Take note of an epoch's metric, turned so that less is better: it is sign * value, sign 1 or -1."""
@@ -329,7 +322,7 @@ class ReduceOnPlateau(Schedule):
 
     @property
     def state(self) -> tuple[float, float, int]:
-        """What the epochs so far have left, for checkpoints."""
+        """The factor by now, the best metric and the epochs since then, for checkpoints."""
         return self._factor, float(self._best), self._waited
 
     @state.setter
@@ -370,14 +363,18 @@ class WarmUp(Schedule):
         self.then = then
 
     def factors(self, first: int, last: int, total: int) -> Factors:
-        """As the class says."""
+        """Return the factors of iterations first to last."""
         edge = min(max(first, self.steps), last)
         rising = np.arange(first + 1, edge + 1) / (self.steps + 1)
         rest = self.then.factors(edge - self.steps, last - self.steps, max(total - self.steps, 1))
         return np.append(rising, rest) if edge > first else rest
 
-    def _follower(self) -> ReduceOnPlateau | None:
-        return self.then._follower()
+
+def follower_of(given: Schedule | None) -> ReduceOnPlateau | None:
+    """Return the part of a schedule that follows a metric, if there is one."""
+    while isinstance(given, WarmUp):
+        given = given.then
+    return given if isinstance(given, ReduceOnPlateau) else None
 
 
 # Those that need no setting, by name.
@@ -391,7 +388,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 
 
 def schedule(value: Any, name: str = "schedule") -> Schedule:
-    """A schedule for one run, from its name or an object, which is copied."""
+    """Return a schedule for one run, from its name or an object, which is copied."""
     if isinstance(value, str):
         return SCHEDULES[checks.choice(value, name, SCHEDULES)]()
     checks.instance(value, name, Schedule, f"a schedule such as Cosine(), or one of {', '.join(map(repr, SCHEDULES))}")

@@ -1,21 +1,19 @@
 """Notes before a training on what is likely to go wrong with the data of a file."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore.cli.source import Source
 from nncore.data import tables
-
-if TYPE_CHECKING:
-    from nncore.data.sources import Source
 
 # Root mean squares of inputs that a network learns from without scaling, and how far apart they may be.
 SMALLEST, LARGEST, SPREAD = 1e-3, 100.0, 1000.0
 MIN_ROWS = 10  # fewer may count up by chance
 
 
-def on_scales(source: "Source") -> list[str]:
+def on_scales(source: Source) -> list[str]:
     """Return notes on features and targets of sizes that plain gradient descent does not cope with."""
     notes = []
     if source.x_train.dtype != np.uint8:
