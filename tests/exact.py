@@ -57,9 +57,17 @@ def tanh(x):
     return expm1(2 * x) / (expm1(2 * x) + 2)
 
 
+def squashed(x):
+    """tanh(log(1 + e^x)), of e = e^-|x| so that nothing overflows."""
+    e = (-abs(x)).exp()
+    return (e * e + 2 * e) / (e * e + 2 * e + 2) if x < 0 else (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
+
+
 FORWARD = {
     "gelu": lambda x: x * normal(x),
     "silu": lambda x: x * sigmoid(x),
+    "mish": lambda x: x * squashed(x),
+    "softsign": lambda x: x / (1 + abs(x)),
     "softplus": lambda x: max(x, Decimal(0)) + log1p((-abs(x)).exp()),
     "elu(1)": lambda x: x if x >= 0 else expm1(x),
     "selu": lambda x: SCALE * (x if x >= 0 else ALPHA * expm1(x)),
@@ -70,6 +78,7 @@ FORWARD = {
 DERIVATIVE = {
     "gelu": lambda x: normal(x) + x * density(x),
     "silu": lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
+    "mish": lambda x: squashed(x) + x * sigmoid(x) * (1 - squashed(x)) * (1 + squashed(x)),
     "softplus": sigmoid,
 }
 

@@ -8,12 +8,12 @@ from nncore import SGD, AdaGrad, Adam, AdamW, Layer, NeuralNetwork, RMSprop
 
 STEPS = 20
 HIDDEN = (
-    "identity", "relu", "leaky_relu(0.2)", "elu(1.5)", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid",
-    "hard_sigmoid",
+    "identity", "relu", "leaky_relu(0.2)", "elu(1.5)", "selu", "gelu", "silu", "mish", "softplus", "softsign", "tanh",
+    "sigmoid", "hard_sigmoid",
 )  # fmt: skip
 LOSSES = (
-    "squared_error", "absolute_error", "huber(0.7)", "quantile(0.8)", "poisson", "softmax_cross_entropy",
-    "sigmoid_cross_entropy", "binary_cross_entropy", "hinge",
+    "squared_error", "absolute_error", "huber(0.7)", "log_cosh", "quantile(0.8)", "poisson",
+    "softmax_cross_entropy", "sigmoid_cross_entropy", "binary_cross_entropy", "hinge",
 )  # fmt: skip
 # Targets of softmax_cross_entropy; class weights are for labels.
 KINDS = ("labels", "smoothed labels", "weighted labels", "soft")
@@ -134,6 +134,7 @@ class Training:
             "squared_error": lambda: F.mse_loss(y, t, reduction="none") / 2,
             "absolute_error": lambda: F.l1_loss(y, t, reduction="none"),
             "huber": lambda: F.huber_loss(y, t, reduction="none", delta=q),
+            "log_cosh": lambda: torch.log(torch.cosh(y - t)),
             "quantile": lambda: torch.maximum(q * (t - y), (q - 1) * (t - y)),
             "poisson": lambda: F.poisson_nll_loss(y, t, log_input=True, full=False, reduction="none"),
             "softmax_cross_entropy": lambda: F.cross_entropy(
@@ -161,6 +162,8 @@ def _activate(torch, text, x):
         "selu": lambda: F.selu(x),
         "gelu": lambda: F.gelu(x),
         "silu": lambda: F.silu(x),
+        "mish": lambda: F.mish(x),
+        "softsign": lambda: F.softsign(x),
         "softplus": lambda: F.softplus(x, threshold=1e9),
         "tanh": lambda: torch.tanh(x),
         "sigmoid": lambda: torch.sigmoid(x),

@@ -19,9 +19,11 @@ FORWARD = {
     "gelu": lambda a: a * normal(a),
     "silu": lambda a: a / (1 + np.exp(-a)),
     "softplus": lambda a: np.logaddexp(0, a),
+    "mish": lambda a: a * np.tanh(np.logaddexp(0, a)),
+    "softsign": lambda a: a / (1 + np.abs(a)),
     "hard_sigmoid": lambda a: np.clip((a + 3) / 6, 0, 1),
 }
-# By the outputs z; gelu and silu, whose outputs do not say it, by a.
+# By the outputs z; gelu, silu and mish, whose outputs do not say it, by a.
 DERIVATIVE = {
     "identity": np.ones_like,
     "relu": lambda z: (z > 0) * 1.0,
@@ -33,9 +35,11 @@ DERIVATIVE = {
     "gelu": lambda a: normal(a) + a * np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi),
     "silu": lambda a: (1 + a / (1 + np.exp(a))) / (1 + np.exp(-a)),
     "softplus": lambda z: -np.expm1(-z),
+    "mish": lambda a: np.tanh(np.logaddexp(0, a)) + a / np.cosh(np.logaddexp(0, a)) ** 2 / (1 + np.exp(-a)),
+    "softsign": lambda z: (1 - np.abs(z)) ** 2,
     "hard_sigmoid": lambda z: ((z > 0) & (z < 1)) / 6,
 }
-BY_INPUT = ("gelu", "silu")
+BY_INPUT = ("gelu", "silu", "mish")
 
 
 def normal(a):
@@ -73,6 +77,7 @@ TERM = {
     "squared_error": lambda y, t: (y - t) ** 2 / 2,
     "absolute_error": lambda y, t: np.abs(y - t),
     "huber(0.7)": lambda y, t: np.where(np.abs(y - t) <= 0.7, (y - t) ** 2 / 2, 0.7 * (np.abs(y - t) - 0.35)),
+    "log_cosh": lambda y, t: np.logaddexp(y - t, t - y) - np.log(2),
     "quantile(0.8)": lambda y, t: np.maximum(0.8 * (t - y), -0.2 * (t - y)),
     "poisson": lambda y, t: np.exp(y) - t * y,
     "sigmoid_cross_entropy": lambda y, t: np.logaddexp(0, y) - t * y,
@@ -83,6 +88,7 @@ SLOPE = {
     "squared_error": lambda y, t: y - t,
     "absolute_error": lambda y, t: np.sign(y - t),
     "huber(0.7)": lambda y, t: np.clip(y - t, -0.7, 0.7),
+    "log_cosh": lambda y, t: np.tanh(y - t),
     "quantile(0.8)": lambda y, t: np.where(y > t, 0.2, -0.8),
     "poisson": lambda y, t: np.exp(y) - t,
     "sigmoid_cross_entropy": lambda y, t: 1 / (1 + np.exp(-y)) - t,

@@ -143,7 +143,7 @@ class Lion(Optimizer):
 @pytest.mark.parametrize(
     ("kind", "places"),
     [
-        (Activation("mish"), ACTIVATION_PLACES),
+        (Activation("maxout"), ACTIVATION_PLACES),
         (Loss("focal"), LOSS_PLACES),
         (Lion, OPTIMIZER_PLACES),
         ("tflite", FORMAT_PLACES),

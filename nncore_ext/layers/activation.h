@@ -2,11 +2,11 @@
  * output it goes to slope, unless that is NULL.
  *
  * Values keep to 4 ulp over the whole range, down to the smallest normal numbers. So do the derivatives of gelu and
- * silu, but for -1.8 < a < -0.2, around their roots: 4 ulp of sigmoid(a). Those written from a rounded output have its
- * error. At infinity all have their limits. tests/test_precision.py holds this.
+ * silu, but for -1.8 < a < -0.2, around their roots (mish: from -2.5 on): 4 ulp of sigmoid(a). Those written from a
+ * rounded output have its error. At infinity all have their limits. tests/test_precision.py holds this.
  *
  * Source of the formulas: ELU, Clevert, Unterthiner, Hochreiter (2015); GELU, Hendrycks, Gimpel (2016); SiLU, Elfwing,
- * Uchibe, Doya (2017).
+ * Uchibe, Doya (2017); Mish, Misra (2019); softsign, Bergstra et al. (2009).
  */
 #ifndef NNCORE_ACTIVATION_H
 #define NNCORE_ACTIVATION_H
@@ -107,7 +107,10 @@ NN_INLINE float nn_square_error_f32(float x, float square)
 #define NN_SOFTMAX_COLUMNS 32
 #define NN_SOFTMAX_ROWS 16
 
-#define NN_DEFINE_ACTIVATION(REAL, S, FABS)                                                        \
+/* Beyond it a / (1 + |a|) rounds to 1 or -1. */
+#define NN_SOFTSIGN_IS_1 0x1p60f
+
+#define NN_DEFINE_ACTIVATION(REAL, S, FABS, COPYSIGN)                                              \
     /* 2^NN_RAISED e^(-a^2/2): the rounding of a^2 alone would be an error of a^2 / 2 ulp in it */ \
     NN_INLINE REAL nn_raised_density_##S(REAL a)                                                   \
     {                                                                                              \
@@ -151,6 +154,28 @@ NN_INLINE float nn_square_error_f32(float x, float square)
         NN_SIMD for (ptrdiff_t i = 0; i < n; i++) {                                                \
             const REAL a = nn_bounded_##S(z[i]), raised = nn_raised_exp1_##S(-FABS(a), 0), e = raised * unit; \
             z[i] = a < 0 ? a * (raised / (1 + e)) * unit : z[i] / (1 + e);                         \
+        }                                                                                          \
+    }                                                                                              \
+    /* a tanh(log(1 + e^a)), which is a (e^2 + 2e) / D with e = e^a, D = e^2 + 2e + 2, and for a >= 0 the same divided by \
+     * e^2a; and, unless slope is NULL, the derivative: tanh(...) + 4 a e (1 + e) / D^2. */        \
+    static inline void nn_mish_##S(REAL *restrict z, REAL *restrict slope, ptrdiff_t n)            \
+    {                                                                                              \
+        const REAL unit = 1 / (REAL)(1ull << NN_RAISED);                                           \
+        NN_SIMD for (ptrdiff_t i = 0; i < n; i++) {                                                \
+            const REAL a = nn_bounded_##S(z[i]), raised = nn_raised_exp1_##S(-FABS(a), 0), e = raised * unit; \
+            const REAL left = 2 + e * (2 + e), right = 1 + 2 * e * (1 + e);                        \
+            if (slope)                                                                             \
+                slope[i] = a < 0 ? raised * ((2 + e) * left + 4 * a * (1 + e)) / (left * left) * unit \
+                                 : (1 + 2 * e) / right + 4 * a * e * e * (1 + e) / (right * right); \
+            z[i] = a < 0 ? a * (raised * (2 + e) / left) * unit : z[i] * ((1 + 2 * e) / right);    \
+        }                                                                                          \
+    }                                                                                              \
+    /* a / (1 + |a|), whose limit at infinity is 1 */                                              \
+    static inline void nn_softsign_##S(REAL *z, ptrdiff_t n)                                       \
+    {                                                                                              \
+        NN_SIMD for (ptrdiff_t i = 0; i < n; i++) {                                                \
+            const REAL size = FABS(z[i]);                                                          \
+            z[i] = size > NN_SOFTSIGN_IS_1 ? COPYSIGN(1, z[i]) : z[i] / (1 + size);                \
         }                                                                                          \
     }                                                                                              \
     /* a P(a), P the normal distribution function, whose tail keeps its relative precision; the derivative is \
@@ -199,7 +224,7 @@ NN_INLINE float nn_square_error_f32(float x, float square)
         }                                                                                          \
     }
 
-NN_DEFINE_ACTIVATION(float, f32, fabsf)
-NN_DEFINE_ACTIVATION(double, f64, fabs)
+NN_DEFINE_ACTIVATION(float, f32, fabsf, copysignf)
+NN_DEFINE_ACTIVATION(double, f64, fabs, copysign)
 
 #endif

@@ -22,6 +22,10 @@ cdef extern from "layers/activation.h" nogil:
     void nn_silu_f64(double *z, double *slope, Py_ssize_t n)
     void nn_gelu_f32(float *z, float *slope, Py_ssize_t n)
     void nn_gelu_f64(double *z, double *slope, Py_ssize_t n)
+    void nn_mish_f32(float *z, float *slope, Py_ssize_t n)
+    void nn_mish_f64(double *z, double *slope, Py_ssize_t n)
+    void nn_softsign_f32(float *z, Py_ssize_t n)
+    void nn_softsign_f64(double *z, Py_ssize_t n)
     const Py_ssize_t NN_SOFTMAX_COLUMNS
     void nn_softmax_f32(const float *a, float *y, double *tops, double *log_sums, Py_ssize_t m, Py_ssize_t n)
     void nn_softmax_f64(const double *a, double *y, double *tops, double *log_sums, Py_ssize_t m, Py_ssize_t n)
@@ -30,6 +34,7 @@ cdef enum Activation:
     IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS, HARD_SIGMOID
     # the sigmoid of an output layer whose loss takes logits: they stay in z, as those of a softmax
     LOGISTIC
+    MISH, SOFTSIGN
 
 
 cdef enum:
@@ -39,7 +44,7 @@ cdef enum:
 
 cdef inline bint keeps_slope(int kind) noexcept nogil:
     """Whether the output does not determine the derivative"""
-    return kind == GELU or kind == SILU
+    return kind == GELU or kind == SILU or kind == MISH
 
 
 cdef inline bint has_kink(int kind, double param) noexcept nogil:
@@ -86,6 +91,16 @@ cdef inline void activation_forward(
             nn_softplus_f32(z, n)
         else:
             nn_softplus_f64(z, n)
+    elif kind == MISH:
+        if floating is float:
+            nn_mish_f32(z, slope, n)
+        else:
+            nn_mish_f64(z, slope, n)
+    elif kind == SOFTSIGN:
+        if floating is float:
+            nn_softsign_f32(z, n)
+        else:
+            nn_softsign_f64(z, n)
 
 
 cdef inline void elu(floating *z, double scale, double alpha, Py_ssize_t n) noexcept nogil:
@@ -101,7 +116,8 @@ cdef inline void activation_backward(
 ) noexcept nogil:
     """da = da * f'(a), with f' from the output, or slope where keeps_slope
 
-    relu z > 0, tanh 1 - z^2, sigmoid z(1 - z), elu 1 or z + alpha, softplus 1 - exp(-z), hard_sigmoid 1/6 inside.
+    relu z > 0, tanh 1 - z^2, sigmoid z(1 - z), elu 1 or z + alpha, softplus 1 - exp(-z), hard_sigmoid 1/6 inside,
+    softsign (1 - |z|)^2.
     """
     cdef Py_ssize_t i
     cdef floating factor = <floating> param, right = 1
@@ -130,6 +146,10 @@ cdef inline void activation_backward(
             nn_softplus_backward_f32(z, da, n)
         else:
             nn_softplus_backward_f64(z, da, n)
+    elif kind == SOFTSIGN:
+        for i in range(n):
+            factor = 1 - (z[i] if z[i] > 0 else -z[i])
+            da[i] *= factor * factor
     elif keeps_slope(kind):
         for i in range(n):
             da[i] *= slope[i]

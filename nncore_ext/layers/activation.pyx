@@ -18,6 +18,8 @@ ACTIVATIONS = {
     "silu": kernel.SILU,
     "softplus": kernel.SOFTPLUS,
     "hard_sigmoid": kernel.HARD_SIGMOID,
+    "mish": kernel.MISH,
+    "softsign": kernel.SOFTSIGN,
     "softmax": kernel.SOFTMAX,
 }
 # The sigmoid of an output layer whose loss takes its logits.

@@ -6,21 +6,23 @@ Formulas and reductions within a sample are those of torch.nn with reduction="su
 """
 
 from cython cimport floating
-from libc.math cimport exp, fabs, log, log1p
+from libc.math cimport exp, fabs, log, log1p, sinh, tanh
 from nncore_ext.layers.activation cimport softmax_row
 
 cdef extern from *:
     """
     #define NN_SUM_ERROR_F32 1e-3
     #define NN_SUM_ERROR_F64 1e-5
+    #define NN_LOG_2 0.69314718055994530942
     """
     # By how much probabilities may miss a sum of 1, which rounding does.
     const double SUM_ERROR_F32 "NN_SUM_ERROR_F32"
     const double SUM_ERROR_F64 "NN_SUM_ERROR_F64"
+    const double LOG_2 "NN_LOG_2"
 
 cdef enum Loss:
     SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY, ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, SIGMOID_CROSS_ENTROPY
-    BINARY_CROSS_ENTROPY, HINGE
+    BINARY_CROSS_ENTROPY, HINGE, LOG_COSH
 
 
 cdef inline bint is_fit(int kind, const floating *t, Py_ssize_t n_out) noexcept nogil:
@@ -48,7 +50,8 @@ cdef inline double loss_term(int kind, double param, double y, double t, double 
     absolute_error |y - t|; huber (y - t)^2 / 2 within delta, delta (|y - t| - delta / 2) beyond; quantile
     max(q (t - y), (q - 1) (t - y)); poisson exp(y) - t y: y is the log of the mean; sigmoid_cross_entropy of the logit
     y: log(1 + exp(y)) - t y; binary_cross_entropy of the probability y, its logarithms at least -100; hinge
-    max(0, 1 - t y), t -1 or 1.
+    max(0, 1 - t y), t -1 or 1; log_cosh log(cosh(y - t)), which is half the square of a small error and |y - t| - log 2
+    of a large one.
     """
     cdef double d = y - t, e
     if kind == ABSOLUTE_ERROR:
@@ -78,6 +81,12 @@ cdef inline double loss_term(int kind, double param, double y, double t, double 
     if kind == HINGE:
         dy[0] = -t if t * y < 1 else 0
         return max(0, 1 - t * y)
+    if kind == LOG_COSH:
+        dy[0] = tanh(d)
+        if fabs(d) > 1:
+            return fabs(d) - LOG_2 + log1p(exp(-2 * fabs(d)))
+        e = sinh(d)  # the other form would lose what is small beside log 2
+        return 0.5 * log1p(e * e)
     dy[0] = d
     return 0.5 * d * d
 

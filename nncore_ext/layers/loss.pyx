@@ -14,6 +14,7 @@ LOSSES = {
     "sigmoid_cross_entropy": kernel.SIGMOID_CROSS_ENTROPY,
     "binary_cross_entropy": kernel.BINARY_CROSS_ENTROPY,
     "hinge": kernel.HINGE,
+    "log_cosh": kernel.LOG_COSH,
 }
 
 
@@ -63,7 +64,7 @@ def terms(int kind, double param, const floating[:, ::1] y, const floating[:, ::
     cdef const double *weights = NULL
     cdef double total = 0
     expect_like(y, t, dy)
-    if kind == kernel.SOFTMAX_CROSS_ENTROPY or not 0 <= kind <= <int> kernel.HINGE:
+    if kind == kernel.SOFTMAX_CROSS_ENTROPY or kind not in LOSSES.values():
         raise ValueError(f"kind is {kind}, expected a loss that is a sum over outputs")
     if w is not None and (w.shape[0], w.shape[1]) != (y.shape[0], n):
         raise ValueError(f"w has shape {w.shape[0], w.shape[1]}, expected {y.shape[0], n} to match y")

@@ -26,12 +26,14 @@ from nncore.functions.activations import hard_sigmoid as hard_sigmoid
 from nncore.functions.activations import identity as identity
 from nncore.functions.activations import leaky_relu as leaky_relu
 from nncore.functions.activations import log_softmax as log_softmax
+from nncore.functions.activations import mish as mish
 from nncore.functions.activations import relu as relu
 from nncore.functions.activations import selu as selu
 from nncore.functions.activations import sigmoid as sigmoid
 from nncore.functions.activations import silu as silu
 from nncore.functions.activations import softmax as softmax
 from nncore.functions.activations import softplus as softplus
+from nncore.functions.activations import softsign as softsign
 from nncore.functions.activations import tanh as tanh
 from nncore.functions.errors import binary_cross_entropy as binary_cross_entropy
 from nncore.functions.errors import cross_entropy_error as cross_entropy_error

@@ -179,6 +179,33 @@ def huber(y: ArrayLike, t: ArrayLike, weights: ArrayLike | None = None, *, delta
 
 
 @_documented
+def log_cosh(y: ArrayLike, t: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, Array]:
+    """Return the loss log(cosh(y - t)) and its gradient, tanh(y - t).
+
+    About half the square of a small error, and the size of a large one less log(2): as huber(1), but smooth.
+
+    Parameters
+    ----------
+    {y}
+        Outputs.
+    t : array_like
+        Targets of y's shape.
+    {weights}
+
+    {returns}
+
+    {raises} or a weight is negative.
+
+    Examples
+    --------
+    >>> loss, dy = log_cosh([3.0, 1.0], [1.0, 1.0])
+    >>> round(loss, 4), dy.round(4)
+    (1.325, array([0.964, 0.   ]))
+    """
+    return _terms("log_cosh", y, t, weights)
+
+
+@_documented
 def quantile(y: ArrayLike, t: ArrayLike, weights: ArrayLike | None = None, *, q: float = 0.5) -> tuple[float, Array]:
     """Return the loss max(q * (t - y), (q - 1) * (t - y)) and its gradient.
 

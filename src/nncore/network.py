@@ -37,6 +37,7 @@ class NeuralNetwork(OnlineModel, ScoredModel):
         - "squared_error": (y - t)**2 / 2;
         - "absolute_error": abs(y - t);
         - "huber(delta)" (1 without the parentheses): (y - t)**2 / 2 up to an error of delta, linear beyond;
+        - "log_cosh": log(cosh(y - t)), about (y - t)**2 / 2 of small errors and abs(y - t) - log(2) of large ones;
         - "quantile(q)" (0.5): max(q * (t - y), (q - 1) * (t - y));
         - "poisson": exp(y) - t * y, t 0 or more, so that predict yields the logarithm of the mean;
         - "softmax_cross_entropy": -t * log(softmax(a) + delta), t labels or rows of numbers from 0 to 1 that sum to 1

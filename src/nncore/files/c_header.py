@@ -23,6 +23,8 @@ ACTIVATIONS = {
     "selu": f"{kinds.SELU_SCALE}_ * (a < 0.0_ ? {kinds.SELU_ALPHA}_ * expm1_(a) : a)",
     "gelu": "0.5_ * a * erfc_(-0.7071067811865476_ * a)",
     "silu": "a / (1.0_ + exp_(-a))",
+    "mish": "a * tanh_(log1p_(exp_(a)))",
+    "softsign": "a / (1.0_ + fabs_(a))",
     "softplus": "(a < 0.0_ ? 0.0_ : a) + log1p_(exp_(-fabs_(a)))",
     "tanh": "tanh_(a)",
     "sigmoid": "1.0_ / (1.0_ + exp_(-a))",

@@ -26,7 +26,9 @@ ONNX: dict[str, Callable[["_Graph", str, float], str]] = {
     "selu": lambda g, a, p: g("Selu", a, **SELU),
     "gelu": lambda g, a, p: g("Mul", g("Mul", a, 0.5), g("Add", g("Erf", g("Mul", a, 0.5**0.5)), 1.0)),
     "silu": lambda g, a, p: g("Mul", a, g("Sigmoid", a)),
+    "mish": lambda g, a, p: g("Mul", a, g("Tanh", g("Softplus", a))),
     "softplus": lambda g, a, p: g("Softplus", a),
+    "softsign": lambda g, a, p: g("Div", a, g("Add", g("Abs", a), 1.0)),
     "tanh": lambda g, a, p: g("Tanh", a),
     "sigmoid": lambda g, a, p: g("Sigmoid", a),
     "hard_sigmoid": lambda g, a, p: g("HardSigmoid", a, alpha=1 / 6, beta=0.5),
@@ -40,6 +42,7 @@ ONNX_FLOAT64: dict[str, Callable[["_Graph", str, float], str]] = {
     "gelu": lambda g, a, p: g(
         "Mul", g("Mul", a, 0.5), g("Add", g.cast(g("Erf", g.cast(g("Mul", a, 0.5**0.5), "float32"))), 1.0)
     ),
+    "mish": lambda g, a, p: g("Mul", a, g("Tanh", ONNX_FLOAT64["softplus"](g, a, p))),
     "softplus": lambda g, a, p: g(
         "Add", g("Max", a, 0.0), g("Log", g("Add", g("Exp", g("Neg", g("Abs", a))), 1.0))
     ),

@@ -225,6 +225,52 @@ def silu(x: ArrayLike) -> Any:
     return _activate("silu", x)
 
 
+def mish(x: ArrayLike) -> Any:
+    """Return x * tanh(softplus(x)), smooth and a little below 0 for negative x.
+
+    Source: D. Misra, Mish: a self regularized non-monotonic activation function (2019).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> mish([0.0, 1.0]).round(4)
+    array([0.    , 0.8651])
+    """
+    return _activate("mish", x)
+
+
+def softsign(x: ArrayLike) -> Any:
+    """Return x / (1 + abs(x)), between -1 and 1, which it nears more slowly than tanh.
+
+    Source: J. Bergstra et al., Quadratic polynomials learn better image features (2009).
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray or float
+        Same shape.
+
+    Examples
+    --------
+    >>> softsign([-3.0, 0.0, 1.0])
+    array([-0.75,  0.  ,  0.5 ])
+    """
+    return _activate("softsign", x)
+
+
 def softplus(x: ArrayLike) -> Any:
     """Return log(1 + exp(x)), finite for every finite x.
 

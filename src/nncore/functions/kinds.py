@@ -132,6 +132,8 @@ ACTIVATIONS = {
         Activation("silu", keeps_slope=True, torch="SiLU()"),
         Activation("softplus", torch="Softplus()"),
         Activation("hard_sigmoid", kinks=(-3.0, 3.0), bounds=(0, 1), torch="Hardsigmoid()"),
+        Activation("mish", keeps_slope=True, torch="Mish()"),
+        Activation("softsign", bounds=(-1, 1), torch="Softsign()"),
         Activation("softmax", bounds=(0, 1), elementwise=False, torch="Softmax(dim=-1)"),
     )
 }  # fmt: skip
@@ -142,6 +144,7 @@ LOSSES = {
         Loss("squared_error", other_names=("mse", "mean_squared_error", "l2")),
         Loss("absolute_error", other_names=("mae", "l1")),
         Loss("huber", Parameter("delta", 1.0, checks.positive_float)),
+        Loss("log_cosh", other_names=("logcosh",)),
         Loss("quantile", Parameter("q", 0.5, checks.inner_fraction), other_names=("pinball",)),
         Loss("poisson", targets=Targets("numbers of 0 or more", lambda t: t >= 0), link="exp"),
         Loss(

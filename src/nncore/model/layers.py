@@ -63,7 +63,7 @@ class Layer:
     activation : str or pair of functions, optional
         Applied to the outputs; None is "identity". Further "relu", "leaky_relu(slope)" (0.01 without the parentheses),
         "elu(alpha)" (1), "selu", "gelu" (with the normal distribution, not its tanh approximation), "silu",
-        "softplus", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the last layer of a
+        "mish", "softplus", "softsign", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the last layer of a
         network "softmax". Or your own as (f, df): functions of the pre-activations a (n_samples, n_neurons) that return
         f(a) and the derivative f'(a), element by element, as arrays of that shape. Training then goes through Python,
         batch by batch.
@@ -365,7 +365,7 @@ class Layer:
         Raises
         ------
         ValueError
-            For softmax, whose derivative is not elementwise, for gelu and silu, which have the same output at two
+            For softmax, whose derivative is not elementwise, for gelu, silu and mish, which have the same output at two
             places, and for functions of your own, whose derivative is written from a.
         """
         kind = kinds.activation(self.activation_name)
