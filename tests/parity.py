@@ -4,7 +4,7 @@ import numpy as np
 from cases import targets_of
 from reference import softmax
 
-from nncore import SGD, AdaGrad, Adam, AdamW, Layer, NeuralNetwork, RMSprop
+from nncore import SGD, AdaGrad, Adam, AdamW, Layer, NAdam, NeuralNetwork, RMSprop
 
 STEPS = 20
 HIDDEN = (
@@ -24,6 +24,7 @@ OPTIMIZERS = {
     "Adagrad": (AdaGrad, {"lr": 0.02}),
     "RMSprop": (RMSprop, {"lr": 0.005}),
     "Adam": (Adam, {"lr": 0.01}),
+    "NAdam": (NAdam, {"lr": 0.01}),
     "AdamW": (AdamW, {"lr": 0.01, "weight_decay": 0.1}),
 }
 

@@ -279,3 +279,14 @@ def adam(p, g, past, i, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
 
 def adamw(p, g, past, i, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
     return adam(p, g, past, i, lr, betas, eps) - lr * weight_decay * p
+
+
+def nadam(p, g, past, i, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=0.004):
+    g = g + weight_decay * p
+    mu, after = (betas[0] * (1 - 0.96 ** (k * momentum_decay) / 2) for k in (i, i + 1))
+    past["momenta"] = past.get("momenta", 1) * mu
+    past["m"] = betas[0] * past.get("m", 0) + (1 - betas[0]) * g
+    past["v"] = betas[1] * past.get("v", 0) + (1 - betas[1]) * g**2
+    size = np.sqrt(past["v"] / (1 - betas[1] ** i)) + eps
+    ahead = past["momenta"] * after
+    return p - lr * ((1 - mu) / (1 - past["momenta"]) * g + after / (1 - ahead) * past["m"]) / size

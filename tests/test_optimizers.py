@@ -9,7 +9,7 @@ import pytest
 import reference as ref
 
 import nncore
-from nncore import SGD, AdaGrad, Adam, AdamW, Layer, Momentum, Nesterov, NeuralNetwork, RMSprop
+from nncore import SGD, AdaGrad, Adam, AdamW, Layer, Momentum, NAdam, Nesterov, NeuralNetwork, RMSprop
 from nncore.training import optimizers
 from nncore.training.optimizers import OPTIMIZERS
 from nncore.training.update_rule import State
@@ -29,6 +29,13 @@ RULES = {
     "adam": (Adam, ref.adam, "Adam", {}),
     "adam, settings": (Adam, ref.adam, "Adam", {"betas": (0.6, 0.8), "eps": 0.01, "weight_decay": 0.1}),
     "adamw": (AdamW, ref.adamw, "AdamW", {}),
+    "nadam": (NAdam, ref.nadam, "NAdam", {}),
+    "nadam, settings": (
+        NAdam,
+        ref.nadam,
+        "NAdam",
+        {"betas": (0.6, 0.8), "eps": 0.01, "weight_decay": 0.1, "momentum_decay": 0.3},
+    ),
     "adamw, settings": (AdamW, ref.adamw, "AdamW", {"betas": (0.6, 0.8), "eps": 0.01, "weight_decay": 0.5}),
 }
 rules = pytest.mark.parametrize("name", RULES)
@@ -146,7 +153,7 @@ def test_the_path_is_that_of_torch(name, rng):
         np.testing.assert_allclose(net.params[key], value.detach().numpy(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw", "nadam"])
 def test_defaults_are_those_of_torch(name):
     torch = pytest.importorskip("torch")
     cls, _, theirs, _ = RULES[name]
@@ -328,7 +335,7 @@ def test_digits_are_learned(name):
 def test_the_books_names():
     assert (Momentum().momentum, Momentum().nesterov) == (0.9, False)
     assert (Nesterov().momentum, Nesterov().nesterov) == (0.9, True)
-    assert set(OPTIMIZERS) == {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"}
+    assert set(OPTIMIZERS) == {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"}
     for make_one in OPTIMIZERS.values():
         optimizer = make_one(0.25)
         assert optimizer.lr == 0.25

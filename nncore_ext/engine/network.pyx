@@ -39,7 +39,7 @@ from nncore_ext.training.batch cimport Plan, has_dropout, moves_by_gradient_alon
 from nncore_ext.training.dense_steps cimport dense_workspace, train_steps
 from nncore_ext.training.online cimport NN_VECTOR, PackedNetwork, plan_packed
 from nncore_ext.training.online_steps cimport train_online
-from nncore_ext.training.optimizer cimport ADAM_HAT, SGD, OptimizerSpec, begin_step, optimizer_spec, state_vectors
+from nncore_ext.training.optimizer cimport N_RULES, SGD, OptimizerSpec, begin_step, optimizer_spec, state_vectors
 from nncore_ext.training.sparse_steps cimport sparse_columns, sparse_workspace, train_sparse
 from nncore_ext.training.update cimport clip_gradient, limit_norms, network_update
 from nncore_ext.watch cimport Watch, stopped
@@ -97,7 +97,7 @@ cdef class Network(Passes):
 
     cdef public Py_ssize_t steps_done  # of the last train, also when Ctrl-C was raised on its return, and updates since
 
-    def step(self, x, t, double lr, tuple rule=(SGD, 0, 0, 0, 0), state=None):
+    def step(self, x, t, double lr, tuple rule=(SGD, 0, 0, 0, 0, 0), state=None):
         """One update with the mean loss of these samples, which is returned; none if that is not finite
 
         rule, state: as train takes them.
@@ -107,7 +107,7 @@ cdef class Network(Passes):
             self.update(lr, rule, state)
         return loss
 
-    def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0):
+    def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0):
         """One update by grads, which are clipped first; all as train takes them; steps_done counts it
 
         Counted here, where Ctrl-C cannot come between.
@@ -124,14 +124,14 @@ cdef class Network(Passes):
 
     def train(self, x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray index, Py_ssize_t position,
               Py_ssize_t epoch_size, Py_ssize_t batch_size, lr, cnp.ndarray losses,
-              tuple rule=(SGD, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0, uint64_t seed=0,
+              tuple rule=(SGD, 0, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0, uint64_t seed=0,
               Py_ssize_t first_step=0, int n_threads=1):
         """One update a batch of batch_size samples out of index (intp); x may be compressed.CompressedRows
 
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
         the number of updates: fewer than all when a loss was not finite. Ctrl-C ends it after a whole update. rule:
-        kind, weight_decay, beta1, beta2, eps, by default plain descent; state: its vectors (state vectors of the kind,
+        kind, weight_decay, beta1, beta2, eps, momentum_decay, by default plain descent; state: its vectors (state vectors of the kind,
         n_params) and n_steps, the updates so far, which this call moves on, or None for a rule without. lr: a number,
         or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and
         first_step, the steps of the run before this call, determine which outputs are dropped.
@@ -222,17 +222,17 @@ cdef class Network(Passes):
     cdef OptimizerSpec optimizer(self, tuple rule, state) except *:
         """From settings as train takes them"""
         cdef int kind
-        cdef double weight_decay, beta1, beta2, eps
+        cdef double weight_decay, beta1, beta2, eps, momentum_decay
         cdef void *vectors = NULL
         cdef Py_ssize_t n_params = self.spec.net.n_params
-        kind, weight_decay, beta1, beta2, eps = rule
-        if not 0 <= kind <= <int> ADAM_HAT:
-            raise ValueError(f"kind is {kind}, expected 0 to {ADAM_HAT}")
+        kind, weight_decay, beta1, beta2, eps, momentum_decay = rule
+        if not 0 <= kind < <int> N_RULES:
+            raise ValueError(f"kind is {kind}, expected 0 to {N_RULES - 1}")
         if state_vectors(kind):
             vectors = data_of(None if state is None else state.vectors, "state", self.type_number,
                               state_vectors(kind) * n_params, True)
-        return optimizer_spec(kind, weight_decay, beta1, beta2, eps, 0 if state is None else state.n_steps,
-                              vectors, n_params)
+        return optimizer_spec(kind, weight_decay, beta1, beta2, eps, momentum_decay,
+                              0 if state is None else state.n_steps, vectors, n_params)
 
     def numerical_gradient(self, cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double h, cnp.ndarray slope,
                            cnp.ndarray truncation, cnp.ndarray kink, Py_ssize_t max_memory, cnp.ndarray wanted=None,

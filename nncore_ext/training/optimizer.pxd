@@ -12,12 +12,19 @@ from nncore_ext.arithmetic.vmath cimport axpby, flushed, square_root
 from nncore_ext.watch cimport Watch  # for its header, before a prange
 
 cdef enum OptimizerKind:
-    SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, ADAM_HAT
+    SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, ADAM_HAT, NADAM
+    N_RULES
 
 cdef enum:
     # One block; several of them before waking a second thread pays.
     UPDATE_BLOCK = 1 << 14
     MIN_SHARED = 1 << 18
+
+cdef extern from *:
+    """
+    #define NN_NEGLIGIBLE 1e-17
+    """
+    const double NEGLIGIBLE "NN_NEGLIGIBLE"  # beside 1
 
 cdef struct OptimizerSpec:
     int kind
@@ -26,8 +33,10 @@ cdef struct OptimizerSpec:
     double beta1  # momentum of MOMENTUM and NESTEROV
     double beta2  # alpha of RMSPROP
     double eps
+    double momentum_decay  # of NADAM
+    double momenta  # product of the momenta of NADAM in all steps begun so far; 0 where 1 less it is 1
     Py_ssize_t n_steps  # begun so far
-    double correction1  # 1 - beta1**n_steps, for ADAM, ADAMW and ADAM_HAT
+    double correction1  # 1 - beta1**n_steps, for ADAM and what follows it
     double correction2  # sqrt(1 - beta2**n_steps)
     void *state  # state_vectors(kind) vectors of n_params elements, all 0 before the first step
     Py_ssize_t n_params
@@ -39,16 +48,33 @@ cdef inline int state_vectors(int kind) noexcept nogil:
 
 
 cdef inline OptimizerSpec optimizer_spec(
-    int kind, double weight_decay, double beta1, double beta2, double eps, Py_ssize_t n_steps, void *state,
-    Py_ssize_t n_params
+    int kind, double weight_decay, double beta1, double beta2, double eps, double momentum_decay, Py_ssize_t n_steps,
+    void *state, Py_ssize_t n_params
 ) noexcept nogil:
     """A rule after n_steps steps, before begin_step; settings that its kind does not have are not read"""
     cdef OptimizerSpec rule
+    cdef Py_ssize_t step = 0
     rule.kind, rule.lr, rule.weight_decay = kind, 0, weight_decay
     rule.beta1, rule.beta2, rule.eps = beta1, beta2, eps
     rule.n_steps, rule.correction1, rule.correction2 = n_steps, 1, 1
     rule.state, rule.n_params = state, n_params
+    rule.momentum_decay, rule.momenta = momentum_decay, 1
+    while kind == NADAM and step < n_steps and rule.momenta > 0:
+        step += 1
+        multiply_momenta(&rule, step)
     return rule
+
+
+cdef inline double momentum_at(const OptimizerSpec *rule, Py_ssize_t step) noexcept nogil:
+    """beta1 * (1 - 0.96**(step * momentum_decay) / 2), the momentum of NADAM: it grows to beta1"""
+    return rule.beta1 * (1 - 0.5 * pow(0.96, step * rule.momentum_decay))
+
+
+cdef inline void multiply_momenta(OptimizerSpec *rule, Py_ssize_t step) noexcept nogil:
+    """momenta *= the momentum of a step"""
+    rule.momenta *= momentum_at(rule, step)
+    if rule.momenta < NEGLIGIBLE:
+        rule.momenta = 0
 
 
 cdef inline bint is_plain(const OptimizerSpec *rule) noexcept nogil:
@@ -63,6 +89,8 @@ cdef inline void begin_step(OptimizerSpec *rule, double lr) noexcept nogil:
     if rule.kind >= <int> ADAM:
         rule.correction1 = 1 - pow(rule.beta1, <double> rule.n_steps)
         rule.correction2 = sqrt(1 - pow(rule.beta2, <double> rule.n_steps))
+    if rule.kind == NADAM:
+        multiply_momenta(rule, rule.n_steps)
 
 
 cdef inline void optimizer_update(
@@ -95,6 +123,8 @@ cdef inline void update_block(
         momentum_update(rule, g, p, state, n)
     elif rule.kind == ADAGRAD or rule.kind == RMSPROP:
         scaled_update(rule, g, p, state, n)
+    elif rule.kind == NADAM:
+        nadam_update(rule, g, p, state, state + rule.n_params, n)
     else:
         adam_update(rule, g, p, state, state + rule.n_params, n)
 
@@ -156,3 +186,23 @@ cdef inline void adam_update(
         m[i] = flushed(m[i] + new1 * (g_i - m[i]))
         v[i] = flushed(old2 * v[i] + new2 * g_i * g_i)
         p[i] = keep * p[i] - lr * m[i] / (square_root(v[i]) * scale + eps)
+
+
+cdef inline void nadam_update(
+    const OptimizerSpec *rule, const floating *g, floating *p, floating *m, floating *v, Py_ssize_t n
+) noexcept nogil:
+    """m and v as for ADAM, and with the momenta mu of this step and of the next
+    p = p - lr * ((1 - mu) / (1 - momenta) * g + next / (1 - momenta * next) * m) / (sqrt(v) / correction2 + eps)
+    """
+    cdef double after = momentum_at(rule, rule.n_steps + 1)
+    cdef floating by_g = <floating> (rule.lr * (1 - momentum_at(rule, rule.n_steps)) / (1 - rule.momenta))
+    cdef floating by_m = <floating> (rule.lr * after / (1 - rule.momenta * after))
+    cdef floating decay = <floating> rule.weight_decay, eps = <floating> rule.eps, g_i
+    cdef floating new1 = <floating> (1 - rule.beta1), old2 = <floating> rule.beta2, new2 = <floating> (1 - rule.beta2)
+    cdef floating scale = <floating> (1 / rule.correction2)
+    cdef Py_ssize_t i
+    for i in range(n):
+        g_i = g[i] + decay * p[i]
+        m[i] = flushed(m[i] + new1 * (g_i - m[i]))
+        v[i] = flushed(old2 * v[i] + new2 * g_i * g_i)
+        p[i] -= (by_g * g_i + by_m * m[i]) / (square_root(v[i]) * scale + eps)

@@ -13,6 +13,7 @@ KINDS = {
     "adam": kernel.ADAM,
     "adamw": kernel.ADAMW,
     "adam_hat": kernel.ADAM_HAT,
+    "nadam": kernel.NADAM,
 }
 # Vectors of state that a rule keeps, by kind.
 STATE_VECTORS = {kind: kernel.state_vectors(kind) for kind in KINDS.values()}
@@ -22,13 +23,13 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
            floating[:, ::1] state, int n_threads=1):
     """params and state = those after one more step
 
-    rule: kind, weight_decay, beta1, beta2, eps; n_steps: done before; grads and params (n,), which do not overlap;
+    rule: kind, weight_decay, beta1, beta2, eps, momentum_decay; n_steps: done before; grads and params (n,), which do not overlap;
     state (STATE_VECTORS[kind], n), zeros before the first step.
     """
     cdef int kind
-    cdef double weight_decay, beta1, beta2, eps
+    cdef double weight_decay, beta1, beta2, eps, momentum_decay
     cdef Py_ssize_t n = params.shape[0]
-    kind, weight_decay, beta1, beta2, eps = rule
+    kind, weight_decay, beta1, beta2, eps, momentum_decay = rule
     if grads.shape[0] != n:
         raise ValueError(f"grads has {grads.shape[0]} elements, expected {n} to match params")
     if kind not in STATE_VECTORS:
@@ -41,8 +42,8 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
     expect_aligned(&grads[0], sizeof(floating), "grads")
     cdef void *vectors = <void *> &state[0, 0] if state.shape[0] else NULL
     expect_aligned(vectors, sizeof(floating), "state")
-    cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, weight_decay, beta1, beta2, eps, n_steps,
-                                                           vectors, n)
+    cdef kernel.OptimizerSpec spec = kernel.optimizer_spec(kind, weight_decay, beta1, beta2, eps, momentum_decay,
+                                                           n_steps, vectors, n)
     with nogil:
         kernel.begin_step(&spec, lr)
         kernel.optimizer_update(&spec, &params[0], &grads[0], 0, n, max(1, n_threads))

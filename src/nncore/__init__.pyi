@@ -45,6 +45,9 @@ from nncore.functions.information import entropy as entropy
 from nncore.functions.information import information_content as information_content
 from nncore.model.layers import Layer as Layer
 from nncore.network import NeuralNetwork as NeuralNetwork
+from nncore.training.adam import Adam as Adam
+from nncore.training.adam import AdamW as AdamW
+from nncore.training.adam import NAdam as NAdam
 from nncore.training.callbacks import CSVLog as CSVLog
 from nncore.training.callbacks import PlotHistory as PlotHistory
 from nncore.training.callbacks import TensorBoard as TensorBoard
@@ -54,8 +57,6 @@ from nncore.training.history import History as History
 from nncore.training.optimizers import LBFGS as LBFGS
 from nncore.training.optimizers import SGD as SGD
 from nncore.training.optimizers import AdaGrad as AdaGrad
-from nncore.training.optimizers import Adam as Adam
-from nncore.training.optimizers import AdamW as AdamW
 from nncore.training.optimizers import Momentum as Momentum
 from nncore.training.optimizers import Nesterov as Nesterov
 from nncore.training.optimizers import RMSprop as RMSprop

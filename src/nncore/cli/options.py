@@ -44,8 +44,13 @@ OPTIONS = {
         Option("dtype", str, "TYPE", "float32 or float64", "float32"),
     ],
     "training": [
-        Option("optimizer", str, "NAME", "sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw", "sgd"),
-        Option("lr", float, "X", f"learning rate (default: {SGD_LR:g} for sgd, 0.001 for adam and adamw, else 0.01)"),
+        Option("optimizer", str, "NAME", "sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw or nadam", "sgd"),
+        Option(
+            "lr",
+            float,
+            "X",
+            f"learning rate (default: {SGD_LR:g} for sgd, 0.001 for adam and adamw, 0.002 for nadam, else 0.01)",
+        ),
         Option("schedule", str, "NAME", "of the learning rate: constant, linear, cosine, inverse_scaling or plateau"),
         Option("warm-up", int, "N", "iterations in which the learning rate rises before that"),
         Option("clip-norm", float, "X", "largest norm of an update's gradient"),

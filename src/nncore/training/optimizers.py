@@ -5,11 +5,12 @@ p the parameter, and all operations are by element.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from nncore.core import checks
 from nncore.core.dispatch import optimizer as core
 from nncore.core.settings import Checked
+from nncore.training.adam import Adam, AdamW, NAdam
 from nncore.training.update_rule import Optimizer, Rule, rule_of
 
 
@@ -176,100 +177,6 @@ def _betas(value: Any, name: str) -> tuple[float, float]:
     return checks.fraction(value[0], f"{name}[0]"), checks.fraction(value[1], f"{name}[1]")
 
 
-class Adam(Optimizer):
-    """Momentum over a forgetting AdaGrad, both means corrected for having begun at 0.
-
-    In update i: m = beta1 * m + (1 - beta1) * g, v = beta2 * v + (1 - beta2) * g**2 and
-    p -= lr * (m / (1 - beta1**i)) / (sqrt(v / (1 - beta2**i)) + eps).
-
-    Source: torch.optim.Adam; Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
-    weight_decay as in SGD: it adds weight_decay * p to g.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate, above 0.
-    betas : pair of float
-        Each from 0 to below 1.
-    eps : float
-        Above 0.
-    weight_decay : float
-        0 or more.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is not such a number.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> params = {"x": np.array([1.0, 1.0])}
-    >>> Adam(lr=0.1).update(params, {"x": np.array([3.0, -0.01])})
-    >>> params["x"].round(4)
-    array([0.9, 1.1])
-    """
-
-    _kind: ClassVar[str] = "adam"
-    betas = Checked(_betas)
-    eps = Checked(checks.positive_float)
-
-    def __init__(
-        self,
-        lr: float = 0.001,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(lr, weight_decay)
-        self.betas, self.eps = betas, eps
-
-    def _rule(self) -> Rule:
-        return self._numbers(self._kind, *self.betas, self.eps)
-
-
-class AdamW(Adam):
-    """Adam whose weight_decay leaves g alone: p -= lr * weight_decay * p, then Adam's update.
-
-    Source: torch.optim.AdamW; Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate, above 0.
-    betas : pair of float
-        Each from 0 to below 1.
-    eps : float
-        Above 0.
-    weight_decay : float
-        0 or more.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is not such a number.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> params = {"x": np.array([1.0, -1.0])}
-    >>> AdamW(lr=0.1, weight_decay=0.5).update(params, {"x": np.zeros(2)})
-    >>> params["x"]
-    array([ 0.95, -0.95])
-    """
-
-    _kind: ClassVar[str] = "adamw"
-
-    def __init__(
-        self,
-        lr: float = 0.001,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(lr, betas, eps, weight_decay)
-
-
 class LBFGS:
     """Limited-memory BFGS on all samples at once, for small data and smooth losses; an optimizer for fit.
 
@@ -343,6 +250,7 @@ RULES = (
     Row("rmsprop", RMSprop, ("squares",)),
     Row("adam", Adam, ("mean", "squares")),
     Row("adamw", AdamW, ("mean", "squares")),
+    Row("nadam", NAdam, ("mean", "squares")),
     Row("adam_hat", None, ("mean", "squares")),
 )
 OPTIMIZERS = {row.kind: row.make for row in RULES if row.make is not None}

@@ -17,8 +17,8 @@ from nncore.core.settings import Checked
 from nncore.model.model import Model
 
 Array = NDArray[Any]
-# What the core reads: kind, weight_decay, beta1, beta2, eps.
-Rule = tuple[int, float, float, float, float]
+# The settings that the core reads: kind, weight_decay, beta1, beta2, eps, momentum_decay.
+Rule = tuple[int, float, float, float, float, float]
 
 
 @dataclass(eq=False)
@@ -50,8 +50,10 @@ class Optimizer(ABC):
     def _rule(self) -> Rule:
         """Return the settings as the core reads them."""
 
-    def _numbers(self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0) -> Rule:
-        return core.KINDS[kind], self.weight_decay, beta1, beta2, eps
+    def _numbers(
+        self, kind: str, beta1: float = 0.0, beta2: float = 0.0, eps: float = 0.0, momentum_decay: float = 0.0
+    ) -> Rule:
+        return core.KINDS[kind], self.weight_decay, beta1, beta2, eps, momentum_decay
 
     def _state(self, size: int, dtype: "np.dtype[Any]", before: State | None = None) -> State:
         """Return the state before if it fits this rule and vector, else a new one."""
