@@ -207,7 +207,6 @@ CASES = [
     ),
     Case("dense", SIZES_DENSE, _dense_inputs, _dense_run, _dense_expected, _dense_bound),
     *(_terms_case(name) for name in ref.TERM),
-    _loss_case("squared_error", False),
     _loss_case("cross_entropy", True, 0.0),
     _loss_case("cross_entropy", True, 1e-7),
     _loss_case("softmax_cross_entropy", False, 0.0),

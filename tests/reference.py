@@ -68,10 +68,6 @@ def dense_backward(x, W, da):
     return x.T @ da, da.sum(axis=0), da @ W.T
 
 
-def squared_error(y, t):
-    return 0.5 * ((y - t) ** 2).sum(), y - t
-
-
 # Terms of losses that are sums over outputs, and their derivatives.
 TERM = {
     "squared_error": lambda y, t: (y - t) ** 2 / 2,

@@ -110,6 +110,19 @@ def test_an_unknown_level_is_refused():
     assert "NNCORE_LEVEL is 'avx9000', expected one of x86_64_v4, x86_64_v3, baseline, or unset" in done.stderr
 
 
+@pytest.mark.skipif(dispatch.USABLE == ("baseline",), reason="only baseline is built or runs here")
+def test_a_level_that_is_not_built_is_refused():
+    code = """
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if "._x86_64" in name else find(name)
+import nncore
+nncore.sigmoid(0)
+"""
+    done = python(code, NNCORE_LEVEL=dispatch.USABLE[0])
+    assert "but nncore was built for baseline: unset it, or build nncore from source with NNCORE_LEVELS=" in done.stderr
+
+
 def test_levels_agree_to_rounding():
     code = """
 import numpy as np, nncore
