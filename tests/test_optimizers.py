@@ -308,7 +308,7 @@ def test_state_never_stays_subnormal(core, dtype):
         params, state = np.array([1.0, np.nan], dtype), np.full((n_vectors, 2), 2 * tiny, dtype)
         grads = np.array([0.0, np.nan], dtype)
         for i in range(2000):
-            core.optimizer.update((kind, 0.0, 0.5, 0.5, 1e-8), 0.01, i, grads, params, state)
+            core.optimizer.update((kind, 0.0, 0.5, 0.5, 1e-8, 0.004), 0.01, i, grads, params, state)
         assert np.all((state[:, 0] == 0) | (state[:, 0] >= tiny))
         assert np.isnan(state[:, 1]).all()
         assert np.isnan(params[1])
@@ -357,7 +357,7 @@ def test_no_kind_of_the_core_runs_the_rule_of_another(core):
         params, state = np.ones(3), np.zeros((core.optimizer.STATE_VECTORS[number], 3))
         for step in range(3):
             grads = np.array([1.0, -2.0, step])
-            core.optimizer.update((number, 0.1, 0.7, 0.8, 0.01), 0.1, step, grads, params, state)
+            core.optimizer.update((number, 0.1, 0.7, 0.8, 0.01, 0.2), 0.1, step, grads, params, state)
         found.add(tuple(params))
     assert len(found) == len(core.optimizer.KINDS)
 
@@ -444,7 +444,7 @@ def test_adam_with_the_papers_epsilon_hat(core, dtype, rng):
 
 
 def test_the_faces_refuse_what_does_not_fit(core):
-    one, rule = np.ones(3), (core.optimizer.KINDS["adam"], 0.0, 0.9, 0.999, 1e-8)
+    one, rule = np.ones(3), (core.optimizer.KINDS["adam"], 0.0, 0.9, 0.999, 1e-8, 0.0)
     with pytest.raises(ValueError, match=r"state has shape \(1, 3\), expected \(2, 3\)"):
         core.optimizer.update(rule, 0.1, 0, one, one.copy(), np.zeros((1, 3)))
     with pytest.raises(ValueError, match="grads has 2 elements, expected 3"):

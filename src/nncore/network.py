@@ -168,11 +168,11 @@ class NeuralNetwork(OnlineModel, ScoredModel):
             types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
-        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW or LBFGS, or str, optional
-            By default SGD(lr=0.01). A name, "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam" or
-            "lbfgs", stands for a new one with its defaults. The network keeps the state of the last one: a fit with the
-            very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none, and takes all
-            samples at once: what is about batches, the learning rate or checkpoints is refused with it.
+        optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW, NAdam or LBFGS, or str, optional
+            By default SGD(lr=0.01). A name, "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw",
+            "nadam" or "lbfgs", stands for a new one with its defaults. The network keeps the state of the last one: a
+            fit with the very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none, and
+            takes all samples at once: what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.

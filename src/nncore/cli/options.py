@@ -10,6 +10,7 @@ from typing import Any
 # Defaults that others than the table below need as well.
 HIDDEN = [50]
 SGD_LR = 0.1  # plain descent takes larger steps than the others, whose default is their own
+LR_HELP = f"learning rate (default: {SGD_LR:g} for sgd, 0.001 for adam and adamw, 0.002 for nadam, else 0.01)"
 BATCH_SIZE = 100  # or all rows, if there are fewer
 ITERATIONS, MOST_EPOCHS = 10_000, 1_000  # the book's job, and no more epochs than this on few rows
 TEST_SIZE, TASK = 0.2, "auto"
@@ -49,7 +50,7 @@ OPTIONS = {
             "lr",
             float,
             "X",
-            f"learning rate (default: {SGD_LR:g} for sgd, 0.001 for adam and adamw, 0.002 for nadam, else 0.01)",
+            LR_HELP,
         ),
         Option("schedule", str, "NAME", "of the learning rate: constant, linear, cosine, inverse_scaling or plateau"),
         Option("warm-up", int, "N", "iterations in which the learning rate rises before that"),

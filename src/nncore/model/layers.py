@@ -63,10 +63,10 @@ class Layer:
     activation : str or pair of functions, optional
         Applied to the outputs; None is "identity". Further "relu", "leaky_relu(slope)" (0.01 without the parentheses),
         "elu(alpha)" (1), "selu", "gelu" (with the normal distribution, not its tanh approximation), "silu",
-        "mish", "softplus", "softsign", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the last layer of a
-        network "softmax". Or your own as (f, df): functions of the pre-activations a (n_samples, n_neurons) that return
-        f(a) and the derivative f'(a), element by element, as arrays of that shape. Training then goes through Python,
-        batch by batch.
+        "mish", "softplus", "softsign", "tanh", "sigmoid", "hard_sigmoid" (x / 6 + 1 / 2 between 0 and 1), and as the
+        last layer of a network "softmax". Or your own as (f, df): functions of the pre-activations a
+        (n_samples, n_neurons) that return f(a) and the derivative f'(a), element by element, as arrays of that shape.
+        Training then goes through Python, batch by batch.
     weights : array_like of shape (n_input, n_neurons), optional
         Copied. By default drawn when first needed, as init says.
     bias : array_like of shape (n_neurons,), optional

@@ -1,10 +1,17 @@
 """Adam and its relatives: means of gradients and of their squares."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nncore.core import checks
 from nncore.core.settings import Checked
 from nncore.training.update_rule import Optimizer, Rule
+
+
+def _betas(value: Any, name: str) -> tuple[float, float]:
+    """Check a pair of numbers from 0 to below 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}, expected a pair of numbers from 0 to below 1")
+    return checks.fraction(value[0], f"{name}[0]"), checks.fraction(value[1], f"{name}[1]")
 
 
 class Adam(Optimizer):
@@ -104,9 +111,9 @@ class AdamW(Adam):
 class NAdam(Adam):
     """Adam with Nesterov's look ahead: the step goes by the mean that the next gradient will find.
 
-    With mu_i = betas[0] * (1 - 0.96**(i * momentum_decay) / 2), the momentum of step i, and M the product of mu_1 to
-    mu_i: p -= lr * ((1 - mu_i) / (1 - M) * g + mu_(i+1) / (1 - M * mu_(i+1)) * m) / (sqrt(v / correction) + eps), with m
-    and v those of Adam.
+    The momentum of step i is mu_i = betas[0] * (1 - 0.96**(i * momentum_decay) / 2), M the product of mu_1 to mu_i, m
+    and v are those of Adam, w is v without its bias: p -= lr * step / (sqrt(w) + eps) with
+    step = (1 - mu_i) / (1 - M) * g + mu_(i+1) / (1 - M * mu_(i+1)) * m.
 
     Source: torch.optim.NAdam; Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016.
 

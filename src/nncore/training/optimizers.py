@@ -170,13 +170,6 @@ class RMSprop(Optimizer):
         return self._numbers("rmsprop", beta2=self.alpha, eps=self.eps)
 
 
-def _betas(value: Any, name: str) -> tuple[float, float]:
-    """Check a pair of numbers from 0 to below 1."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} is {value!r}, expected a pair of numbers from 0 to below 1")
-    return checks.fraction(value[0], f"{name}[0]"), checks.fraction(value[1], f"{name}[1]")
-
-
 class LBFGS:
     """Limited-memory BFGS on all samples at once, for small data and smooth losses; an optimizer for fit.
 

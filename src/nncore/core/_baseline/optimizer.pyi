@@ -6,7 +6,7 @@ KINDS: dict[str, int]
 STATE_VECTORS: dict[int, int]
 
 def update(
-    rule: tuple[int, float, float, float, float],
+    rule: tuple[int, float, float, float, float, float],
     lr: float,
     n_steps: int,
     grads: NDArray[Any],
