@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.checking.evidence import Evidence
-from nncore.differences import noise as _noise
+from nncore.differences import noise as noise_of
 from nncore.differences.evaluation import Array, Evaluator, median_size
 from nncore.differences.slopes import slopes
 
@@ -52,7 +52,7 @@ def along_directions(
     """
     fn = AlongDirections(move, sizes, count, rng, eps)
     f0 = fn.start()
-    level = float(_noise.measure(fn, f0, 1.0) if noise is None else noise * fn.eps * abs(f0))
+    level = float(noise_of.measure(fn, f0, 1.0) if noise is None else noise * fn.eps * abs(f0))
     products = fn.directions @ analytic
     found = slopes(fn, f0, np.arange(count), products, noise=level, rtol=rtol, typical=1.0, h=h)
     evidence = Evidence(

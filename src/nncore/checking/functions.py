@@ -12,7 +12,7 @@ from nncore.checking.directions import along_directions, sizes_of
 from nncore.checking.evidence import Evidence
 from nncore.checking.report import GradientReport
 from nncore.core import checks
-from nncore.differences import noise as _noise
+from nncore.differences import noise as noise_of
 from nncore.differences.arguments import Watched, array_keys, bounds_of, distinct_digits, perturbable, separate
 from nncore.differences.c_functions import c_function
 from nncore.differences.evaluation import Evaluator, evaluator, median_size, number
@@ -40,18 +40,13 @@ def check_function(
     settings: dict[str, Any] = {"rtol": rtol, "atol": atol, "kinks": kinks}
     settings["noise"] = checks.choice(noise, "noise", ("fail", "report")) if level is None else "fail"
     rng = checks.generator(rng)
+    common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
     with Watched(arrays) as watch:
         analytic = gradients(grad(argument) if callable(grad) else grad, arrays, keys, called=callable(grad))
         watch.expect_unchanged("grad")
         notes = _two_values(f, argument, how, watch)
-        common: dict[str, Any] = {"h": h, "rtol": rtol, "level": level}
         if directions is not None:
-            if not callable(f) or how.get("vectorized"):
-                raise TypeError("directions is given, expected a Python function of one point for them")
-            if bounds is not None:
-                raise TypeError(
-                    "bounds are given with directions, expected only one of them: directions leave any bounds"
-                )
+            _expect_directions(f, how, bounds)
             count = checks.positive_int(directions, "directions")
             evidence, found_level, note, evaluations = _directions(
                 f, argument, arrays, keys, analytic, count, rng, **common
@@ -59,13 +54,9 @@ def check_function(
             levels, mode, notes = {"direction": found_level}, f"{count} random directions", [*notes, note]
         else:
             elements = _selection(arrays, sample, rng)
-            evidence, levels, evaluations = {}, {}, 0
-            for key, name in zip(keys, arrays, strict=True):
-                chosen = elements[name]
-                fn = evaluator(f, argument, key, name=name, **how)
-                found, levels[name] = slopes_of_array(fn, analytic[name], chosen, bounds=bounds, name=name, **common)
-                evidence[name] = spread(analytic[name], found, chosen)
-                evaluations += fn.n_evaluations
+            evidence, levels, evaluations = _by_elements(
+                f, argument, arrays, keys, analytic, elements, bounds, how, **common
+            )
             total, checked = (sum(map(len, e)) for e in (map(np.ravel, arrays.values()), elements.values()))
             mode = "every element" if sample is None else f"{checked:,} of {total:,} elements at random"
         watch.expect_unchanged("f")
@@ -81,17 +72,20 @@ def check_function(
         result = report()
         if result.passed:
             return result
-        known = len(notes)
-        if callable(grad):
-            again = gradients(grad(argument), arrays, keys, called=True)
-            if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
-                notes.append(
-                    "grad(x) returned another gradient when called again: does it read what an earlier call left?"
-                )
+        states = _two_gradients(grad, argument, arrays, keys, analytic)
+        notes += states
         if not result.counts["mismatch"] or not _plain(f, how):
-            return report() if len(notes) > known else result
+            return report() if states else result
         inside = f if bounds is None else _within(f, bounds, keys)
         return report(causes=trace_hints(inside, argument, result.cases(), grad if callable(grad) else None, notes))
+
+
+def _expect_directions(f: Any, how: Mapping[str, Any], bounds: Any) -> None:
+    """Raise TypeError unless f can be evaluated along directions."""
+    if not callable(f) or how.get("vectorized"):
+        raise TypeError("directions is given, expected a Python function of one point for them")
+    if bounds is not None:
+        raise TypeError("bounds are given with directions, expected only one of them: directions leave any bounds")
 
 
 def arguments(x: Any) -> tuple[Any, dict[str, Array], list[Any]]:
@@ -182,6 +176,18 @@ def _two_values(f: Any, argument: Any, how: Mapping[str, Any], watch: Watched) -
     return [f"f gave two values at one point, {one} and {other}: random numbers, dropout or a state in it?"]
 
 
+def _two_gradients(
+    grad: Any, argument: Any, arrays: Mapping[str, Array], keys: Sequence[Any], analytic: Mapping[str, Array]
+) -> list[str]:
+    """Return a sentence if grad is a function that gives two gradients at one point."""
+    if not callable(grad):
+        return []
+    again = gradients(grad(argument), arrays, keys, called=True)
+    if all(np.array_equal(again[name], analytic[name], equal_nan=True) for name in arrays):
+        return []
+    return ["grad(x) returned another gradient when called again: does it read what an earlier call left?"]
+
+
 def _within(f: Any, bounds: Any, keys: Sequence[Any]) -> Any:
     """Return f such that it raises ValueError at points outside the bounds instead of being called."""
 
@@ -209,6 +215,20 @@ def _selection(
     return chosen
 
 
+def _by_elements(
+    f: Any, argument: Any, arrays: Mapping[str, Array], keys: Sequence[Any], analytic: Mapping[str, Array],
+    elements: Mapping[str, NDArray[np.intp]], bounds: Any, how: Mapping[str, Any], **common: Any,
+) -> tuple[dict[str, Evidence], dict[str, float], int]:  # fmt: skip
+    """Return the evidence of these elements, the noise of f in each array, and the number of evaluations."""
+    evidence, levels, evaluations = {}, {}, 0
+    for key, name in zip(keys, arrays, strict=True):
+        fn = evaluator(f, argument, key, name=name, **how)
+        found, levels[name] = slopes_of_array(fn, analytic[name], elements[name], bounds=bounds, name=name, **common)
+        evidence[name] = spread(analytic[name], found, elements[name])
+        evaluations += fn.n_evaluations
+    return evidence, levels, evaluations
+
+
 def slopes_of_array(
     fn: Evaluator, analytic: Array, elements: NDArray[np.intp], *, h: float | None, rtol: float, level: float | None,
     bounds: Any = None, name: str = "x",
@@ -218,7 +238,7 @@ def slopes_of_array(
     f0 = fn.start()
     typical = median_size(np.asarray(fn.x))
     with np.errstate(all="ignore"):
-        noise = float(_noise.measure(fn, f0, typical, limits)) if level is None else level * fn.eps * abs(float(f0))
+        noise = float(noise_of.measure(fn, f0, typical, limits)) if level is None else level * fn.eps * abs(float(f0))
     parts, largest = [], (0.0, 0.0)
     for first in range(0, max(1, elements.size), ROWS):
         block = elements[first : first + ROWS]

@@ -25,7 +25,9 @@ def both_or_one(steps: Array, up: Array, down: Array, rough: Array) -> tuple[Arr
         # f is finite, or may be taken, on one side only, at least over all steps but one
         for side in (up, down):
             one = extrapolated(steps, side, ONE_SIDED * rough, power=1)
-            found = tuple(np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True))  # type: ignore[assignment]
+            found = tuple(  # type: ignore[assignment]
+                np.where(np.isfinite(old), old, new) for old, new in zip(found, one, strict=True)
+            )
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore.core import checks
-from nncore.differences import noise as _noise
+from nncore.differences import noise as noise_of
 from nncore.differences.evaluation import Array, Evaluator, evaluator, median_size
 
 SHORTEST = 2.0**-28  # of an element
@@ -36,7 +36,7 @@ def second_differences(f: Any, x: Any, h: float | None, *, noise: float | None, 
     with fn.watched() as watch, np.errstate(all="ignore"):
         f0 = fn.start()
         watch.expect_unchanged("f")
-        level = _noise.measure(fn, f0, median_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
+        level = noise_of.measure(fn, f0, median_size(fn.x)) if noise is None else noise * fn.eps * abs(float(f0))
         matrix = _Matrix(fn, float(f0), float(level), h)
         hessian[np.diag_indices(n)], errors[np.diag_indices(n)], steps = matrix.diagonal()
         for i in range(n - 1):
@@ -76,7 +76,7 @@ class _Matrix:
             rise = self.fn.each(elements, points) - self.f0
             width = t[:, 0] - t[:, 1]
             values[:, k] = np.where(width == 0, 0.0, 2 * (rise[:, 0] / t[:, 0] - rise[:, 1] / t[:, 1]) / width)
-            size = _noise.SMALLEST * self.fn.eps * np.abs(rise + self.f0).max(axis=1)
+            size = noise_of.SMALLEST * self.fn.eps * np.abs(rise + self.f0).max(axis=1)
             noise[:, k] = SECOND * np.maximum(self.level, size) / np.square(width / 2)
         if self.h is not None:
             return values[:, 0], 2 * np.abs(values[:, 0] - values[:, 1]) + DEVIATIONS * noise[:, 0], steps[:, 0]
@@ -119,7 +119,7 @@ class _Matrix:
         up, down = (_with(self.fn, i, point, later, points) for point in points_i)
         area = (t_i[0] - t_i[1]) * (t[:, 0] - t[:, 1])
         value = np.where(area == 0, 0.0, ((up[:, 0] - up[:, 1]) - (down[:, 0] - down[:, 1])) / area)
-        size = _noise.SMALLEST * self.fn.eps * np.maximum(np.abs(up), np.abs(down)).max(axis=1)
+        size = noise_of.SMALLEST * self.fn.eps * np.maximum(np.abs(up), np.abs(down)).max(axis=1)
         return value, np.where(area == 0, 0.0, MIXED * np.maximum(self.level, size) / np.abs(area))
 
 
