@@ -32,7 +32,7 @@ test-dist:
 	for kind in whl tar.gz; do \
 	    rm -rf build/dist/env build/dist/run && $(PYTHON) -m venv build/dist/env && mkdir build/dist/run \
 	    && build/dist/env/bin/python -m pip install -q "$$(ls build/dist/*.$$kind)[test]" \
-	    && cp -r README.md docs pyproject.toml nncore_ext tests examples benchmarks build/dist/run \
+	    && cp -r README.md CONTRIBUTING.md docs pyproject.toml nncore_ext tests examples benchmarks build/dist/run \
 	    && (cd build/dist/run && ../env/bin/python -m pytest -q) || exit 1; \
 	done
 

@@ -389,7 +389,7 @@ ERRORS = {
         lambda p: NeuralNetwork.from_torch(STATE, ["relu"]),
         "activations has 1 names, expected 2, one a layer: ['0', '2']",
     ),
-    "activation": (lambda p: NeuralNetwork.from_torch(STATE, "mish"), "activation is 'mish', expected one of"),
+    "activation": (lambda p: NeuralNetwork.from_torch(STATE, "maxout"), "activation is 'maxout', expected one of"),
     "names": (lambda p: NeuralNetwork.from_torch(STATE, None, names=["0", "1"]), "expected the layers ['0', '2']"),
     "setting": (lambda p: NeuralNetwork.from_torch(STATE, None, loss="mse"), "loss is 'mse', expected one of"),
     "empty": (lambda p: NeuralNetwork.from_torch({}, None), "source is empty, expected weight and bias"),

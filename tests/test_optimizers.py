@@ -436,7 +436,7 @@ def test_adam_with_the_papers_epsilon_hat(core, dtype, rng):
     for i in range(1, 6):
         grads = rng.normal(size=n).astype(dtype)
         core.optimizer.update(
-            (core.optimizer.KINDS["adam_hat"], 0.0, beta1, beta2, eps), lr, i - 1, grads, params, state
+            (core.optimizer.KINDS["adam_hat"], 0.0, beta1, beta2, eps, 0.0), lr, i - 1, grads, params, state
         )
         m, v = beta1 * m + (1 - beta1) * grads, beta2 * v + (1 - beta2) * grads.astype(np.float64) ** 2
         expected -= lr * np.sqrt(1 - beta2**i) / (1 - beta1**i) * m / (np.sqrt(v) + eps)
@@ -450,7 +450,7 @@ def test_the_faces_refuse_what_does_not_fit(core):
     with pytest.raises(ValueError, match="grads has 2 elements, expected 3"):
         core.optimizer.update(rule, 0.1, 0, one[:2], one.copy(), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="kind is 99"):
-        core.optimizer.update((99, 0.0, 0.0, 0.0, 0.0), 0.1, 0, one, one.copy(), np.zeros((2, 3)))
+        core.optimizer.update((99, 0.0, 0.0, 0.0, 0.0, 0.0), 0.1, 0, one, one.copy(), np.zeros((2, 3)))
     net = core.network.Network([(2, 1, 0, True, True)], 0, 0.0, np.dtype(float))
     call = (np.ones((1, 2)), np.ones((1, 1)), None, np.zeros(1, np.intp), 0, 1, 1, 0.1, np.empty(1))
     with pytest.raises(TypeError, match="state is a float64 array of shape"):
@@ -458,7 +458,7 @@ def test_the_faces_refuse_what_does_not_fit(core):
     with pytest.raises(TypeError, match="state is None"):
         net.train(*call, rule, None)
     with pytest.raises(ValueError, match="kind is -1"):
-        net.train(*call, (-1, 0.0, 0.0, 0.0, 0.0), None)
+        net.train(*call, (-1, 0.0, 0.0, 0.0, 0.0, 0.0), None)
 
 
 @rules

@@ -20,11 +20,21 @@ SAME_LEVEL = nncore.show_config("dicts")["level"].split()[0] == EXPECTED["level"
 
 
 ADDED = {
+    "nncore.NAdam": "(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, momentum_decay=0.004)",
+    "nncore.NAdam.betas": "attribute",
+    "nncore.NAdam.eps": "attribute",
+    "nncore.NAdam.lr": "attribute",
+    "nncore.NAdam.momentum_decay": "attribute",
+    "nncore.NAdam.update": "(params, grads)",
+    "nncore.NAdam.weight_decay": "attribute",
     "nncore.NeuralNetwork.astype": "(dtype)",
-    "nncore.NeuralNetwork.folded": "()",
     "nncore.NeuralNetwork.first_layer_bytes": "attribute",
+    "nncore.NeuralNetwork.folded": "()",
     "nncore.NeuralNetwork.named": "(flat)",
     "nncore.NeuralNetwork.takes_sparse": "attribute",
+    "nncore.losses.log_cosh": "(y, t, weights=None)",
+    "nncore.mish": "(x)",
+    "nncore.softsign": "(x)",
 }
 
 

@@ -572,7 +572,7 @@ def test_faces_of_kernels_refuse_what_is_not_aligned(core):
         lambda: core.activation.softmax(raw_rows, np.zeros(2)),
         lambda: core.activation.softmax_backward(rows, raw_rows),
         lambda: core.loss.terms(core.loss.LOSSES["squared_error"], 0.0, rows, raw_rows, None, rows),
-        lambda: core.optimizer.update((0, 0, 0, 0, 0), 0.1, 0, good, raw, np.zeros((0, 6))),
+        lambda: core.optimizer.update((0, 0, 0, 0, 0, 0), 0.1, 0, good, raw, np.zeros((0, 6))),
         lambda: core.dense.forward(raw_rows, np.zeros((3, 1)), None, np.zeros((2, 1))),
     ]
     for call in calls:

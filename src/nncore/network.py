@@ -164,15 +164,15 @@ class NeuralNetwork(OnlineModel, ScoredModel):
         X : array_like of shape (n_samples, n_in)
             float32, float64 or uint8 (times input_scale) are read as they are, without a copy in the network's type.
             Rows with many zeros are compressed first, which copies their non-zeros; a SciPy sparse matrix is trained on
-            as it is, for any number of features. A contiguous numpy.memmap of these
-            types may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
+            as it is, for any number of features. A contiguous numpy.memmap of these types
+            may be larger than memory: above 64 MB it is copied and trained on a window of 64 MB at a time.
         y : array_like
             Labels (n_samples,), or targets (n_samples, n_out).
         optimizer : SGD, AdaGrad, RMSprop, Adam, AdamW, NAdam or LBFGS, or str, optional
             By default SGD(lr=0.01). A name, "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw",
             "nadam" or "lbfgs", stands for a new one with its defaults. The network keeps the state of the last one: a
-            fit with the very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none, and
-            takes all samples at once: what is about batches, the learning rate or checkpoints is refused with it.
+            fit with the very same object goes on where the fit before ended, any other begins anew. LBFGS keeps none,
+            and takes all samples at once: what is about batches, the learning rate or checkpoints is refused with it.
         batch_size : int, optional
             Samples an update, by default 32 or all if there are fewer; a larger number than there are is an error. The
             last batch of an epoch takes what is left.

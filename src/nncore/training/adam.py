@@ -141,7 +141,7 @@ class NAdam(Adam):
     >>> params = {"x": np.array([1.0, -1.0])}
     >>> NAdam(lr=0.1).update(params, {"x": np.array([1.0, -2.0])})
     >>> params["x"].round(4)
-    array([ 0.8881, -0.8881])
+    array([ 0.8944, -0.8944])
     """
 
     _kind: ClassVar[str] = "nadam"
