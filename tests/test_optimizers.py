@@ -136,8 +136,10 @@ def test_update_fit_and_reference_take_the_same_path(name, batch_size, rng):
 
 
 @rules
-def test_the_path_is_that_of_torch(name, rng):
+def test_the_path_is_that_of_torch(name, rng, request):
     torch = pytest.importorskip("torch")
+    torch.set_default_dtype(torch.float64)  # in which its NAdam keeps the product of momenta
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
     x, t = samples(rng)
     net = classifier()
     params = {key: torch.tensor(value, requires_grad=True) for key, value in params_of(net).items()}

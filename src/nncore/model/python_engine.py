@@ -286,7 +286,7 @@ class PythonNetwork(core_network.Network):
         batch_size: int,
         lr: float | NDArray[np.float64],
         losses: NDArray[np.float64],
-        rule: Any = (0, 0.0, 0.0, 0.0, 0.0),
+        rule: Any = (0, 0.0, 0.0, 0.0, 0.0, 0.0),
         state: Any = None,
         *,
         clip_norm: float = 0,
