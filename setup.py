@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the compiled core, translated to C once and compiled once for each CPU level.
+"""The compiled core, which pyproject.toml cannot describe: translated to C once, compiled once for each CPU level.
 
 NNCORE_LEVELS      levels to build: "all", or names separated by commas; unset: the best one this machine runs.
                    baseline, which runs everywhere, is always built

@@ -52,6 +52,28 @@ def test_an_upward_import_and_a_circle_are_seen(tmp_path):
     assert arrows.circles(found) == [["core.a", "core.b"]]
 
 
+# Files of the package and of the core that have more lines, and why: none.
+LONG = {}
+MOST_LINES = 400
+
+
+def sources():
+    """All files of the package and of the core."""
+    kinds = (".py", ".pyi", ".pyx", ".pxd", ".pxi", ".h")
+    return [path for folder in (PACKAGE, CORE) for path in folder.rglob("*") if path.suffix in kinds]
+
+
+def test_no_file_is_long():
+    long = {path.name for path in sources() if len(path.read_text("utf-8").splitlines()) > MOST_LINES}
+    assert long == set(LONG)
+    assert len(LONG) <= 5
+
+
+def test_docstrings_say_first_what_a_thing_is_or_does():
+    vague = re.compile(r'"""(What|That)\b')
+    assert [path.name for path in sources() if vague.search(path.read_text("utf-8"))] == []
+
+
 def cimported(path):
     """The kernels that a file of the core includes."""
     return set(re.findall(r"nncore_ext\.([\w.]+)", path.read_text()))

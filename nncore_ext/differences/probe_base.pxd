@@ -1,4 +1,4 @@
-"""What perturbations of a network's parameters start from: the forward pass of a block of samples, kept by features.
+"""The start of all perturbations of a network's parameters: the forward pass of a block of samples, kept by features.
 
 base, fixed for a block of samples, each (rows, m):
     x (n_in), z and a of all layers (n_units each), t (n_out), e = exp(a - max) of the last layer (n_out),
@@ -108,7 +108,7 @@ cdef inline Py_ssize_t n_inputs_of(const LayerSpec *layer) noexcept nogil:
 cdef inline const floating *input_values(
     const NetworkSpec *net, floating *base, Py_ssize_t m, Py_ssize_t k, Py_ssize_t j, Py_ssize_t i
 ) noexcept nogil:
-    """What parameter i into unit j of layer k is multiplied by, for the m samples"""
+    """The factors of parameter i into unit j of layer k, for the m samples"""
     if i < net.layers[k].n_in:
         return base_z(net, base, m, k - 1) + i * m
     if net.layers[k].gamma >= 0 and i == net.layers[k].n_in:
@@ -119,7 +119,7 @@ cdef inline const floating *input_values(
 cdef inline floating norm_factor(
     const NetworkSpec *net, const floating *params, Py_ssize_t k, Py_ssize_t r
 ) noexcept nogil:
-    """What a change of x @ W is multiplied by in unit r of layer k: gamma / sqrt(var + eps), 1 without normalisation"""
+    """The factor of a change of x @ W in unit r of layer k: gamma / sqrt(var + eps), 1 without normalisation"""
     cdef const LayerSpec *layer = &net.layers[k]
     cdef const floating *var
     if layer.gamma < 0:

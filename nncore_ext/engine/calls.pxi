@@ -70,7 +70,7 @@ cdef class Call:
 
 
 cdef int expect_not_ending() except -1:
-    """That the interpreter does not end under this thread, which then ends as well: nobody sees a SystemExit of it"""
+    """Refuse where the interpreter ends under this thread, which then ends as well: nobody sees a SystemExit of it"""
     if ending:
         raise SystemExit("the interpreter is ending")
     return 0

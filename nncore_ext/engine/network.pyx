@@ -326,7 +326,7 @@ def build_flags():
 
 
 def held_memory(cnp.ndarray array):
-    """What keeps the memory of an array from being resized as long as it lives."""
+    """Return an object that keeps the memory of an array from being resized as long as it lives."""
     return held(array)
 
 

@@ -34,7 +34,7 @@ cdef class Turn:
 
 
 cdef class Turns:
-    """What is used by one caller at a time to be changed, and by several to be read."""
+    """A network is changed by one caller at a time, and read by several."""
 
     cdef Py_ssize_t busy  # generation of the call that has the workspace; 0: none
     cdef str training_by  # what trains the network for long, None: nothing
@@ -58,7 +58,7 @@ cdef class Turns:
         return Turn(self, "", PAUSE)
 
     def expect_still(self, bint pause=False):
-        """That no other thread trains the network; pause: or has it rest, while callbacks are called"""
+        """Refuse where another thread trains the network; pause: or has it rest, while callbacks are called"""
         if not self.is_trained() or (pause and self.paused):
             return
         if self.trainer != <unsigned long> PyThread_get_thread_ident():
@@ -95,7 +95,7 @@ cdef class Turns:
         return 0
 
     cdef int expect_free(self) except -1:
-        """That no call has the workspace"""
+        """Refuse where a call has the workspace"""
         if self.busy == generation:
             raise RuntimeError("this network is in use by another thread or a call that has not ended, expected one "
                                "caller at a time: wait for the other call to end, or train a copy")

@@ -28,7 +28,7 @@ cdef inline void *data_of(
 
 
 cdef inline object held(cnp.ndarray array):
-    """What keeps the memory of an array where it is as long as it lives, whatever other threads do
+    """An object that keeps the memory of an array where it is as long as it lives, whatever other threads do
 
     NumPy resizes no array that has a weak reference; nothing resizes or closes a buffer that is exported.
     """

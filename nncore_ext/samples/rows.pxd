@@ -137,7 +137,7 @@ cdef inline void prefetch_compressed(const CompressedRows *rows, Py_ssize_t piec
 
 
 cdef inline double total_weight(const Weights *weights, Py_ssize_t m) noexcept nogil:
-    """What the sum over m samples is divided by: their weights, or their number where outputs have weights"""
+    """The divisor of the sum over m samples: their weights, or their number where outputs have weights"""
     cdef double total = 0
     cdef Py_ssize_t s
     if weights.values == NULL or weights.by_output:

@@ -1,4 +1,4 @@
-"""What training steps need; a batch of it, which threads share twice a step.
+"""The plan of training steps, and a batch, which threads share twice a step.
 
 First come blocks of samples, each with a gradient of its own, then parts of the parameter vector: the sum of those
 gradients, the penalty, the update. Cut by sizes alone, not by the number of threads: the same bits for any.

@@ -181,7 +181,7 @@ cdef inline void finish_columns(
     const NetworkSpec *net, const Plan *plan, const SparseMemory *first, floating *params, floating *grads,
     Batch *done, Py_ssize_t part
 ) noexcept nogil:
-    """What finish_part does, for the rows of the first layer's W that belong to a part of the columns"""
+    """finish_part for the rows of the first layer's W that belong to a part of the columns"""
     cdef const LayerSpec *layer = &net.layers[0]
     cdef Py_ssize_t ld = first.ld, at = plan.compressed.bounds[part], stop = plan.compressed.bounds[part + 1]
     cdef Py_ssize_t begin = layer.W + at * layer.n_out

@@ -1,4 +1,4 @@
-"""What moves the parameters of a network: clipping of the gradient, the rule, largest norms.
+"""Moves the parameters of a network: clipping of the gradient, the rule, largest norms.
 
 The rule works on any stretch of the flat vector, so that threads can share it.
 """

@@ -1,4 +1,4 @@
-"""What the supported versions of scikit-learn do not all have."""
+"""Stand-ins for parts that not all supported versions of scikit-learn have."""
 
 from typing import Any
 

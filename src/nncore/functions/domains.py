@@ -35,7 +35,7 @@ def targets_for(loss: str, t: Array, name: str, weights: Any = None) -> Array:
 
 
 def _message(loss: kinds.Loss, targets: kinds.Targets, values: Array, name: str) -> str:
-    """What is wrong with the targets of one sample."""
+    """Return the sentence on wrong targets of one sample."""
     fits = targets.fit(values)
     if fits.all():
         return (

@@ -26,7 +26,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a name has in parentheses, as in "huber(0.5)"."""
+    """The parameter of a name, as in "huber(0.5)"."""
 
     name: str
     default: float

@@ -1,4 +1,4 @@
-"""What each term of a loss counts, from the weights of samples or of outputs."""
+"""The share of each term in a loss, from the weights of samples or of outputs."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """What a layer asks of the network that it belongs to."""
+    """The part of a network that its layers ask for."""
 
     rng: np.random.Generator
     dtype: np.dtype[Any]
@@ -30,7 +30,7 @@ class Owner(Protocol):
         """Refuse where another thread trains the network."""
 
     def last_of(self, layer: "Layer", what: str) -> Array | None:
-        """What the last pass left of the layer."""
+        """Return the values that the last pass left of the layer."""
 
 
 # An activation's own f(a) and f'(a), and its name then.
@@ -222,7 +222,7 @@ class Layer:
         return kinds.ACTIVATIONS["identity" if self.functions else self.activation_name].number
 
     def settings(self) -> dict[str, Any]:
-        """What may be changed at any time, by name."""
+        """Return the settings that may be changed at any time, by name."""
         return {name: getattr(self, name) for name, value in vars(Layer).items() if isinstance(value, _Setting)}
 
     def join(self, network: Owner) -> None:
@@ -239,7 +239,7 @@ class Layer:
         self._network = None
 
     def _expect_still(self) -> None:
-        """That no other thread trains the network that this layer belongs to."""
+        """Refuse where another thread trains the network of this layer."""
         if self._network is not None:
             self._network.expect_still()
 
@@ -314,7 +314,7 @@ class Layer:
         return self.weights * factor, self.bias - factor * mean
 
     def _of_last(self, what: str) -> Array | None:
-        """What the network's last backpropagation left in this layer."""
+        """Return the values that the network's last backpropagation left in this layer."""
         return None if self._network is None else self._network.last_of(self, what)
 
     def activate(self, x: ArrayLike) -> Array:

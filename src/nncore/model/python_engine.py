@@ -35,7 +35,7 @@ KEEPING = {row.number for row in kinds.ACTIVATIONS.values() if row.keeps_slope} 
 
 @dataclass(eq=False)
 class _Pass:
-    """What a batch leaves in a layer; z before dropout, and what f' needs beside it: a, or the slope, or nothing."""
+    """The arrays of a batch in a layer; z before dropout, and beside it what f' needs: a, or the slope, or nothing."""
 
     x: Array
     x_hat: Array | None  # of a normalised layer
@@ -154,7 +154,7 @@ class PythonNetwork(core_network.Network):
         return dz
 
     def _output(self, z: Array) -> Array:
-        """What the network yields from the last layer's z: logits, where that is softmax or a fused sigmoid."""
+        """Return the network's outputs from the last layer's z: logits, where that is softmax or a fused sigmoid."""
         if self.kinds[-1] not in (SOFTMAX, core_activation.LOGISTIC):
             return z
         y = z.copy()
@@ -189,7 +189,7 @@ class PythonNetwork(core_network.Network):
         return loss, dy, None if fused else y
 
     def _expect_possible(self, y: Array) -> None:
-        """That outputs lie between what the loss is defined for."""
+        """Refuse outputs for which the loss is not defined."""
         low, high = self.loss_kind.outputs or (None, None)
         if low is not None and not ((y >= low) & (y <= high)).all():
             raise ValueError(
@@ -363,7 +363,7 @@ class PythonNetwork(core_network.Network):
 
 
 def _whole(weights: Array | None, m: int) -> float:
-    """What the sum over m samples is divided by."""
+    """Return the divisor of the sum over m samples."""
     return m if weights is None or weights.ndim == 2 else float(weights.sum())
 
 
