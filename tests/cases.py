@@ -227,6 +227,7 @@ NETWORKS = {
     "deep": ((6, 5, 7, 4, 9, 2), ("tanh", "relu", "sigmoid", "tanh", "identity"), "squared_error", 0.0, True),
     "rectifiers": ((4, 7, 6, 5, 2), ("leaky_relu(0.2)", "elu(1.5)", "selu", "identity"), "huber(0.7)", 0.0, True),
     "smooth": ((4, 7, 6, 5, 3), ("gelu", "silu", "softplus", "identity"), "softmax_cross_entropy", 0.0, True),
+    "smooth on both sides": ((4, 7, 6, 3), ("mish", "softsign", "mish"), "log_cosh", 0.0, True),
     "hard": ((4, 9, 3), ("hard_sigmoid", "identity"), "absolute_error", 0.0, True),
     "quantile": ((4, 9, 2), ("gelu", "identity"), "quantile(0.8)", 0.0, True),
     "counts": ((4, 9, 2), ("tanh", "identity"), "poisson", 0.0, True),
