@@ -185,7 +185,7 @@ def activation(name: str) -> Activation:
 
 def loss(name: str) -> Loss:
     """The row of a loss such as "hinge" or "huber(0.5)"; of a function of the user's one that says nothing."""
-    return LOSSES.get(name.partition("(")[0], _OWN_LOSS)
+    return LOSSES.get(name) or LOSSES.get(name.partition("(")[0], _OWN_LOSS)
 
 
 def _parameters(rows: Mapping[str, Activation | Loss]) -> dict[str, tuple[float, Callable[[Any, str], float]]]:
