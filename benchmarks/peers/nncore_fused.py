@@ -10,7 +10,7 @@ import numpy as np
 import nncore
 from benchmarks.peers import Entry, MissingError, Outcome, Run, predicted
 from benchmarks.problem import SEED, Array, H, Problem
-from nncore.core import threads as _threads
+from nncore.core.threads import choices
 
 
 def version() -> str:
@@ -109,7 +109,7 @@ def predict(problem: Problem, threads: int | None, *, reuse: bool) -> Run:
         given["out"] = np.empty((len(pieces[0]), net.n_out), problem.dtype)
     if threads:
         given["n_threads"] = threads
-    used = _threads.choices(threads or "auto", len(pieces[0]) * net.n_params)[-1]
+    used = choices(threads or "auto", len(pieces[0]) * net.n_params)[-1]
 
     def run(steps: int) -> Outcome:
         for _ in range(steps // len(pieces)):

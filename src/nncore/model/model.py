@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nncore.core import checks
 from nncore.core.blas import single_threaded_blas
-from nncore.data import batches
-from nncore.data import inputs as _inputs
+from nncore.data import batches, inputs
 from nncore.model import passes
 from nncore.model.layers import Layer
 from nncore.model.stack import Stack
@@ -50,7 +49,7 @@ class Model(Stack):
                 y = self.core.forward_plain(x, out)
                 if y is not None:
                     return y
-            elif self.input_kind != _inputs.BYTES or getattr(x, "dtype", None) == np.uint8:
+            elif self.input_kind != inputs.BYTES or getattr(x, "dtype", None) == np.uint8:
                 y = self.core.forward_plain(x, out)
                 if y is not None:
                     return self._remembered(y)

@@ -14,7 +14,7 @@ from nncore.core import checks, process
 from nncore.core.dispatch import activation as core_activation
 from nncore.core.dispatch import network as core_network
 from nncore.core.settings import Fixed
-from nncore.data import inputs as _inputs
+from nncore.data import inputs
 from nncore.functions import kinds
 from nncore.functions.kinds import CUSTOM, LOSS_PARAMS, LOSSES, OTHER_LOSSES
 from nncore.model import summary
@@ -63,7 +63,7 @@ class Stack:
             raise ValueError(f"label_smoothing is {label_smoothing}, expected 0 with loss {self.loss_name!r}")
         if self.delta and not kinds.loss(self.loss_kind).exclusive:
             raise ValueError(f"delta is {delta}, expected 0 with loss {self.loss_name!r}")
-        self.input_kind: str | None = None  # what it was trained on, one of _inputs.KINDS
+        self.input_kind: str | None = None  # what it was trained on, one of inputs.KINDS
         # whether predict may take any plain array, and accuracy knows what it returned by the shape
         self.takes_plain = True
         self._core: core_network.Network | None = None
@@ -133,7 +133,7 @@ class Stack:
         with contextlib.nullcontext() if self._core is None else self._core.training("add_layer"):
             layer.join(self)
             self._layers.append(layer)
-            self.takes_plain = self.n_in != self.n_out and self.input_kind != _inputs.BYTES
+            self.takes_plain = self.n_in != self.n_out and self.input_kind != inputs.BYTES
             self._core = self._params = None
             self.trained_with = (None, None)
 
