@@ -107,7 +107,8 @@ cdef class Network(Passes):
             self.update(lr, rule, state)
         return loss
 
-    def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0, 0), state=None, *, double clip_norm=0, double clip_value=0):
+    def update(self, double lr, tuple rule=(SGD, 0, 0, 0, 0, 0), state=None, *, double clip_norm=0,
+               double clip_value=0):
         """One update by grads, which are clipped first; all as train takes them; steps_done counts it
 
         Counted here, where Ctrl-C cannot come between.
@@ -131,9 +132,9 @@ cdef class Network(Passes):
         index holds samples of consecutive epochs, epoch_size each, and starts at position within one; the last batch
         of an epoch takes what is left. losses (float64, one a batch): each batch's loss before its update. Returns
         the number of updates: fewer than all when a loss was not finite. Ctrl-C ends it after a whole update. rule:
-        kind, weight_decay, beta1, beta2, eps, momentum_decay, by default plain descent; state: its vectors (state vectors of the kind,
-        n_params) and n_steps, the updates so far, which this call moves on, or None for a rule without. lr: a number,
-        or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and
+        kind, weight_decay, beta1, beta2, eps, momentum_decay, by default plain descent; state: its vectors (state
+        vectors of the kind, n_params) and n_steps, the updates so far, which this call moves on, or None for a rule
+        without. lr: a number, or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and
         first_step, the steps of the run before this call, determine which outputs are dropped.
         """
         cdef Plan plan

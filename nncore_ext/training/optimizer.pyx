@@ -23,8 +23,8 @@ def update(tuple rule, double lr, Py_ssize_t n_steps, const floating[::1] grads,
            floating[:, ::1] state, int n_threads=1):
     """params and state = those after one more step
 
-    rule: kind, weight_decay, beta1, beta2, eps, momentum_decay; n_steps: done before; grads and params (n,), which do not overlap;
-    state (STATE_VECTORS[kind], n), zeros before the first step.
+    rule: kind, weight_decay, beta1, beta2, eps, momentum_decay; n_steps: done before; grads and params (n,), which do
+    not overlap; state (STATE_VECTORS[kind], n), zeros before the first step.
     """
     cdef int kind
     cdef double weight_decay, beta1, beta2, eps, momentum_decay
