@@ -4,7 +4,7 @@ from libc.stdint cimport uintptr_t
 
 
 cdef inline int expect_aligned(const void *data, Py_ssize_t itemsize, str name) except -1:
-    """Refuse elements that do not begin at multiples of their size; data: where a memoryview begins, which may be None"""
+    """Refuse elements that do not begin at multiples of their size; data: where a memoryview begins, or None"""
     if <uintptr_t> data % itemsize:
         raise ValueError(f"{name} is not aligned in memory, expected an array that is: np.require(array, "
                          f"requirements='A') makes one")

@@ -134,8 +134,8 @@ cdef class Network(Passes):
         the number of updates: fewer than all when a loss was not finite. Ctrl-C ends it after a whole update. rule:
         kind, weight_decay, beta1, beta2, eps, momentum_decay, by default plain descent; state: its vectors (state
         vectors of the kind, n_params) and n_steps, the updates so far, which this call moves on, or None for a rule
-        without. lr: a number, or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no limit. seed and
-        first_step, the steps of the run before this call, determine which outputs are dropped.
+        without. lr: a number, or one a batch (float64). clip_norm, clip_value: the most that gradients may be, 0 for no
+        limit. seed and first_step, the steps of the run before this call, determine which outputs are dropped.
         """
         cdef Plan plan
         cdef PackedNetwork packed
