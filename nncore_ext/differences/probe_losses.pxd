@@ -7,7 +7,7 @@ from nncore_ext.differences.probe_base cimport (
     Probe, base_a, base_e, base_output_weights, base_t, base_t_e, base_t_sum, base_z, columns_forward, norm_factor,
     widest,
 )
-from nncore_ext.layers.activation cimport HARD_SIGMOID, SOFTMAX, activation_forward, has_kink
+from nncore_ext.layers.activation cimport MAX_KINKS, SOFTMAX, activation_forward, kinks_of
 from nncore_ext.layers.loss cimport SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, loss_term
 from nncore_ext.network.network cimport LayerSpec, NetworkSpec
 
@@ -119,17 +119,18 @@ cdef inline void mark_kinks(
 ) noexcept nogil:
     """kinks[q] |= a kink of the activation of a (n_rows, 2 n_pairs m) lies between the two points of pair q"""
     cdef const floating *up
+    cdef double[MAX_KINKS] at
     cdef Py_ssize_t q, r, s
-    if not has_kink(layer.activation, layer.param) and layer.activation != HARD_SIGMOID:
-        return
-    for r in range(n_rows):
+    cdef int i, n = kinks_of(layer.activation, layer.param, at)
+    for r in range(n_rows if n else 0):
         for q in range(n_pairs):
             up = a + 2 * (r * n_pairs + q) * m
-            if layer.activation != HARD_SIGMOID:
-                kinks[q] |= vcrosses(up, up + m, m)
-                continue
-            for s in range(m):
-                kinks[q] |= (up[s] > 3) != (up[s + m] > 3) or (up[s] > -3) != (up[s + m] > -3)
+            for i in range(n):
+                if at[i] == 0:
+                    kinks[q] |= vcrosses(up, up + m, m)
+                    continue
+                for s in range(m):
+                    kinks[q] |= (up[s] > at[i]) != (up[s + m] > at[i])
 
 
 cdef inline void losses_moved(

@@ -78,6 +78,8 @@ cdef enum:
     # Calls of fewer on one thread end before anybody would look.
     WATCHED_MACS = 1 << 22
 
+PLAIN_MACS = MAX_PLAIN_MACS
+
 include "kernels.pxi"
 include "calls.pxi"
 include "turns.pxi"

@@ -40,6 +40,7 @@ cdef enum Activation:
 cdef enum:
     # Fewer rows are faster one by one.
     MIN_SOFTMAX_ROWS = 4
+    MAX_KINKS = 2
 
 
 cdef inline bint keeps_slope(int kind) noexcept nogil:
@@ -47,8 +48,12 @@ cdef inline bint keeps_slope(int kind) noexcept nogil:
     return kind == GELU or kind == SILU or kind == MISH
 
 
-cdef inline bint has_kink(int kind, double param) noexcept nogil:
-    """Whether the derivative jumps where a changes its sign"""
+cdef inline int kinks_of(int kind, double param, double *at) noexcept nogil:
+    """How many a there are where the derivative jumps, MAX_KINKS at most; at = these"""
+    if kind == HARD_SIGMOID:
+        at[0], at[1] = -3, 3
+        return 2
+    at[0] = 0
     return kind == RELU or kind == LEAKY_RELU or kind == SELU or (kind == ELU and param != 1)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from nncore.core.dispatch import network
 
 # BLAS itself runs smaller products on one thread.
-THREADED_MACS = 1 << 18
+THREADED_MACS = network.PLAIN_MACS
 
 _NOTHING = contextlib.nullcontext()
 _lock = threading.Lock()
