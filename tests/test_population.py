@@ -117,6 +117,29 @@ def test_ctrl_c_stops_all(data):
     assert not any(h.interrupted for h in fit_many(nets, *data, epochs=1, progress=False))
 
 
+def test_ctrl_c_while_a_thread_starts(data, monkeypatch):
+    """The pool then does not know of the thread; the network that it trains is waited for all the same."""
+    start, pressed = threading.Thread.start, []
+
+    def interrupted(thread):
+        start(thread)
+        if not pressed and thread.name.startswith("nncore"):
+            pressed.append(thread)
+            while np.array_equal(nets[0].core.params, before):
+                time.sleep(0)
+            raise KeyboardInterrupt
+
+    nets = networks(3)
+    before = nets[0].core.params.copy()
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.warns(InterruptWarning, match="3 of 3 networks were not done"):
+        histories = fit_many(nets, *data, batch_size=1, iterations=10**7, n_jobs=2, progress=False)
+    after = nets[0].core.params.copy()
+    pressed[0].join(10)
+    np.testing.assert_array_equal(nets[0].core.params, after)
+    assert histories[0].iterations > 0
+
+
 def test_one_bar_over_all(data, capsys):
     fit_many(networks(3), *data, batch_size=10, epochs=[1, 2, 3], progress=True)
     shown = capsys.readouterr().err

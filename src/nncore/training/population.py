@@ -1,8 +1,9 @@
 """fit_many: many networks on the same data, each on a core of its own."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,27 @@ class _Stop(NoBar):
 
     def __init__(self) -> None:
         self.pressed = threading.Event()
+        self._count, self._changed = 0, threading.Condition()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Count one network as training within."""
+        with self._changed:
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until none trains.
+
+        A pool does not know of a thread that was starting when Ctrl-C came, and leaves without it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
 
     def update(self, n: int) -> None:
         if self.pressed.is_set():
@@ -221,13 +243,19 @@ def _train_all(runs: list[Run], n_threads: int, bar: Any) -> list[History]:
             pass
         finally:
             stop.pressed.set()
+    stop.wait()
     return histories
 
 
 def _train(run: Run, stop: _Stop) -> None:
+    """Train one network, unless Ctrl-C was pressed before."""
+    with stop.training():
+        if not stop.pressed.is_set():
+            _train_now(run, stop)
+
+
+def _train_now(run: Run, stop: _Stop) -> None:
     """Train one network; what goes wrong stands in its history, what is to end the process ends the others first."""
-    if stop.pressed.is_set():
-        return
     run.history.interrupted = False
     try:
         run.train(stop)
