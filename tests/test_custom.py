@@ -541,3 +541,11 @@ def test_copies_pickles_and_files(tmp_path):
             export(network((np.tanh, dtanh)), tmp_path / "net.h")
     assert not list(tmp_path.iterdir())
     assert export_torch(network(loss=half_square), tmp_path / "net").startswith("Sequential(Linear(6, 7), Tanh()")
+
+
+def test_the_gradient_of_a_loss_that_is_not_finite_is_no_number():
+    """And not what the memory held before."""
+    for value in (np.nan, np.inf):
+        net = NeuralNetwork([Layer(3, 4), Layer(4, 2)], loss=lambda y, t, value=value: (value, y), rng=0)
+        gradient = net.gradient(np.ones((5, 3)), np.ones((5, 2)))
+        assert all(np.isnan(array).all() for array in gradient.values())

@@ -253,8 +253,10 @@ class PythonNetwork(core_network.Network):
         every = slice(None)
         with self._alone():
             loss, by_x = self._gradient(self._rows(x, every), self._targets(t, every), weights, grads, n_threads)
-            if dx is not None and by_x is not None:
-                dx[:] = by_x
+            if by_x is None:  # grads is as the caller made it: memory of before
+                grads[:] = np.nan
+            if dx is not None:
+                dx[:] = np.nan if by_x is None else by_x
             return loss + self.penalty(_whole(weights, len(x)), grads)
 
     def forward_keep(self, x: Array, out: Array, *, n_threads: int = 1) -> None:
